@@ -1,0 +1,155 @@
+"""What an endpoint must be: one request in, one response or typed error out. Adapters import this alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a chat: `role` is "system", "user" or "assistant"."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """Everything that determines an answer, apart from the endpoint itself.
+
+    `schema` is a JSON schema that the answer must satisfy; None asks for free text.
+    `extra` holds further fields of the endpoint's own, passed through as they are.
+    """
+
+    messages: tuple[Message, ...]
+    model: str
+    max_tokens: int = 512
+    temperature: float = 1.0
+    top_p: float = 1.0
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    n: int = 1
+    logprobs: bool = False
+    schema: Mapping[str, Any] | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens that one response cost."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.prompt_tokens + other.prompt_tokens, self.completion_tokens + other.completion_tokens
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of the `n` answers. `finish_reason` is "stop", "length" or the endpoint's own word."""
+
+    text: str
+    finish_reason: str
+    logprobs: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChatResponse:
+    choices: tuple[Choice, ...]
+    usage: Usage
+    model: str
+
+    @property
+    def text(self) -> str:
+        """The first choice's text."""
+        return self.choices[0].text
+
+
+class LLMError(Exception):
+    """A request that got no usable answer.
+
+    Attributes:
+        kind: a short fixed word to count by ("rate_limited", "timeout", ...); holds no endpoint text.
+        retry: whether the same request may succeed later.
+        fatal: whether every other request would fail the same way, so that the run must stop.
+        retry_after: seconds the server asked to wait, if it did.
+        raw: what the server sent, for the dead letters.
+    """
+
+    kind = "error"
+    retry = False
+    fatal = False
+
+    def __init__(self, message: str, *, retry_after: float | None = None, raw: str | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+        self.raw = raw
+
+
+class RateLimited(LLMError):
+    """429, or the endpoint's own word for it."""
+
+    kind = "rate_limited"
+    retry = True
+
+
+class ServerError(LLMError):
+    """5xx, a reset connection, an answer that is not what the protocol promises."""
+
+    kind = "server_error"
+    retry = True
+
+
+class Unreachable(LLMError):
+    """No connection could be made."""
+
+    kind = "unreachable"
+    retry = True
+
+
+class Timeout(LLMError):
+    """No answer, or no further part of it, within the limit."""
+
+    kind = "timeout"
+    retry = True
+
+
+class BadAnswer(LLMError):
+    """An answer arrived but is not the JSON that was asked for."""
+
+    kind = "bad_answer"
+    retry = True
+
+
+class Refused(LLMError):
+    """This one request can never succeed (too long, filtered, malformed)."""
+
+    kind = "refused"
+
+
+class Misconfigured(LLMError):
+    """No request to this endpoint can succeed until a setting changes (key, model, address)."""
+
+    kind = "misconfigured"
+    fatal = True
+
+
+@runtime_checkable
+class LLM(Protocol):
+    """A one-shot endpoint. Retries, limits and records are the driver's, never the adapter's."""
+
+    @property
+    def endpoint(self) -> str:
+        """Names the endpoint in records and cache keys: an address or a model file, never a secret."""
+        ...
+
+    async def complete(self, request: ChatRequest) -> ChatResponse:
+        """Ask once. Raises LLMError and nothing else for what the endpoint did wrong."""
+        ...
+
+    async def aclose(self) -> None: ...

@@ -1,0 +1,29 @@
+"""What a source of embeddings must be."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+
+@runtime_checkable
+class Embedder(Protocol):
+    """Texts in, one vector each out; equal texts get equal vectors."""
+
+    @property
+    def identity(self) -> str:
+        """Names model, weights and settings: the cache key beside the text. Never a secret."""
+        ...
+
+    @property
+    def dimension(self) -> int: ...
+
+    def embed(self, texts: Sequence[str]) -> np.ndarray:
+        """(len(texts), dimension) float32, in the order given.
+
+        Raises:
+            ValueError: texts that cannot be embedded, with the index.
+        """
+        ...
