@@ -7,4 +7,4 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 from jaxtyping import install_import_hook
 
-install_import_hook("synalign_jax", "beartype.beartype")
+install_import_hook(["synalign_jax.core", "synalign_jax.text", "synalign_jax.evaluate"], "beartype.beartype")

@@ -1,0 +1,62 @@
+"""The synalign program: parse, call, and turn what went wrong into one clear message."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from synalign_jax.commands import COMMANDS
+
+
+def parser() -> argparse.ArgumentParser:
+    result = argparse.ArgumentParser(
+        prog="synalign",
+        description="Have an LLM write rows like your real ones, and weight them until they are"
+        " distributed like them.",
+        epilog="Start with: synalign demo",
+    )
+    result.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    subparsers = result.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for command in COMMANDS:
+        command.register(subparsers)
+    return result
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command. Returns 0, 1 for an error that the user can mend, 130 after Ctrl-C."""
+    words = sys.argv[1:] if arguments is None else arguments
+    # --debug may stand anywhere.
+    debug = "--debug" in words
+    options = parser().parse_args([word for word in words if word != "--debug"])
+    try:
+        return options.run(options)
+    except KeyboardInterrupt:
+        print(f"\nStopped. To go on where it stopped: {_again(words)}", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output went away (as `| head` does): nobody is left to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        if debug:
+            raise
+        print(f"synalign: {_explained(error)}", file=sys.stderr)
+        return 1
+
+
+def _again(words: list[str]) -> str:
+    return " ".join(["synalign", *words])
+
+
+def _explained(error: Exception) -> str:
+    text = str(error).strip() or type(error).__name__
+    if isinstance(error, OSError) and error.strerror:
+        text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    if type(error).__module__.split(".")[0] in ("synalign_jax", "synalign_adapters") or isinstance(
+        error, OSError
+    ):
+        return text
+    return (
+        f"unexpected {type(error).__name__}: {text}\nRun again with --debug for the traceback, and report it."
+    )

@@ -1,0 +1,26 @@
+"""Repeating stages of a finished run."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+def repeat(folder: str, stages: tuple[str, ...], *, seeds: int | None = None) -> int:
+    from synalign_jax.pipeline.config import ConfigError
+    from synalign_jax.pipeline.folder import open_finished
+    from synalign_jax.pipeline.report import summary
+    from synalign_jax.pipeline.run import again
+
+    from .wiring import tools_for
+
+    config = open_finished(folder)
+    if seeds is not None:
+        if seeds < 2:
+            raise ConfigError(f"--seeds {seeds}: at least 2 are needed for an interval")
+        config = msgspec.structs.replace(
+            config, evaluate=msgspec.structs.replace(config.evaluate, seeds=seeds)
+        )
+    report = again(config, tools_for(config), stages)
+    print(summary(report.parent))
+    print(f"\nReport: {report}")
+    return 0

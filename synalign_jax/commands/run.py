@@ -1,0 +1,39 @@
+"""synalign run: the whole job, from a TOML file."""
+
+from __future__ import annotations
+
+import argparse
+
+
+def register(subparsers: argparse._SubParsersAction) -> None:
+    parser = subparsers.add_parser(
+        "run",
+        help="the whole job, from a TOML file",
+        description="Load real rows, explore them, have the LLM write new ones, align, evaluate and report."
+        " Stopped or killed, the same command goes on where it stopped.",
+        epilog="Example:  synalign demo --save my.toml   (writes a file to start from)\n"
+        "          synalign run my.toml",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("config", help="the run's settings, a TOML file")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    from synalign_jax.pipeline.config import load_config
+
+    return run_config(load_config(options.config))
+
+
+def run_config(config) -> int:
+    """Run, then print the short table and the report's path."""
+    from synalign_jax.pipeline.report import summary
+    from synalign_jax.pipeline.run import run as run_pipeline
+
+    from .wiring import tools_for
+
+    report = run_pipeline(config, tools_for(config))
+    print(summary(report.parent))
+    print(f"\nReport:       {report}")
+    print(f"Aligned rows: {report.parent / 'aligned.jsonl'}")
+    return 0

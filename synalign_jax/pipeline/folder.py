@@ -1,0 +1,207 @@
+"""A run's folder: what each stage left, whether it finished, and who may read what."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from .config import Config, differences, outcome_settings
+
+
+class RunFolderError(ValueError):
+    """A run folder that cannot be used as asked."""
+
+
+class SealedError(RuntimeError):
+    """A stage reached for something that it has not declared: a mistake in our code, never the user's."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of a run. A stage can read only what `reads` names and write only what `writes` names.
+
+    That is what keeps the held-out rows out of reach: evaluation alone declares them.
+    """
+
+    name: str
+    run: Callable[..., None]
+    reads: tuple[str, ...]
+    writes: tuple[str, ...]
+
+
+@dataclass
+class StageView:
+    """The part of a run folder that one stage may touch. Writes appear whole or not at all."""
+
+    root: Path
+    stage: Stage
+    facts: dict[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    def read_rows(self, name: str) -> list[dict[str, Any]]:
+        return pq.read_table(self._readable(name, ".parquet")).to_pylist()
+
+    def write_rows(self, name: str, rows: list[dict[str, Any]], schema: pa.Schema) -> None:
+        table = pa.Table.from_pylist(rows, schema=schema)
+        with self._replacing(name, ".parquet") as path:
+            pq.write_table(table, path)
+
+    def read_array(self, name: str) -> np.ndarray:
+        return np.load(self._readable(name, ".npy"), mmap_mode="r", allow_pickle=False)
+
+    def write_array(self, name: str, array: np.ndarray) -> None:
+        with self._replacing(name, ".npy") as path, path.open("wb") as file:
+            np.save(file, array, allow_pickle=False)
+
+    def read_json(self, name: str) -> Any:
+        return json.loads(self._readable(name, ".json").read_text(encoding="utf-8"))
+
+    def write_json(self, name: str, value: Any) -> None:
+        self.write_text(name, ".json", json.dumps(value, indent=1))
+
+    def write_text(self, name: str, suffix: str, text: str) -> None:
+        with self._replacing(name, suffix) as path:
+            path.write_text(text, encoding="utf-8", errors="replace")
+
+    def warn(self, message: str) -> None:
+        """Keep a message that the user must hear; it is printed at the end and stands in the report."""
+        self.warnings.append(message)
+
+    @property
+    def ledger_path(self) -> Path:
+        return self.root / "ledger.sqlite"
+
+    @property
+    def cache_path(self) -> Path:
+        return self.root / "cache"
+
+    @property
+    def dead_letters_path(self) -> Path:
+        return self.root / "dead_letters.jsonl"
+
+    def _readable(self, name: str, suffix: str) -> Path:
+        if name not in self.stage.reads:
+            raise SealedError(f"stage '{self.stage.name}' does not declare that it reads '{name}'")
+        return self.root / f"{name}{suffix}"
+
+    @contextlib.contextmanager
+    def _replacing(self, name: str, suffix: str) -> Iterator[Path]:
+        if name not in self.stage.writes:
+            raise SealedError(f"stage '{self.stage.name}' does not declare that it writes '{name}'")
+        with replacing(self.root / f"{name}{suffix}") as temporary:
+            yield temporary
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path that takes the place of `path` once the block ends well, durably and in one step."""
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+class RunFolder:
+    """Opens or continues a run. Use as a context manager: one process at a time may hold a folder.
+
+    `amend` takes the config as the run's new one: for repeating stages of a finished run with other settings.
+    """
+
+    def __init__(self, config: Config, *, amend: bool = False) -> None:
+        self.root = Path(config.run.folder)
+        self.config = config
+        self._amend = amend
+
+    def __enter__(self) -> RunFolder:
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            self._lock = (self.root / ".lock").open("w")
+        except OSError as error:
+            raise RunFolderError(
+                f"{self.root}: cannot be written ({error.strerror}); set [run] folder"
+            ) from error
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            self._lock.close()
+            raise RunFolderError(f"{self.root}: another synalign is at work in this folder") from error
+        try:
+            self._keep_config()
+        except BaseException:
+            self._lock.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.close()
+
+    def _keep_config(self) -> None:
+        path = self.root / "config.json"
+        settings = msgspec.to_builtins(self.config)
+        if path.exists() and not self._amend:
+            earlier = json.loads(path.read_text(encoding="utf-8"))
+            changed = differences(outcome_settings(earlier), outcome_settings(settings))
+            if changed:
+                raise RunFolderError(
+                    f"{self.root} holds a run with other settings:\n  "
+                    + "\n  ".join(changed)
+                    + "\nTake the change back to go on with it, or set another [run] folder for a new run."
+                )
+        with replacing(path) as temporary:
+            temporary.write_text(json.dumps(settings, indent=1), encoding="utf-8")
+
+    def record(self, stage: str) -> dict[str, Any] | None:
+        """What a finished stage noted about itself: seconds, facts, warnings. None while it is unfinished."""
+        path = self.root / "done" / f"{stage}.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+    def run(self, stage: Stage, *arguments: Any) -> dict[str, Any]:
+        """Run a stage, and record that it finished only after all it wrote is on disk."""
+        view = StageView(self.root, stage)
+        start = time.monotonic()
+        stage.run(view, self.config, *arguments)
+        record = {
+            "stage": stage.name,
+            "seconds": round(time.monotonic() - start, 3),
+            "facts": view.facts,
+            "warnings": view.warnings,
+        }
+        done = self.root / "done"
+        done.mkdir(exist_ok=True)
+        with replacing(done / f"{stage.name}.json") as temporary:
+            temporary.write_text(json.dumps(record, indent=1), encoding="utf-8")
+        return record
+
+    def forget(self, stage: str) -> None:
+        """Make a finished stage run again."""
+        (self.root / "done" / f"{stage}.json").unlink(missing_ok=True)
+
+
+def open_finished(folder: str | Path) -> Config:
+    """The settings of an existing run folder.
+
+    Raises:
+        RunFolderError: the folder holds no run.
+    """
+    path = Path(folder) / "config.json"
+    if not path.is_file():
+        raise RunFolderError(f"{folder}: no run here; 'synalign run CONFIG.toml' makes one")
+    settings = json.loads(path.read_text(encoding="utf-8"))
+    settings["run"]["folder"] = str(folder)
+    return msgspec.convert(settings, Config)

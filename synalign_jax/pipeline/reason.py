@@ -1,0 +1,208 @@
+"""Stage reason: a demonstration cluster in, the attributes that its texts share out.
+
+Reads `few_shot` and `clusters`; writes `attributes`, one row a cluster whose answer could be used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from synalign_jax.llm.protocol import ChatRequest, Message
+
+from .ask import Asker, open_asker
+from .config import Config
+from .folder import StageView
+from .prompts import Prompts, load_prompts, render
+from .seeds import generator
+from .tools import Tools
+
+ATTRIBUTES = pa.schema(
+    [
+        ("cluster", pa.int64()),
+        ("label", pa.string()),
+        ("attributes", pa.string()),
+        ("prompt_hash", pa.string()),
+        ("model", pa.string()),
+    ]
+)
+
+_NAMES_WANTED = 4
+_FALLBACK = {
+    "subject": "what they are about",
+    "style": "how they are written",
+    "tone": "the feeling behind them",
+}
+_VALUE_CHARACTERS = 120
+# Demonstrations of long documents are cut so that a cluster fits any context.
+_DEMONSTRATIONS_CHARACTERS = 2_400
+
+
+class NoAnswersError(RuntimeError):
+    """The LLM answered, but nothing in its answers could be used."""
+
+
+def run(view: StageView, config: Config, tools: Tools) -> None:
+    """Ask for the attributes of every cluster (SynAlign, section 3.2, stage 1).
+
+    Raises:
+        ConfigError: a preset or template that cannot be used.
+        NoAnswersError: no cluster of some label got a usable answer.
+        LLMError: the endpoint refuses every request.
+    """
+    prompts = load_prompts(config)
+    texts = [row["text"] for row in view.read_rows("few_shot")]
+    clusters = view.read_rows("clusters")
+    with open_asker(view, config, tools) as asker:
+        if not prompts.attributes:
+            prompts = prompts.with_attributes(_ask_names(view, config, asker, prompts, texts, clusters))
+        requests = [attributes_request(config, prompts, cluster, texts) for cluster in clusters]
+        outcomes = asker.ask("reason: attributes", requests)
+    rows: list[dict[str, Any]] = []
+    for cluster, request, outcome in zip(clusters, requests, outcomes, strict=True):
+        if outcome.response is None:
+            continue
+        values = {name: " ".join(str(value).split()) for name, value in outcome.value.items()}
+        values["length"] = length_of([texts[i] for i in cluster["members"]])
+        rows.append(
+            {
+                "cluster": cluster["cluster"],
+                "label": cluster["label"],
+                "attributes": json.dumps(values),
+                "prompt_hash": prompt_hash(request),
+                "model": outcome.response.model,
+            }
+        )
+    failed = len(clusters) - len(rows)
+    bare = sorted({cluster["label"] for cluster in clusters} - {row["label"] for row in rows})
+    if bare:
+        raise NoAnswersError(
+            f"the LLM gave no usable attributes for the label '{bare[0]}';"
+            f" look at its answers with: synalign ledger {view.root}"
+        )
+    if failed:
+        view.warn(f"{failed} of {len(clusters)} clusters got no usable attributes and were left out")
+    view.write_rows("attributes", rows, ATTRIBUTES)
+    view.facts.update(clusters=len(clusters), failed=failed, names=list(prompts.attributes))
+
+
+def attributes_request(
+    config: Config, prompts: Prompts, cluster: Mapping[str, Any], texts: list[str]
+) -> ChatRequest:
+    content = render(
+        prompts.attributes_template,
+        {
+            "task": prompts.task,
+            "label": cluster["label"],
+            "demonstrations": shown([texts[i] for i in cluster["members"]]),
+            "attributes": prompts.attributes,
+        },
+    )
+    value = {"type": "string", "minLength": 1, "maxLength": _VALUE_CHARACTERS}
+    return ChatRequest(
+        messages=(Message("user", content),),
+        model=config.llm.model,
+        max_tokens=config.reason.max_tokens,
+        temperature=config.llm.temperature,
+        top_p=config.llm.top_p,
+        seed=draw_seed(config, "reason", int(cluster["cluster"])),
+        schema={
+            "type": "object",
+            "properties": dict.fromkeys(prompts.attributes, value),
+            "required": list(prompts.attributes),
+            "additionalProperties": False,
+        },
+    )
+
+
+def _ask_names(
+    view: StageView,
+    config: Config,
+    asker: Asker,
+    prompts: Prompts,
+    texts: list[str],
+    clusters: list[dict[str, Any]],
+) -> dict[str, str]:
+    """The attributes that matter for this task, by the LLM's own account; asked once a run."""
+    rng = generator(config.run.seed, "reason", "names")
+    chosen = rng.choice(len(texts), min(8, len(texts)), replace=False)
+    labels = sorted({cluster["label"] for cluster in clusters} - {""})
+    content = render(
+        prompts.names_template,
+        {
+            "task": prompts.task,
+            "labels": labels[:20],
+            "demonstrations": shown([texts[i] for i in chosen]),
+            "count": _NAMES_WANTED,
+        },
+    )
+    entry = {
+        "type": "object",
+        "properties": {
+            "name": {"type": "string", "minLength": 3, "maxLength": 24},
+            "question": {"type": "string", "minLength": 3, "maxLength": _VALUE_CHARACTERS},
+        },
+        "required": ["name", "question"],
+        "additionalProperties": False,
+    }
+    request = ChatRequest(
+        messages=(Message("user", content),),
+        model=config.llm.model,
+        max_tokens=config.reason.max_tokens,
+        temperature=config.llm.temperature,
+        top_p=config.llm.top_p,
+        seed=draw_seed(config, "names", 0),
+        schema={
+            "type": "object",
+            "properties": {
+                "attributes": {
+                    "type": "array",
+                    "items": entry,
+                    "minItems": 2,
+                    "maxItems": _NAMES_WANTED,
+                }
+            },
+            "required": ["attributes"],
+            "additionalProperties": False,
+        },
+    )
+    outcome = asker.ask("reason: attribute names", [request])[0]
+    found: dict[str, str] = {}
+    for item in outcome.value["attributes"] if outcome.response is not None else ():
+        name = re.sub(r"[^a-z]+", "_", item["name"].lower()).strip("_")
+        if len(name) >= 3 and name != "length":
+            found.setdefault(name, " ".join(item["question"].split()))
+    if len(found) >= 2:
+        return found
+    view.warn(f"the LLM named no usable attributes; {', '.join(_FALLBACK)} are used instead")
+    return _FALLBACK
+
+
+def shown(demonstrations: list[str]) -> list[str]:
+    """Demonstrations on one line each, cut to a common budget."""
+    limit = _DEMONSTRATIONS_CHARACTERS // max(len(demonstrations), 1)
+    lines = [" ".join(text.split()) for text in demonstrations]
+    return [line if len(line) <= limit else f"{line[:limit].rsplit(' ', 1)[0]} ..." for line in lines]
+
+
+def length_of(texts: list[str]) -> str:
+    """The length attribute is counted, not asked for: models are poor at it and we need not guess."""
+    counts = sorted(len(text.split()) for text in texts)
+    low, high = counts[0], counts[-1]
+    return f"about {low} words" if low == high else f"{low} to {high} words"
+
+
+def draw_seed(config: Config, use: str, number: int) -> int:
+    """The sampling seed of one request: asking twice is asking for the same answer."""
+    return int(generator(config.run.seed, use, number).integers(2**31 - 1))
+
+
+def prompt_hash(request: ChatRequest) -> str:
+    """Names a prompt in the lineage of its rows."""
+    text = "\0".join(f"{message.role}\0{message.content}" for message in request.messages)
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:16]

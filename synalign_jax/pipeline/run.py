@@ -1,0 +1,117 @@
+"""The whole job. The order of the stages is written here and nowhere else."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+from typing import Any
+
+from . import align, embed, evaluate, explore, generate, load, reason, report, resample
+from .config import Config
+from .folder import RunFolder, RunFolderError, Stage
+from .tools import Tools
+
+STAGES = (
+    Stage("load", load.run, (), ("few_shot", "held_out")),
+    Stage("embed_real", embed.real, ("few_shot",), ("real_vectors",)),
+    Stage("explore", explore.run, ("few_shot", "real_vectors"), ("clusters", "coverage")),
+    Stage("reason", reason.run, ("few_shot", "clusters"), ("attributes",)),
+    Stage("generate", generate.run, ("few_shot", "clusters", "attributes"), ("synthetic", "rejected")),
+    Stage("embed_synthetic", embed.synthetic, ("synthetic",), ("synthetic_vectors",)),
+    Stage(
+        "align",
+        align.run,
+        ("few_shot", "real_vectors", "synthetic", "synthetic_vectors"),
+        ("weights", "alignment"),
+    ),
+    Stage(
+        "resample",
+        resample.run,
+        ("few_shot", "real_vectors", "synthetic", "synthetic_vectors", "weights"),
+        ("aligned", "weighted"),
+    ),
+    Stage(
+        "evaluate",
+        evaluate.run,
+        ("few_shot", "real_vectors", "synthetic", "synthetic_vectors", "weights", "aligned", "held_out"),
+        ("evaluation",),
+    ),
+    Stage(
+        "report",
+        report.run,
+        (
+            "few_shot",
+            "real_vectors",
+            "coverage",
+            "synthetic",
+            "synthetic_vectors",
+            "weights",
+            "alignment",
+            "aligned",
+            "evaluation",
+        ),
+        ("report",),
+    ),
+)
+
+
+def run(config: Config, tools: Tools) -> Path:
+    """Run every stage that has not finished yet, in order, and return the path of the report.
+
+    It can be killed at any instant and called again: finished stages are not repeated, and no LLM request
+    whose answer was recorded is sent again.
+
+    Raises:
+        ConfigError, DataError, RunFolderError, InputError: settings or data that cannot be used.
+        LLMError: the endpoint refuses every request, or a cap is reached.
+        KeyboardInterrupt: after it, the same call goes on where it stopped.
+    """
+    with RunFolder(config) as folder:
+        for stage in STAGES:
+            record = folder.record(stage.name)
+            if record is not None:
+                tools.reporter.say(f"{stage.name:<16} done before")
+                continue
+            try:
+                record = folder.run(stage, tools, *_extra(stage, folder))
+            except OSError as error:
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                    raise
+                raise RunFolderError(
+                    f"{folder.root}: the disk is full. Free some space and start again:"
+                    " everything up to here is kept"
+                ) from error
+            tools.reporter.say(f"{stage.name:<16} {record['seconds']:7.1f} s   {_facts(record['facts'])}")
+            for warning in record["warnings"]:
+                tools.reporter.say(f"{'':<16} note: {warning}")
+    return folder.root / "report.html"
+
+
+def again(config: Config, tools: Tools, stages: tuple[str, ...]) -> Path:
+    """Repeat the named stages of a finished run, in order, and whatever is missing besides."""
+    with RunFolder(config, amend=True) as folder:
+        for name in stages:
+            folder.forget(name)
+    return run(config, tools)
+
+
+def _extra(stage: Stage, folder: RunFolder) -> tuple[Any, ...]:
+    """The report also tells how the stages before it went."""
+    if stage.name != "report":
+        return ()
+    return ([record for other in STAGES if (record := folder.record(other.name)) is not None],)
+
+
+def _facts(facts: dict[str, Any]) -> str:
+    parts = []
+    for name, value in facts.items():
+        if isinstance(value, float):
+            value = f"{value:.4g}"
+        elif isinstance(value, dict):
+            if len(value) > 6:
+                continue
+            value = " ".join(f"{key}:{item}" for key, item in value.items()) or "none"
+        elif isinstance(value, list):
+            value = " ".join(str(item) for item in value)
+        parts.append(f"{name.replace('_', ' ')} {value}")
+    return ", ".join(parts)
