@@ -1,0 +1,18 @@
+"""Texts to vectors: a Flax sentence encoder, any other source behind one protocol, and a cache."""
+
+from .cache import EmbeddingCache
+from .compilation import keep_compiled
+from .encoder import Encoder
+from .errors import ModelError
+from .protocol import Embedder
+from .stream import Embedded, embed_texts
+
+__all__ = [
+    "Embedded",
+    "Embedder",
+    "EmbeddingCache",
+    "Encoder",
+    "ModelError",
+    "embed_texts",
+    "keep_compiled",
+]

@@ -27,3 +27,12 @@ class Embedder(Protocol):
             ValueError: texts that cannot be embedded, with the index.
         """
         ...
+
+
+@runtime_checkable
+class Truncating(Embedder, Protocol):
+    """An embedder that can tell which texts it had to cut."""
+
+    def embed_marked(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """What `embed` gives, and a (len(texts),) bool array of the texts that were cut."""
+        ...

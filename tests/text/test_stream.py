@@ -1,0 +1,106 @@
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from synalign_jax.text import EmbeddingCache, ModelError, embed_texts
+
+
+class Counting:
+    """An embedder of two numbers a text, that keeps what it was asked and can be made to die."""
+
+    identity = "counting"
+    dimension = 2
+
+    def __init__(self, die_after: int | None = None) -> None:
+        self.asked: list[str] = []
+        self.die_after = die_after
+
+    def embed(self, texts: Sequence[str]) -> np.ndarray:
+        if self.die_after is not None and len(self.asked) >= self.die_after:
+            raise KeyboardInterrupt
+        self.asked += texts
+        return np.array([[len(text), sum(text.encode()) % 97] for text in texts], np.float32)
+
+
+TEXTS = [f"text {i % 2500} {'x' * (i % 7)}" for i in range(3000)]
+
+
+def expected(texts: Sequence[str]) -> np.ndarray:
+    return Counting().embed(texts)
+
+
+def test_vectors_come_in_the_order_given_and_progress_adds_up() -> None:
+    seen: list[int] = []
+    result = embed_texts(Counting(), iter(TEXTS), on_progress=seen.append)
+    np.testing.assert_array_equal(result.vectors, expected(TEXTS))
+    assert sum(seen) == len(TEXTS)
+    assert result.truncated == 0
+
+
+def test_the_cache_answers_for_every_text_it_has_seen(tmp_path: Path) -> None:
+    first, second, other = Counting(), Counting(), Counting()
+    other.identity = "another model"
+    with EmbeddingCache(tmp_path) as cache:
+        embed_texts(first, TEXTS[:1000], cache=cache)
+    with EmbeddingCache(tmp_path) as cache:
+        result = embed_texts(second, TEXTS, cache=cache)
+        embed_texts(other, TEXTS[:10], cache=cache)
+    assert len(first.asked) == len(set(first.asked))
+    assert not set(first.asked) & set(second.asked)
+    assert len(other.asked) == 10
+    np.testing.assert_array_equal(result.vectors, expected(TEXTS))
+
+
+def test_a_file_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
+    out = tmp_path / "vectors.npy"
+    with pytest.raises(KeyboardInterrupt):
+        embed_texts(Counting(die_after=512), TEXTS, out=out)
+    with out.open("ab") as stream:
+        stream.write(b"half a ro")
+    again = Counting()
+    result = embed_texts(again, iter(TEXTS), out=out)
+    assert isinstance(result.vectors, np.memmap)
+    np.testing.assert_array_equal(np.load(out), expected(TEXTS))
+    assert "text 0 " not in again.asked
+    done = Counting()
+    np.testing.assert_array_equal(embed_texts(done, TEXTS, out=out).vectors, expected(TEXTS))
+    assert done.asked == []
+
+
+@pytest.mark.parametrize("change", ["texts", "fewer", "embedder"])
+def test_a_file_of_other_texts_or_another_embedder_starts_over(tmp_path: Path, change: str) -> None:
+    out = tmp_path / "vectors.npy"
+    embed_texts(Counting(), TEXTS[:100], out=out)
+    embedder = Counting()
+    texts = TEXTS[:100]
+    if change == "texts":
+        texts = ["changed", *TEXTS[1:100]]
+    elif change == "fewer":
+        texts = TEXTS[:50]
+    else:
+        embedder.identity = "another model"
+    np.testing.assert_array_equal(embed_texts(embedder, texts, out=out).vectors, expected(texts))
+
+
+def test_no_texts_give_no_rows(tmp_path: Path) -> None:
+    assert embed_texts(Counting(), []).vectors.shape == (0, 2)
+    assert embed_texts(Counting(), [], out=tmp_path / "none.npy").vectors.shape == (0, 2)
+
+
+def test_a_file_of_someone_else_is_left_alone(tmp_path: Path) -> None:
+    out = tmp_path / "mine.npy"
+    out.write_text("precious")
+    with pytest.raises(ModelError, match="was not written by this command"):
+        embed_texts(Counting(), TEXTS[:10], out=out)
+    assert out.read_text() == "precious"
+
+
+def test_a_bad_text_is_named_by_its_place_in_the_whole_list() -> None:
+    with pytest.raises(ModelError, match="text 2999: expected a str, got NoneType"):
+        embed_texts(Counting(), [*TEXTS[:2999], None])  # type: ignore[list-item]
+    with pytest.raises(ModelError, match="text 1: character 4 is half of a surrogate pair"):
+        embed_texts(Counting(), ["fine", "bad \ud800"])
+    with pytest.raises(ModelError, match="texts: expected a list of texts, got one str"):
+        embed_texts(Counting(), "fine")
