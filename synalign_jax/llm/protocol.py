@@ -21,6 +21,7 @@ class ChatRequest:
 
     `schema` is a JSON schema that the answer must satisfy; None asks for free text.
     `extra` holds further fields of the endpoint's own, passed through as they are.
+    `idempotency_key` is set by the driver: a server that honours it bills a request sent twice once.
     """
 
     messages: tuple[Message, ...]
@@ -34,6 +35,7 @@ class ChatRequest:
     logprobs: bool = False
     schema: Mapping[str, Any] | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
+    idempotency_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +61,21 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
+class Quota:
+    """What the endpoint's rate-limit headers say is left, and the seconds until each is full again."""
+
+    requests: int | None = None
+    requests_reset: float = 0.0
+    tokens: int | None = None
+    tokens_reset: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class ChatResponse:
     choices: tuple[Choice, ...]
     usage: Usage
     model: str
+    quota: Quota | None = None
 
     @property
     def text(self) -> str:
@@ -79,16 +92,28 @@ class LLMError(Exception):
         fatal: whether every other request would fail the same way, so that the run must stop.
         retry_after: seconds the server asked to wait, if it did.
         raw: what the server sent, for the dead letters.
+        paid: whether the endpoint may have charged for it: it took the request, its answer was lost.
+        usage: the tokens it charged for, where it said so.
     """
 
     kind = "error"
     retry = False
     fatal = False
 
-    def __init__(self, message: str, *, retry_after: float | None = None, raw: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        retry_after: float | None = None,
+        raw: str | None = None,
+        paid: bool = False,
+        usage: Usage | None = None,
+    ) -> None:
         super().__init__(message)
         self.retry_after = retry_after
         self.raw = raw
+        self.paid = paid
+        self.usage = usage
 
 
 class RateLimited(LLMError):
@@ -102,6 +127,20 @@ class ServerError(LLMError):
     """5xx, a reset connection, an answer that is not what the protocol promises."""
 
     kind = "server_error"
+    retry = True
+
+
+class Overloaded(LLMError):
+    """503, 529: the endpoint has more work than it can take."""
+
+    kind = "overloaded"
+    retry = True
+
+
+class Unsupported(LLMError):
+    """The endpoint lacks an option; the adapter says so once and asks without it from now on."""
+
+    kind = "unsupported"
     retry = True
 
 
@@ -137,6 +176,28 @@ class Misconfigured(LLMError):
 
     kind = "misconfigured"
     fatal = True
+
+
+class BudgetReached(LLMError):
+    """The next request could pass a cap of the budget."""
+
+    kind = "budget_reached"
+    fatal = True
+
+
+class Cancelled(LLMError):
+    """The run was stopped while the request was in flight."""
+
+    kind = "cancelled"
+    retry = True
+
+
+def error_of(kind: str, message: str, *, raw: str | None = None) -> LLMError:
+    """The error that a record of `kind` stands for."""
+    known = {error.kind: error for error in LLMError.__subclasses__()}
+    error = known.get(kind, LLMError)(message, raw=raw)
+    error.kind = kind
+    return error
 
 
 @runtime_checkable

@@ -1,0 +1,48 @@
+"""The process that LlamaCppServer starts: argv is the model, slots, context, threads, GPU layers.
+
+It writes its address (or what went wrong) as one line to standard output and serves until standard input
+ends, which the kernel sees to when the parent dies, however it dies.
+"""
+
+import fcntl
+import os
+import signal
+import sys
+
+
+def main() -> None:
+    model, slots, context, threads, gpu_layers = sys.argv[1], *map(int, sys.argv[2:])
+    out = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever the library prints is not the address
+    # While a model loads, the library holds Python up, so the end of the parent must kill by signal.
+    fcntl.fcntl(0, fcntl.F_SETOWN, os.getpid())
+    flags = fcntl.fcntl(0, fcntl.F_GETFL)
+    signal.signal(signal.SIGIO, signal.SIG_DFL)
+    fcntl.fcntl(0, fcntl.F_SETFL, flags | os.O_ASYNC)
+    try:
+        import xllamacpp
+    except ImportError:
+        print("xllamacpp is not installed; pip install xllamacpp", file=out, flush=True)
+        return
+    params = xllamacpp.CommonParams()
+    params.model.path = model
+    params.port = 0
+    params.n_parallel = slots
+    params.n_ctx = slots * context
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
+    params.n_gpu_layers = gpu_layers
+    params.verbosity = -1
+    try:
+        server = xllamacpp.Server(params)
+    except Exception as error:
+        print(f"{type(error).__name__}: {error}", file=out, flush=True)
+        return
+    fcntl.fcntl(0, fcntl.F_SETFL, flags)
+    print(server.listening_address, file=out, flush=True)
+    while os.read(0, 1):
+        pass
+    del server
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""How many requests to have in flight: additive increase, multiplicative decrease, by refusals and latency."""
+
+from __future__ import annotations
+
+_NOISE = 0.2  # this share of refusals in a window is bad luck; more is a server that has too much to do
+_GAIN = 1.15  # a step up that raises the answers per second by less than this met a queue, not idle slots
+_QUEUED = 1.5  # mean latency over that at the knee from which more requests only wait longer
+_SLOW = 4.0  # and from which the server is taken to be in trouble
+
+
+class Concurrency:
+    """The limit on requests in flight, moved once a window; a window is as many answers as the limit.
+
+    It doubles while doubling pays (slow start), then grows by small steps while the latency stays near that
+    of the knee, and shrinks in proportion to the share of refused requests (Alizadeh et al., "Data Center
+    TCP", 2010, eq. 2, which cuts by half only if every mark in the window says so).
+    """
+
+    def __init__(self, ceiling: int, initial: int = 16) -> None:
+        self.ceiling = ceiling
+        self.limit = min(initial, ceiling)
+        self._step = max(1, ceiling // 64)
+        self._starting = True
+        self._knee: float | None = None  # seconds an answer takes where slow start ended
+        self._last: tuple[int, float] | None = None  # limit and mean latency of the window before
+        self._clear()
+
+    def _clear(self) -> None:
+        self._answers = self._refusals = 0
+        self._seconds = 0.0
+
+    def answered(self, seconds: float) -> None:
+        """An answer, or an error that says nothing about load, came after `seconds`."""
+        self._answers += 1
+        self._seconds += seconds
+        self._settle()
+
+    def refused(self) -> None:
+        """The endpoint refused for load, or let the request time out."""
+        self._refusals += 1
+        self._settle()
+
+    def resume(self) -> None:
+        """The endpoint is back after an outage: start small, and double as at the start."""
+        self.limit = min(max(1, self.limit // 2), 16)
+        self._starting, self._last = True, None
+        self._clear()
+
+    def _settle(self) -> None:
+        total = self._answers + self._refusals
+        if total < max(self.limit, 4):
+            return
+        share = self._refusals / total
+        latency = self._seconds / self._answers if self._answers else None
+        self._clear()
+        if share > _NOISE or latency is None:
+            self._cut(share)
+        elif self._starting:
+            self._double(latency)
+        else:
+            self._creep(latency)
+
+    def _cut(self, share: float) -> None:
+        self.limit = max(1, int(self.limit * (1 - share / 2)))
+        self._starting, self._last = False, None
+
+    def _double(self, latency: float) -> None:
+        if self._last is not None:
+            limit, before = self._last
+            if (self.limit / latency) / (limit / before) < _GAIN:
+                self._starting, self._knee = False, latency
+                return
+        self._last = (self.limit, latency)
+        self.limit = min(2 * self.limit, self.ceiling)
+        if self.limit == self.ceiling:
+            self._starting = False
+
+    def _creep(self, latency: float) -> None:
+        if self._knee is None:
+            self._knee = latency
+        if latency > _SLOW * self._knee:
+            self._cut(0.5)
+        elif latency < _QUEUED * self._knee:
+            self.limit = min(self.limit + self._step, self.ceiling)
+        self._knee += 0.05 * (latency - self._knee)  # prompts and answers of a later stage may be longer

@@ -1,0 +1,81 @@
+"""What a run of requests looks like while it goes on."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from .protocol import Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A snapshot. `retries` counts by kind; `note` says in words why nothing moves, when nothing does."""
+
+    done: int
+    total: int | None
+    in_flight: int
+    waiting: int
+    retries: dict[str, int]
+    failed: int
+    cached: int
+    prompt_tokens: int
+    completion_tokens: int
+    spent: float | None
+    cap: float | None
+    seconds: float
+    note: str = ""
+
+    @property
+    def rows_per_second(self) -> float:
+        """Answers that came from the endpoint, a second."""
+        return (self.done - self.cached) / self.seconds if self.seconds else 0.0
+
+    @property
+    def tokens_per_second(self) -> float:
+        return self.completion_tokens / self.seconds if self.seconds else 0.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        if self.total is None or not self.rows_per_second:
+            return None
+        return (self.total - self.done) / self.rows_per_second
+
+
+class Tally:
+    """The running counts behind Progress."""
+
+    def __init__(self, total: int | None) -> None:
+        self.total = total
+        self.done = self.failed = self.cached = 0
+        self.prompt_tokens = self.completion_tokens = 0
+        self.cost = 0.0
+        self.retries: dict[str, int] = {}
+        self._start = time.monotonic()
+
+    def retry(self, kind: str) -> None:
+        self.retries[kind] = self.retries.get(kind, 0) + 1
+
+    def pay(self, usage: Usage, cost: float) -> None:
+        self.prompt_tokens += usage.prompt_tokens
+        self.completion_tokens += usage.completion_tokens
+        self.cost += cost
+
+    def snapshot(
+        self, *, in_flight: int, waiting: int, priced: bool, cap: float | None, note: str
+    ) -> Progress:
+        return Progress(
+            done=self.done,
+            total=self.total,
+            in_flight=in_flight,
+            waiting=waiting,
+            retries=dict(self.retries),
+            failed=self.failed,
+            cached=self.cached,
+            prompt_tokens=self.prompt_tokens,
+            completion_tokens=self.completion_tokens,
+            spent=self.cost if priced else None,
+            cap=cap,
+            seconds=time.monotonic() - self._start,
+            note=note,
+        )
