@@ -1,0 +1,51 @@
+"""Students, metrics, figures and the report: what tells a user whether it worked."""
+
+from .facts import Distance, Figure, LLMUsage, ReportFacts, Stage, SyntheticRow
+from .figures import (
+    accuracy_figure,
+    coverage_figure,
+    distance_figure,
+    plane_figures,
+    principal_plane,
+    weight_figure,
+)
+from .metrics import (
+    Comparison,
+    Estimate,
+    StudentScore,
+    TrainingSet,
+    accuracy,
+    compare_training_sets,
+    macro_f1,
+    wilson_interval,
+)
+from .report import render_report, write_report
+from .students import Student, predict, train_student
+
+__all__ = [
+    "Comparison",
+    "Distance",
+    "Estimate",
+    "Figure",
+    "LLMUsage",
+    "ReportFacts",
+    "Stage",
+    "Student",
+    "StudentScore",
+    "SyntheticRow",
+    "TrainingSet",
+    "accuracy",
+    "accuracy_figure",
+    "compare_training_sets",
+    "coverage_figure",
+    "distance_figure",
+    "macro_f1",
+    "plane_figures",
+    "predict",
+    "principal_plane",
+    "render_report",
+    "train_student",
+    "weight_figure",
+    "wilson_interval",
+    "write_report",
+]

@@ -12,7 +12,15 @@ import numpy as np
 
 from synalign_jax.core.checks import InputError, check_rows
 
-from .students import L2, Head, checked_rows, effective_rows, fit, predict_many
+from .students import (
+    Head,
+    LabelledRows,
+    choose_penalty,
+    effective_rows,
+    fit,
+    labelled_rows,
+    log_probabilities,
+)
 
 RESAMPLES = 1_000
 
@@ -99,7 +107,6 @@ def compare_training_sets(
     seeds: int = 32,
     confidence: float = 0.95,
     head: Head = "linear",
-    l2: float = L2,
 ) -> Comparison:
     """Train students on every set and score them on the same real test rows.
 
@@ -144,10 +151,13 @@ def compare_training_sets(
     resamples = _resamples(resample_key, len(test))
     scored = {}
     for (name, training), labels, set_key in zip(sets.items(), codes, set_keys, strict=True):
-        rows = checked_rows(training.embeddings, labels, training.weights, len(classes))
-        scored[name] = _score(rows, test, truth, resamples, set_key, len(classes), seeds, head, l2)
+        rows = labelled_rows(training.embeddings, labels, training.weights, len(classes))
+        scored[name] = _score(rows, test, truth, resamples, set_key, len(classes), seeds, head)
     return Comparison(
-        tuple(_summary(name, s, scored[baseline], len(test), confidence) for name, s in scored.items()),
+        tuple(
+            _summary(name, len(sets[name].embeddings), own, scored[baseline], len(test), confidence)
+            for name, own in scored.items()
+        ),
         baseline,
         len(test),
         tuple(str(c) for c in classes),
@@ -159,7 +169,6 @@ def compare_training_sets(
 class _Scored(NamedTuple):
     """One set's raw results; each pair is accuracy first, macro-F1 second."""
 
-    rows: int
     effective_rows: float
     point: np.ndarray  # (2,)
     spread: np.ndarray  # (2,) standard deviation over students of reweighted training rows
@@ -167,7 +176,7 @@ class _Scored(NamedTuple):
 
 
 def _score(
-    rows: tuple[np.ndarray, np.ndarray, np.ndarray],
+    rows: LabelledRows,
     test: np.ndarray,
     truth: np.ndarray,
     resamples: np.ndarray,
@@ -175,32 +184,32 @@ def _score(
     classes: int,
     seeds: int,
     head: Head,
-    l2: float,
 ) -> _Scored:
     """Train on the rows as they are and on reweighted copies, in one compiled call, and score all."""
-    embeddings, labels, weights = rows
-    start_key, weight_key = jax.random.split(key)
+    fold_key, start_key, weight_key = jax.random.split(key, 3)
+    penalty = choose_penalty(rows, key=fold_key, classes=classes, head=head)
     points = 1 if head == "linear" else seeds  # the linear student has no random start
-    batch = np.concatenate(
-        [np.tile(weights, (points, 1)), _bootstrap_weights(weight_key, weights, labels, seeds)]
-    )
-    keys = jax.random.split(start_key, len(batch))
-    states = fit(embeddings, labels, batch, keys, classes=classes, head=head, l2=l2)
-    predicted = predict_many(states, test, classes=classes, head=head)
+    reweighted = _bootstrap_weights(weight_key, rows, seeds)
+    weights = np.concatenate([np.tile(rows.weights, (points, 1)), reweighted])
+    keys = jax.random.split(start_key, len(weights))
+    penalties = np.full(len(weights), penalty, np.float32)
+    states = fit(rows, weights, keys, penalties, classes=classes, head=head)
+    predicted = log_probabilities(states, test, classes=classes, head=head).argmax(axis=2)
 
     everything = np.ones((1, len(truth)), np.float32)
     per_student = np.array([_metrics(truth, p, everything, classes)[:, 0] for p in predicted])
     resampled = np.mean([_metrics(truth, p, resamples, classes) for p in predicted[:points]], axis=0)
     return _Scored(
-        rows=len(labels),
-        effective_rows=effective_rows(weights),
+        effective_rows=effective_rows(rows.weights),
         point=per_student[:points].mean(axis=0),
         spread=per_student[points:].std(axis=0, ddof=1),
         resampled=resampled,
     )
 
 
-def _summary(name: str, own: _Scored, base: _Scored, test_rows: int, confidence: float) -> StudentScore:
+def _summary(
+    name: str, rows: int, own: _Scored, base: _Scored, test_rows: int, confidence: float
+) -> StudentScore:
     level = 0.5 - confidence / 2, 0.5 + confidence / 2
     z = NormalDist().inv_cdf(level[1])
     gain = None
@@ -213,7 +222,7 @@ def _summary(name: str, own: _Scored, base: _Scored, test_rows: int, confidence:
         )
     return StudentScore(
         name=name,
-        rows=own.rows,
+        rows=rows,
         effective_rows=own.effective_rows,
         accuracy=_join(own.point[0], wilson_interval(own.point[0], test_rows, confidence), z * own.spread[0]),
         macro_f1=_join(own.point[1], np.quantile(own.resampled[1], level), z * own.spread[1]),
@@ -229,14 +238,13 @@ def _join(value: float, ends: Any, half_width: float, floor: float = 0.0) -> Est
     return Estimate(float(value), float(max(lower, floor)), float(min(upper, 1.0)))
 
 
-def _bootstrap_weights(key: Any, weights: np.ndarray, labels: np.ndarray, draws: int) -> np.ndarray:
+def _bootstrap_weights(key: Any, rows: LabelledRows, draws: int) -> np.ndarray:
     """(draws, rows) the weights times Exp(1) factors, every class keeping its total."""
-    factors = np.asarray(jax.random.exponential(key, (draws, len(weights))))
-    drawn = weights * factors
-    one_hot = np.eye(labels.max() + 1, dtype=np.float32)[labels]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = np.nan_to_num((weights @ one_hot) / (drawn @ one_hot))
-    return (drawn * ratio[:, labels]).astype(np.float32)
+    drawn = rows.weights * np.asarray(jax.random.exponential(key, (draws, len(rows.weights))))
+    for label in np.unique(rows.labels):
+        own = rows.labels == label
+        drawn[:, own] *= rows.weights[own].sum() / drawn[:, own].sum(axis=1, keepdims=True)
+    return drawn.astype(np.float32)
 
 
 def _resamples(key: Any, rows: int) -> np.ndarray:

@@ -1,0 +1,79 @@
+"""The report's opening sentences: what the numbers say, whichever way they point."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+from .facts import Distance
+from .metrics import Estimate, StudentScore
+
+Tone = Literal["good", "mixed", "bad"]
+
+
+class Verdict(NamedTuple):
+    tone: Tone
+    headline: str
+    detail: str
+
+
+def distance_verdict(distance: Distance) -> Verdict:
+    """Did alignment bring the synthetic rows as close to real rows as real rows are to each other?"""
+    before, after, top = distance.before, distance.after, distance.noise[1]
+    moved = f"MMD² went from {before:.2g} to {after:.2g}"
+    if before <= top:
+        if after <= top:
+            return Verdict(
+                "good",
+                "The synthetic rows were already inside the noise band, and stayed there.",
+                f"{moved}; real rows differ from other real rows by up to {top:.2g}. "
+                "At this sample size there was nothing for alignment to gain.",
+            )
+        return Verdict(
+            "bad",
+            "Alignment did not help: it pushed the synthetic rows out of the noise band.",
+            f"{moved}; real rows differ from other real rows by up to {top:.2g}. Use the rows as generated.",
+        )
+    if after <= top:
+        return Verdict(
+            "good",
+            "Alignment brought the synthetic rows inside the noise band.",
+            f"{moved}; real rows differ from other real rows by up to {top:.2g}, "
+            "so this test cannot tell the aligned rows from real ones.",
+        )
+    if after >= before:
+        return Verdict(
+            "bad",
+            "Alignment did not help: the synthetic rows are no closer to real ones.",
+            f"{moved}; real rows differ from other real rows by only up to {top:.2g}.",
+        )
+    closed = (before - after) / (before - top)
+    return Verdict(
+        "mixed",
+        f"Alignment closed {closed:.0%} of the gap to the noise band, and did not reach it.",
+        f"{moved}; real rows differ from other real rows by only up to {top:.2g}. "
+        "The pool lacks rows like some of the real ones: weights cannot add what was never written.",
+    )
+
+
+def gain_verdict(score: StudentScore, baseline: str) -> Verdict:
+    """Does a student trained on this set do better than one trained on the baseline set?"""
+    gain = score.gain
+    assert gain is not None
+    points = f"{_points(gain.value)} points of accuracy against “{baseline}” {_ends(gain)}"
+    if gain.lower > 0:
+        return Verdict("good", f"“{score.name}” trains a better student.", f"{points}.")
+    if gain.upper < 0:
+        return Verdict("bad", f"“{score.name}” trains a worse student.", f"{points}.")
+    return Verdict(
+        "mixed",
+        f"“{score.name}” shows no clear difference.",
+        f"{points}: the interval holds zero, so this test cannot tell them apart.",
+    )
+
+
+def _points(value: float) -> str:
+    return f"{100 * value:+.1f}".replace("-", "−")
+
+
+def _ends(gain: Estimate) -> str:
+    return f"[{_points(gain.lower)}, {_points(gain.upper)}]"
