@@ -25,8 +25,8 @@ def tools_for(config: Config, reporter: Reporter | None = None) -> Tools:
     Raises:
         ConfigError: a variable or file for a key that is missing, a model file that is missing.
     """
-    _key(config.llm.api_key_env, config.llm.api_key_file, "llm")
-    _key(config.encoder.api_key_env, config.encoder.api_key_file, "encoder")
+    _check_key(config.llm.api_key_env, config.llm.api_key_file, "llm")
+    _check_key(config.encoder.api_key_env, config.encoder.api_key_file, "encoder")
     return Tools(
         open_llm=functools.partial(open_llm, config),
         open_embedder=functools.cache(functools.partial(open_embedder, config)),
@@ -54,13 +54,16 @@ async def open_llm(config: Config) -> AsyncIterator[LLM]:
         else:
             from synalign_adapters.openai import OpenAIChat
 
-            base_url = llm.base_url or ""
             if llm.kind == "llamacpp":
                 from synalign_adapters.llamacpp import LlamaCppServer
 
                 server = LlamaCppServer(_gguf(llm.model), slots=llm.concurrency, context=llm.context)
-                base_url = (await asyncio.to_thread(stack.enter_context, server)).base_url
-            chat = OpenAIChat(base_url, api_key=_key(llm.api_key_env, llm.api_key_file, "llm"))
+                await asyncio.to_thread(stack.enter_context, server)
+                chat = OpenAIChat(server.base_url, api_key_env=None, endpoint=f"llamacpp:{llm.model}")
+            else:
+                chat = OpenAIChat(
+                    llm.base_url or "", api_key=_key_in(llm.api_key_file), api_key_env=llm.api_key_env
+                )
         stack.push_async_callback(chat.aclose)
         yield chat
 
@@ -71,28 +74,32 @@ def open_embedder(config: Config) -> Embedder:
     if encoder.kind == "openai":
         from synalign_adapters.openai import OpenAIEmbeddings
 
-        key = _key(encoder.api_key_env, encoder.api_key_file, "encoder")
-        return OpenAIEmbeddings(encoder.base_url or "", model=encoder.model, api_key=key)
+        return OpenAIEmbeddings(
+            encoder.base_url or "",
+            model=encoder.model,
+            api_key=_key_in(encoder.api_key_file),
+            api_key_env=encoder.api_key_env,
+        )
     from synalign_jax.text import Encoder
 
     return Encoder.from_pretrained(encoder.model, max_tokens=encoder.max_tokens)
 
 
-def _key(variable: str | None, file: str | None, section: str) -> str | None:
-    if variable is not None:
-        key = os.environ.get(variable, "").strip()
-        if not key:
-            raise ConfigError(
-                f"[{section}] api_key_env: the environment variable {variable} is not set;"
-                f" run: export {variable}=..."
-            )
-        return key
-    if file is not None:
-        try:
-            return Path(file).read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"[{section}] api_key_file: {file} cannot be read") from error
-    return None
+def _check_key(variable: str | None, file: str | None, section: str) -> None:
+    if variable is not None and not os.environ.get(variable, "").strip():
+        raise ConfigError(
+            f"[{section}] api_key_env: the environment variable {variable} is not set;"
+            f" run: export {variable}=..."
+        )
+    if file is not None and not _key_in(file):
+        raise ConfigError(f"[{section}] api_key_file: {file} cannot be read or holds no key")
+
+
+def _key_in(file: str | None) -> str | None:
+    try:
+        return Path(file).read_text(encoding="utf-8").strip() if file else None
+    except (OSError, UnicodeDecodeError):
+        return None
 
 
 def _gguf(model: str) -> Path:

@@ -77,13 +77,18 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
     view.write_rows("clusters", [{"cluster": i, **c} for i, c in enumerate(clusters)], CLUSTERS)
     curves = _coverage(vectors, clusters, config.run.seed)
     view.write_json("coverage", curves)
-    view.facts.update(clusters=len(clusters), hull=curves["hull"][-1], hull_random=curves["hull_random"][-1])
+    view.facts.update(
+        clusters=len(clusters),
+        rows=curves["rows"][-1],
+        hull_coverage=curves["hull"][-1],
+        of_random_rows=float(np.mean(curves["hull_random"][-1])),
+    )
 
 
-def _coverage(vectors: np.ndarray, clusters: list[dict[str, Any]], seed: int) -> dict[str, list[float]]:
-    """Hull coverage (SynAlign, figure 4) and best cosine after every round, ours and of random rows."""
+def _coverage(vectors: np.ndarray, clusters: list[dict[str, Any]], seed: int) -> dict[str, list[Any]]:
+    """Hull coverage (SynAlign, figure 4) and best cosine after every round, ours and of random draws."""
     rng = generator(seed, "coverage")
-    curves: dict[str, list[float]] = {
+    curves: dict[str, list[Any]] = {
         name: [] for name in ("rows", "hull", "hull_random", "cosine", "cosine_random")
     }
     for last in range(max(cluster["round"] for cluster in clusters) + 1):
@@ -91,9 +96,9 @@ def _coverage(vectors: np.ndarray, clusters: list[dict[str, Any]], seed: int) ->
         draws = [rng.choice(len(vectors), len(chosen), replace=False) for _ in range(_RANDOM_DRAWS)]
         curves["rows"].append(len(chosen))
         curves["hull"].append(_hull(vectors, chosen))
-        curves["hull_random"].append(float(np.mean([_hull(vectors, draw) for draw in draws])))
+        curves["hull_random"].append([_hull(vectors, draw) for draw in draws])
         curves["cosine"].append(best_cosine(vectors, chosen))
-        curves["cosine_random"].append(float(np.mean([best_cosine(vectors, draw) for draw in draws])))
+        curves["cosine_random"].append([best_cosine(vectors, draw) for draw in draws])
     return curves
 
 

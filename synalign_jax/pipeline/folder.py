@@ -83,14 +83,6 @@ class StageView:
     def ledger_path(self) -> Path:
         return self.root / "ledger.sqlite"
 
-    @property
-    def cache_path(self) -> Path:
-        return self.root / "cache"
-
-    @property
-    def dead_letters_path(self) -> Path:
-        return self.root / "dead_letters.jsonl"
-
     def _readable(self, name: str, suffix: str) -> Path:
         if name not in self.stage.reads:
             raise SealedError(f"stage '{self.stage.name}' does not declare that it reads '{name}'")

@@ -251,7 +251,7 @@ def make_call(
 
 
 def _rows_of(call: _Call, outcome: Outcome) -> list[dict[str, Any]]:
-    if outcome.response is None:
+    if outcome.response is None or outcome.value is None:
         return []
     return [
         {

@@ -68,7 +68,7 @@ def render(template: Template, values: Mapping[str, Any], setting: str = "templa
 
 
 def _packaged(name: str) -> str:
-    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
+    return resources.files("synalign_jax.pipeline").joinpath(name).read_text(encoding="utf-8")
 
 
 def _template(path: str | None, name: str) -> Template:

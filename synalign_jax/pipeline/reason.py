@@ -65,7 +65,7 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
         outcomes = asker.ask("reason: attributes", requests)
     rows: list[dict[str, Any]] = []
     for cluster, request, outcome in zip(clusters, requests, outcomes, strict=True):
-        if outcome.response is None:
+        if outcome.response is None or outcome.value is None:
             continue
         values = {name: " ".join(str(value).split()) for name, value in outcome.value.items()}
         values["length"] = length_of([texts[i] for i in cluster["members"]])
@@ -173,7 +173,7 @@ def _ask_names(
     )
     outcome = asker.ask("reason: attribute names", [request])[0]
     found: dict[str, str] = {}
-    for item in outcome.value["attributes"] if outcome.response is not None else ():
+    for item in outcome.value["attributes"] if outcome.value is not None else ():
         name = re.sub(r"[^a-z]+", "_", item["name"].lower()).strip("_")
         if len(name) >= 3 and name != "length":
             found.setdefault(name, " ".join(item["question"].split()))
