@@ -223,7 +223,8 @@ class Http:
                 f"{self.base}: TLS failed: {said}; if the server's certificate is your own, set ca_file"
             )
         if isinstance(error, aiohttp.ClientConnectorError):
-            said = os.strerror(error.os_error.errno) if (error.os_error.errno or 0) > 0 else "unknown host"
+            number = error.os_error.errno or 0
+            said = os.strerror(number) if number > 0 else "unknown host"
             return Unreachable(f"{self.base}: cannot connect: {said}")
         if isinstance(error, aiohttp.InvalidURL):
             return Misconfigured(f"{self.base}: base_url is no address")

@@ -24,7 +24,7 @@ def main() -> None:
     except ImportError:
         print("xllamacpp is not installed; pip install xllamacpp", file=out, flush=True)
         return
-    params = xllamacpp.CommonParams()
+    params = xllamacpp.CommonParams()  # pyright: ignore[reportAttributeAccessIssue]
     params.model.path = model
     params.port = 0
     params.n_parallel = slots
@@ -33,7 +33,7 @@ def main() -> None:
     params.n_gpu_layers = gpu_layers
     params.verbosity = -1
     try:
-        server = xllamacpp.Server(params)
+        server = xllamacpp.Server(params)  # pyright: ignore[reportAttributeAccessIssue]
     except Exception as error:
         print(f"{type(error).__name__}: {error}", file=out, flush=True)
         return

@@ -59,7 +59,7 @@ class LlamaCppServer:
         if not os.path.isfile(self._model):
             raise Misconfigured(f"{self._model}: no such file; name a GGUF model file")
         with tempfile.TemporaryFile() as log:
-            self._child = subprocess.Popen(
+            self._child = subprocess.Popen(  # noqa: S603 - our own file, run by our own interpreter
                 [sys.executable, "-P", str(_CHILD), self._model, *self._settings],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

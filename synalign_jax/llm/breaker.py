@@ -1,4 +1,4 @@
-"""A circuit breaker: when nothing is answered any more, one probe at a time asks whether the endpoint is back."""
+"""A circuit breaker: when nothing is answered any more, one probe at a time asks for the endpoint."""
 
 from __future__ import annotations
 

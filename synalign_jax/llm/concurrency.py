@@ -1,4 +1,4 @@
-"""How many requests to have in flight: additive increase, multiplicative decrease, by refusals and latency."""
+"""How many requests to have in flight: additive increase, multiplicative decrease."""
 
 from __future__ import annotations
 

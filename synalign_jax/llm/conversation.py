@@ -12,7 +12,7 @@ from typing import Any
 from . import structured
 from .budget import Budget, most
 from .gate import Gate
-from .ledger import Elsewhere, Known, Ledger, OverBudget, Ticket
+from .ledger import Ledger
 from .limits import Limits
 from .progress import Tally
 from .protocol import (
@@ -26,12 +26,13 @@ from .protocol import (
     Message,
     Misconfigured,
     RateLimited,
-    Unsupported,
     ServerError,
     Timeout,
+    Unsupported,
     Usage,
     error_of,
 )
+from .records import Elsewhere, Known, OverBudget, Ticket
 
 _SHOWN = 2_000  # characters of a bad answer that the model is shown
 _POLL = 0.25  # seconds between two looks at a request that another run has in flight
@@ -98,7 +99,7 @@ class Conversation:
                 cost = desk.budget.cost(answer.usage or Usage())
                 record = desk.ledger.failed(ticket, answer, cost, dead=stop is None and wait is None)
         finally:
-            # The record is queued before the slot is free: at a kill, no more is in flight than there are slots.
+            # The record is queued before the slot is free: at a kill no more is in flight than slots.
             desk.gate.leave(probe)
         await record
         if isinstance(answer, ChatResponse):
@@ -179,9 +180,14 @@ class Conversation:
             elif not any(choice.text.strip() for choice in choices):
                 raise BadAnswer("the answer is empty")
         except BadAnswer as error:
-            error.usage = response.usage
-            error.raw = "\n".join(choice.text for choice in choices)
-            raise
+            cut = any(choice.finish_reason == "length" for choice in choices)
+            why = (
+                f"{error}; it was cut off at {self._request.max_tokens} tokens, so be shorter"
+                if cut
+                else error
+            )
+            raw = "\n".join(choice.text for choice in choices)
+            raise BadAnswer(str(why), raw=raw, usage=response.usage) from None
         return response
 
     def _reason_to_stop(self, error: LLMError) -> LLMError | None:

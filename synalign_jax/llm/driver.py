@@ -11,10 +11,11 @@ from typing import Any
 from .budget import Budget
 from .conversation import Conversation, Desk, read_json
 from .gate import Closed, Gate
-from .ledger import Known, Ledger, request_body, request_key
+from .ledger import Ledger
 from .limits import Limits
 from .progress import Progress, Tally
 from .protocol import LLM, BadAnswer, ChatRequest, ChatResponse, LLMError
+from .records import Known, request_body, request_key
 
 _DEFAULTS = Limits()
 _TICK = 0.5  # seconds between two calls of on_progress

@@ -1,4 +1,4 @@
-"""The way to the endpoint: a request passes when there is a slot, the rates allow it and nobody asked to wait."""
+"""The way to the endpoint: open for a request when there is a slot, the rates allow it and no pause is on."""
 
 from __future__ import annotations
 

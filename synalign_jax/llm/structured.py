@@ -39,8 +39,9 @@ def check_schema(schema: Mapping[str, Any]) -> None:
 def parse(text: str, schema: Mapping[str, Any]) -> Any:
     """The JSON value in `text`, valid under `schema`.
 
-    Fences, words around the JSON, trailing commas, Python's words and bare line ends in strings are mended. Of an answer that was cut off the whole items are kept; if the schema refuses those, a string
-    that lacks its end is closed where it stands. Anything else is not guessed at.
+    Fences, words around the JSON, trailing commas, Python's words and bare line ends in strings are mended.
+    Of an answer that was cut off the whole items are kept; if the schema refuses those, a string that lacks
+    its end is closed where it stands. Anything else is not guessed at.
 
     Raises:
         BadAnswer: no JSON, or JSON that the schema refuses; the message is fit to be shown to the model.

@@ -1,0 +1,119 @@
+"""What a ledger answers, and the key under which it knows a request."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from .budget import Amount
+from .protocol import ChatRequest, ChatResponse, LLMError, Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """Leave to send one request: it is on record as in flight, with `held` of the budget."""
+
+    run: int
+    number: int
+    request: int
+    held: Amount
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """How a request ended: answered, or dead with its error."""
+
+    response: ChatResponse | None
+    error: LLMError | None
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """Another run has the request in flight."""
+
+
+@dataclass(frozen=True, slots=True)
+class OverBudget:
+    """Sending the request could pass this cap."""
+
+    cap: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How an attempt ended, and the state that it leaves its request in. Texts are JSON, hence ASCII."""
+
+    ticket: Ticket
+    outcome: str
+    usage: Usage
+    cost: float
+    state: str
+    maybe_paid: bool = False
+    answer: str | None = None
+    reason: str | None = None
+    raw: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A request that was given up: why, and what the endpoint sent last."""
+
+    key: str
+    kind: str
+    reason: str
+    raw: str | None
+    request: dict[str, Any]
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a ledger holds.
+
+    `in_flight` requests belong to a run that is alive; `maybe_paid` attempts were cut off by a kill, a
+    timeout or a lost connection after the endpoint had them: it may have charged up to `maybe_tokens` and
+    `maybe_cost` for them, which counts towards a budget but not in `usage` and `cost`. `lost` of them were
+    in flight at a kill. `failures` counts attempts by the kind of their error.
+    """
+
+    answered: int
+    dead: int
+    open: int
+    in_flight: int
+    attempts: int
+    failures: dict[str, int]
+    dead_by_kind: dict[str, int]
+    usage: Usage
+    cost: float
+    lost: int
+    maybe_paid: int
+    maybe_tokens: int
+    maybe_cost: float
+
+
+def request_body(endpoint: str, request: ChatRequest) -> str:
+    """Everything that determines the answer, as canonical ASCII JSON."""
+    return json.dumps(
+        {
+            "endpoint": endpoint,
+            "model": request.model,
+            "messages": [[message.role, message.content] for message in request.messages],
+            "max_tokens": request.max_tokens,
+            "temperature": request.temperature,
+            "top_p": request.top_p,
+            "seed": request.seed,
+            "stop": request.stop,
+            "n": request.n,
+            "logprobs": request.logprobs,
+            "schema": None if request.schema is None else dict(request.schema),
+            "extra": dict(request.extra),
+        },
+        sort_keys=True,
+        separators=(",", ":"),
+    )
+
+
+def request_key(body: str) -> str:
+    return hashlib.sha256(body.encode("ascii")).hexdigest()[:40]
