@@ -1,6 +1,9 @@
-"""Covariance functions. Any tinygp kernel is accepted; RBF takes a matrix-product path."""
+"""Covariance functions: any tinygp kernel; Euclidean and linear ones need only matrix products."""
 
 from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
 
 import jax
 import jax.core
@@ -26,6 +29,43 @@ def rbf(length_scale: float | Float[Array, ""]) -> tk.ExpSquared:
     return tk.ExpSquared(scale=jnp.asarray(length_scale))
 
 
+def rbf_mixture(length_scales: Sequence[float], weights: Sequence[float] | None = None) -> Kernel:
+    """sum_i weights_i exp(-||x - y||^2 / (2 length_scales_i^2)); weights are 1 / count unless given.
+
+    A mixture over several octaves keeps its power when the right length scale is unknown
+    (Li et al., "Generative Moment Matching Networks", ICML 2015, section 4).
+
+    Raises:
+        InputError: no length scale, one that is not positive, or another number of weights.
+    """
+    if weights is None:
+        weights = [1.0 / len(length_scales)] * len(length_scales)
+    if not length_scales or len(weights) != len(length_scales):
+        raise InputError(
+            f"weights: {len(weights)} for {len(length_scales)} length scale(s); give one for each"
+        )
+    parts = [tk.Constant(jnp.asarray(w)) * rbf(s) for w, s in zip(weights, length_scales, strict=True)]
+    return functools.reduce(tk.Sum, parts)
+
+
+def inverse_multiquadric(length_scale: float | Float[Array, ""]) -> tk.RationalQuadratic:
+    """(1 + ||x - y||^2 / length_scale^2)^(-1/2): heavy tails, so that far rows still pull.
+
+    Source: Gorham & Mackey, "Measuring Sample Quality with Kernels", ICML 2017, section 3.3.
+    """
+    return tk.RationalQuadratic(scale=rbf(length_scale).scale, distance=L2Distance(), alpha=jnp.asarray(0.5))
+
+
+def laplace(length_scale: float | Float[Array, ""]) -> tk.Exp:
+    """exp(-||x - y|| / length_scale), with the Euclidean norm."""
+    return tk.Exp(scale=rbf(length_scale).scale, distance=L2Distance())
+
+
+def linear() -> tk.DotProduct:
+    """x . y: its MMD is the distance between weighted means."""
+    return tk.DotProduct()
+
+
 def median_length_scale(x: Float[Array | np.ndarray, "rows width"], *, max_rows: int = 2_000) -> float:
     """The median distance between distinct rows: the usual length scale for a kernel two-sample statistic.
 
@@ -49,6 +89,22 @@ def median_length_scale(x: Float[Array | np.ndarray, "rows width"], *, max_rows:
     return float(np.sqrt(np.median(pairs)))
 
 
+def pooled_rbf(x: Float[Array, "n d"], y: Float[Array, "m d"], *, max_rows: int = 512) -> tk.ExpSquared:
+    """The default kernel for two sets: RBF with the median distance over at most `max_rows` rows of each.
+
+    Rows are evenly spaced and duplicates do not count, as in `median_length_scale`; this one is traceable,
+    and constant under differentiation.
+    """
+    some = [
+        a[np.unique(np.linspace(0, a.shape[0] - 1, min(max_rows, a.shape[0])).astype(int))] for a in (x, y)
+    ]
+    pooled = jax.lax.stop_gradient(jnp.concatenate(some))
+    pooled = pooled - jnp.mean(pooled, axis=0)
+    distances = _radii(pooled, pooled)[np.triu_indices(pooled.shape[0], 1)]
+    median = jnp.nanmedian(jnp.where(distances > 0, distances, jnp.nan))
+    return tk.ExpSquared(scale=jnp.where(jnp.isnan(median), 1.0, median))  # all rows equal: any scale will do
+
+
 def rbf_length_scale(kernel: Kernel) -> Float[Array, ""] | None:
     """The length scale when `kernel` is the Euclidean RBF kernel, else None."""
     if type(kernel) is tk.ExpSquared and type(kernel.distance) is L2Distance:
@@ -66,16 +122,47 @@ def squared_distances(x: Float[Array, "n d"], y: Float[Array, "m d"]) -> Float[A
     return jnp.maximum(squared, 0.0)
 
 
+def _radii(x: Float[Array, "n d"], y: Float[Array, "m d"]) -> Float[Array, "n m"]:
+    """||x_i - y_j||; 0, with gradient 0, where it is lost in the rounding of `squared_distances`."""
+    squared = squared_distances(x, y)
+    norms = jnp.sum(x * x, axis=1)[:, None] + jnp.sum(y * y, axis=1)[None, :]
+    apart = squared > 4.0 * jnp.finfo(x.dtype).eps * norms
+    return jnp.where(apart, jnp.sqrt(jnp.where(apart, squared, 1.0)), 0.0)
+
+
+def has_product_form(kernel: Kernel) -> bool:
+    """Whether `gram` needs only matrix products and O(n m) memory for `kernel`."""
+    if isinstance(kernel, tk.Sum | tk.Product):
+        return has_product_form(kernel.kernel1) and has_product_form(kernel.kernel2)
+    euclidean = isinstance(kernel, tk.Stationary) and type(kernel.distance) is L2Distance
+    return euclidean or isinstance(kernel, tk.Constant | tk.DotProduct)
+
+
 def gram(kernel: Kernel, x: Float[Array, "n d"], y: Float[Array, "m d"]) -> Float[Array, "n m"]:
-    """k(x_i, y_j): one matrix product for RBF, tinygp's vmap for every other kernel."""
+    """k(x_i, y_j): by a matrix product where `has_product_form`, else by tinygp's vmap.
+
+    A stationary Euclidean kernel is a function of the radius alone, so it is evaluated at the points r and 0
+    of the line. Sums share one product: XLA merges the equal `squared_distances`.
+    """
     scale = rbf_length_scale(kernel)
-    if scale is None:
-        return kernel(x, y)
-    return jnp.exp(squared_distances(x, y) * (-0.5 / jnp.square(scale)).astype(x.dtype))
+    if scale is not None:
+        return jnp.exp(squared_distances(x, y) * (-0.5 / jnp.square(scale)).astype(x.dtype))
+    if isinstance(kernel, tk.Sum):
+        return gram(kernel.kernel1, x, y) + gram(kernel.kernel2, x, y)
+    if isinstance(kernel, tk.Product):
+        return gram(kernel.kernel1, x, y) * gram(kernel.kernel2, x, y)
+    if isinstance(kernel, tk.Constant):
+        return jnp.full((x.shape[0], y.shape[0]), kernel.value, x.dtype)
+    if isinstance(kernel, tk.DotProduct):
+        return jnp.matmul(x, y.T, precision=jax.lax.Precision.HIGHEST)
+    if has_product_form(kernel):
+        of_radius = jax.vmap(jax.vmap(lambda r: kernel.evaluate(r, jnp.zeros_like(r))))
+        return of_radius(_radii(x, y)).astype(x.dtype)
+    return kernel(x, y).astype(x.dtype)
 
 
 def diagonal(kernel: Kernel, x: Float[Array, "n d"]) -> Float[Array, " n"]:
     """k(x_i, x_i)."""
     if rbf_length_scale(kernel) is not None:
         return jnp.ones(x.shape[0], x.dtype)
-    return kernel(x)
+    return kernel(x).astype(x.dtype)

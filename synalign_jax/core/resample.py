@@ -1,0 +1,152 @@
+"""Weights to rows: which rows of the pool make a set of a given size."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from .checks import InputError, check_rows, check_weights
+from .kernels import Kernel, diagonal, gram, pooled_rbf
+
+
+def resample(
+    weights: Any,
+    size: int,
+    *,
+    key: PRNGKeyArray,
+    embeddings: Any = None,
+    kernel: Kernel | None = None,
+    labels: Sequence[Any] | None = None,
+    label_proportions: Mapping[Any, Any] | None = None,
+    method: str = "auto",
+) -> Int[np.ndarray, " size"]:
+    """Indices of `size` rows distributed like the weights.
+
+    "independent" draws with replacement, as SynAlign does (section 3.3). "systematic" takes every row its
+    expected number of times, rounded up or down by one shared random offset (Kitagawa, 1996). "herding" picks
+    distinct rows greedily so that their MMD to the weighted pool falls fastest (Chen, Welling & Smola,
+    "Super-Samples from Kernel Herding", UAI 2010). "auto" is herding where `embeddings` are given and enough
+    rows have weight, else systematic.
+
+    Args:
+        weights: (m,) relative weights.
+        size: number of rows.
+        key: randomness of the draws; herding uses it for nothing but ties.
+        embeddings: (m, d), needed by herding.
+        kernel: None is RBF with the median distance of the rows.
+        labels: m labels; with them the label counts follow `label_proportions` or else the weights, rounded.
+        label_proportions: label to share.
+        method: "auto", "independent", "systematic" or "herding".
+
+    Raises:
+        InputError: bad weights, a size out of range, an unknown method, herding without embeddings, or a
+            label with too few rows.
+    """
+    check_weights("weights", weights, len(weights))
+    if method not in ("auto", "independent", "systematic", "herding"):
+        raise InputError(f"method: {method!r}; choose 'auto', 'independent', 'systematic' or 'herding'")
+    if size < 1:
+        raise InputError(f"size: {size}; at least one row is needed")
+    if label_proportions is not None and labels is None:
+        raise InputError("label_proportions: they need labels")
+    if method == "herding" and embeddings is None:
+        raise InputError("embeddings: herding needs them; give them or choose another method")
+    if embeddings is not None:
+        check_rows("embeddings", embeddings, min_rows=len(weights))
+    values = np.asarray(weights, np.float64)
+    out = []
+    groups = _quotas(values, size, labels, label_proportions)
+    for (rows, count), group_key in zip(groups, jax.random.split(key, len(groups)), strict=True):
+        chosen = method
+        if method == "auto":
+            enough = embeddings is not None and np.count_nonzero(values[rows]) >= count
+            chosen = "herding" if enough else "systematic"
+        inside = values[rows] / values[rows].sum()
+        if chosen == "independent":
+            drawn = np.asarray(jax.random.choice(group_key, len(rows), (count,), p=jnp.asarray(inside)))
+        elif chosen == "systematic":
+            drawn = _systematic(inside, count, float(jax.random.uniform(group_key)))
+        else:
+            drawn = _herding(inside, count, rows, embeddings, kernel)
+        out.append(rows[drawn])
+    return np.concatenate(out)
+
+
+def _quotas(
+    weights: np.ndarray, size: int, labels: Sequence[Any] | None, proportions: Mapping[Any, Any] | None
+) -> list[tuple[np.ndarray, int]]:
+    """Rows and number to draw of each label: largest remainders, so that the counts sum to `size`."""
+    if labels is None:
+        return [(np.arange(len(weights)), size)]
+    if len(labels) != len(weights):
+        raise InputError(f"labels: {len(labels)} labels for {len(weights)} weights")
+    of_row = np.asarray(labels)
+    if proportions is None:
+        proportions = {label: float(weights[of_row == label].sum()) for label in sorted(set(of_row.tolist()))}
+    total = sum(proportions.values())
+    exact = np.array([size * share / total for share in proportions.values()])
+    counts = np.floor(exact).astype(int)
+    counts[np.argsort(counts - exact, kind="stable")[: size - counts.sum()]] += 1
+    groups = []
+    for label, count in zip(proportions, counts, strict=True):
+        rows = np.flatnonzero(of_row == label)
+        if count and not weights[rows].sum() > 0:
+            raise InputError(f"labels: {count} rows of {label!r} wanted, but none has weight")
+        if count:
+            groups.append((rows, int(count)))
+    return groups
+
+
+def _systematic(weights: np.ndarray, count: int, offset: float) -> np.ndarray:
+    points = (np.arange(count) + offset) / count
+    return np.minimum(np.searchsorted(np.cumsum(weights), points, side="right"), len(weights) - 1)
+
+
+def _herding(
+    weights: np.ndarray, count: int, rows: np.ndarray, embeddings: Any, kernel: Kernel | None
+) -> np.ndarray:
+    support = np.flatnonzero(weights > 0)
+    if count > len(support):
+        raise InputError(
+            f"size: {count} distinct rows wanted, but {len(support)} have weight; ask for fewer, or choose"
+            " method='systematic', which repeats rows"
+        )
+    points = jnp.asarray(embeddings[rows[support]])
+    kernel = pooled_rbf(points, points) if kernel is None else kernel
+    w = jnp.asarray(weights[support] / weights[support].sum(), points.dtype)
+    return support[np.asarray(_herd(kernel, points, w, count))]
+
+
+@partial(jax.jit, static_argnames=("count",))
+def _herd(
+    kernel: Kernel, points: Float[Array, "m d"], weights: Float[Array, " m"], count: int
+) -> Int[Array, " count"]:
+    """Greedy minimisation of ||mu - (1/(t+1)) sum of chosen||^2, each row at most once."""
+    m = points.shape[0]
+    block = 1_024
+    missing = -m % block
+    blocks = jnp.pad(points, ((0, missing), (0, 0)), mode="edge").reshape(-1, block, points.shape[1])
+    padded = jnp.pad(weights, (0, missing)).reshape(-1, block)
+
+    def add(total: Array, part: tuple[Array, Array]) -> tuple[Array, None]:
+        return total + gram(kernel, points, part[0]) @ part[1], None
+
+    mean = jax.lax.scan(add, jnp.zeros(m, points.dtype), (blocks, padded))[0]
+    own = diagonal(kernel, points)
+
+    def pick(state: tuple[Array, Array], step: Array) -> tuple[tuple[Array, Array], Array]:
+        chosen_sum, taken = state
+        # The squared distance after adding row j is, up to a constant and the factor 1 / (t + 1)^2,
+        # k_jj + 2 sum_chosen k_jl - 2 (t + 1) mu_j.
+        merit = 2.0 * (step + 1.0) * mean - 2.0 * chosen_sum - own
+        best = jnp.argmax(jnp.where(taken, -jnp.inf, merit))
+        return (chosen_sum + gram(kernel, points, points[best][None])[:, 0], taken.at[best].set(True)), best
+
+    steps = jnp.arange(count, dtype=points.dtype)
+    return jax.lax.scan(pick, (jnp.zeros(m, points.dtype), jnp.zeros(m, bool)), steps)[1]
