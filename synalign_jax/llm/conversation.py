@@ -181,13 +181,9 @@ class Conversation:
                 raise BadAnswer("the answer is empty")
         except BadAnswer as error:
             cut = any(choice.finish_reason == "length" for choice in choices)
-            why = (
-                f"{error}; it was cut off at {self._request.max_tokens} tokens, so be shorter"
-                if cut
-                else error
-            )
+            short = f"; it was cut off at {self._request.max_tokens} tokens, so be shorter" if cut else ""
             raw = "\n".join(choice.text for choice in choices)
-            raise BadAnswer(str(why), raw=raw, usage=response.usage) from None
+            raise BadAnswer(f"{error}{short}", raw=raw, usage=response.usage) from None
         return response
 
     def _reason_to_stop(self, error: LLMError) -> LLMError | None:

@@ -58,7 +58,7 @@ def create(db: sqlite3.Connection) -> None:
 
 
 def find(db: sqlite3.Connection, keys: Collection[str]) -> dict[str, Found]:
-    """For each key the request's id, the run that has it in flight, and its end; None for what is not there."""
+    """For each key the request's id, the run that has it in flight, and its end; None where none is."""
     (rows,) = db.execute(
         "SELECT json_group_array(json_array("
         " wanted.value, r.id, r.run, r.state, r.answer, r.kind, r.reason, r.raw))"

@@ -1,0 +1,107 @@
+"""JSON out of what models really write."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from synalign_jax.llm.protocol import BadAnswer
+from synalign_jax.llm.structured import check_schema, clean, parse
+
+ROW = {
+    "type": "object",
+    "properties": {"text": {"type": "string"}, "label": {"enum": ["good", "bad"]}},
+    "required": ["text"],
+    "additionalProperties": False,
+}
+ROWS = {"type": "array", "items": ROW}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ('{"text": "a"}', {"text": "a"}),
+        ('```json\n{"text": "a"}\n```', {"text": "a"}),
+        ('Sure! Here it is:\n```\n{"text": "a"}\n```\nAnything else?', {"text": "a"}),
+        ('Sure: {"text": "a",} I hope it helps', {"text": "a"}),
+        ('{"text": "has ``` in it", "label": "good"}', {"text": "has ``` in it", "label": "good"}),
+        ('{"text": "two\nlines"}', {"text": "two\nlines"}),
+        ('{"text": "a"}}}', {"text": "a"}),
+        ('{"text": "a", "lab', {"text": "a"}),
+        ('{"text": "a", "label": ', {"text": "a"}),
+        ('{"text": "cut off he', {"text": "cut off he"}),
+        ('{"text": "cut in an escape \\u00', {"text": "cut in an escape "}),
+        ('{"text": "a quote \\"', {"text": 'a quote "'}),
+    ],
+)
+def test_usual_damage_is_mended(text: str, value: object) -> None:
+    assert parse(text, ROW) == value
+
+
+def test_of_a_list_that_was_cut_off_only_whole_items_are_kept() -> None:
+    assert parse('[{"text": "a"}, {"text": "b, and th', ROWS) == [{"text": "a"}]
+    assert parse("[1, 2, 34", {"type": "array"}) == [1, 2]  # 34 may have been 345
+
+
+def test_python_words_become_json() -> None:
+    assert parse('{"a": True, "b": None, "c": False,}', {"type": "object"}) == {"a": True, "b": None, "c": False}
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "empty"),
+        ("  \n", "empty"),
+        ("I cannot do that", "not JSON"),
+        ('{"text": 7}', "text: 7 is not of type"),
+        ('{"label": "good"}', "'text' is a required property"),
+        ('{"text": "a", "label": "ugly"}', "label"),
+        ('{"text" = "a"}', "not JSON"),
+        ('{"text": NaN}', "NaN is not JSON"),
+        ("[" * 100_000, "nested too deeply"),
+        ('{"a":' * 100_000, "nested too deeply"),
+        ('{"a": ' + "9" * 5_000 + "}", "integer string conversion"),
+    ],
+)
+def test_what_cannot_be_mended_is_refused_with_its_reason(text: str, reason: str) -> None:
+    with pytest.raises(BadAnswer, match=reason) as caught:
+        parse(text, ROW)
+    assert caught.value.raw == text
+
+
+def test_nul_and_lone_surrogates_are_cleaned_out_of_texts_and_values() -> None:
+    assert clean("a\0b\ud800c é") == "ab�c é"
+    value = parse('{"text": "a\\u0000b\\ud800c"}', ROW)
+    assert value == {"text": "ab�c"}
+    json.dumps(value, ensure_ascii=False).encode("utf-8")
+
+
+def test_a_schema_that_is_none_is_the_callers_mistake() -> None:
+    with pytest.raises(ValueError, match="not a JSON schema"):
+        check_schema({"type": "sentence"})
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(st.characters(exclude_categories=["Cs"])),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), inner),
+    max_leaves=20,
+)
+
+
+@given(JSON, st.sampled_from([None, 1]), st.booleans())
+def test_whole_json_comes_back_as_it_is(value: object, indent: int | None, fenced: bool) -> None:
+    text = json.dumps(value, indent=indent)
+    if fenced:
+        text = f"```json\n{text}\n```"
+    assert parse(text, {}) == json.loads(json.dumps(value).replace("\\u0000", ""))
+
+
+@given(st.lists(st.dictionaries(st.sampled_from("abc"), st.text("xyz,{}[]\"\\", max_size=5))), st.data())
+def test_a_list_cut_off_anywhere_gives_its_whole_items(rows: list, data: st.DataObject) -> None:
+    text = json.dumps(rows)
+    cut = data.draw(st.integers(1, len(text)))
+    schema = {"type": "array", "items": {"type": "object"}}
+    value = parse(text[:cut], schema)
+    assert value[:-1] == rows[: max(0, len(value) - 1)]
+    assert len(value) <= len(rows)
