@@ -1,0 +1,69 @@
+"""An OpenAI-compatible server whose answers depend on the request alone. Run: stub_server.py LOG [DELAY]
+
+It prints its address, and appends a line to LOG for every request it has answered in full.
+"""
+
+import asyncio
+import hashlib
+import json
+import random
+import sys
+from pathlib import Path
+
+from aiohttp import web
+
+WORDS = [
+    "film", "story", "cast", "scene", "humour", "tension", "music", "camera", "pace", "ending",
+    "hero", "villain", "dialogue", "plot", "mood", "light", "colour", "silence", "city", "train",
+    "garden", "winter", "letter", "secret", "brother", "teacher", "doctor", "soldier", "river",
+    "storm",
+]  # fmt: skip
+
+
+def answer(body: dict) -> dict:
+    """A JSON answer that fits the request's schema, made from a hash of the request."""
+    rng = random.Random(hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest())
+    schema = body["response_format"]["json_schema"]["schema"]
+    prompt = body["messages"][-1]["content"]
+    tone = "dull and tiresome" if "negative" in prompt else "warm and funny"
+    if "texts" in schema["properties"]:
+        count = schema["properties"]["texts"]["maxItems"]
+        texts = [f"a {tone} {' '.join(rng.sample(WORDS, 6))}" for _ in range(count)]
+        return {"texts": texts}
+    return {name: f"{rng.choice(WORDS)} and {rng.choice(WORDS)}" for name in schema["properties"]}
+
+
+async def serve(log: Path, delay: float) -> None:
+    async def chat(request: web.Request) -> web.Response:
+        body = await request.json()
+        await asyncio.sleep(delay)
+        content = json.dumps(answer(body))
+        with log.open("a") as file:
+            file.write(hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest() + "\n")
+        return web.json_response(
+            {
+                "object": "chat.completion",
+                "model": body["model"],
+                "choices": [
+                    {
+                        "index": 0,
+                        "message": {"role": "assistant", "content": content},
+                        "finish_reason": "stop",
+                    }
+                ],
+                "usage": {"prompt_tokens": 50, "completion_tokens": 20, "total_tokens": 70},
+            }
+        )
+
+    app = web.Application()
+    app.router.add_post("/v1/chat/completions", chat)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    print(f"http://127.0.0.1:{runner.addresses[0][1]}/v1", flush=True)
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(Path(sys.argv[1]), float(sys.argv[2]) if len(sys.argv) > 2 else 0.0))
