@@ -6,6 +6,7 @@ import asyncio
 import json
 import random
 import time
+from collections.abc import Awaitable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,6 +29,7 @@ from .protocol import (
     RateLimited,
     ServerError,
     Timeout,
+    Unreachable,
     Unsupported,
     Usage,
     error_of,
@@ -79,52 +81,52 @@ class Conversation:
 
     async def _attempt(self, request: ChatRequest) -> tuple[Known | float, ChatRequest]:
         """Ask once: how the request ended, or the seconds to wait, and then what to ask."""
-        desk, bound = self._desk, most(request)
-        probe = await desk.gate.enter(bound, first=self.attempts > 0)
+        gate, bound = self._desk.gate, most(request)
+        probe = await gate.enter(bound, first=self.attempts > 0)
         try:
             ticket = await self._begin(bound)
             if isinstance(ticket, Known):
                 return ticket, request
             if isinstance(ticket, Elsewhere):
                 return _POLL, request
-            answer = await self._send(request, ticket, probe, bound)
-            if isinstance(answer, ChatResponse):
-                record = desk.ledger.answered(ticket, answer, desk.budget.cost(answer.usage))
-                end: Known | float = Known(answer, None)
-            else:
-                # An error that ends the run leaves the request open: the next run asks it again.
-                stop = self._reason_to_stop(answer)
-                wait = None if stop else self._wait(answer)
-                end = Known(None, answer) if wait is None else wait
-                cost = desk.budget.cost(answer.usage or Usage())
-                record = desk.ledger.failed(ticket, answer, cost, dead=stop is None and wait is None)
+            try:
+                answer = await self._send(request, ticket, probe, bound)
+                end, recorded = self._conclude(ticket, answer)
+            finally:
+                gate.let_go(spent=True)
         finally:
             # The record is queued before the slot is free: at a kill no more is in flight than slots.
-            desk.gate.leave(probe)
-        await record
-        if isinstance(answer, ChatResponse):
-            return end, request
-        if stop:
-            raise stop
-        if not isinstance(end, Known):
-            desk.tally.retry(answer.kind)
+            gate.leave(probe)
+        await recorded
+        if isinstance(end, LLMError):
+            raise end
+        if isinstance(answer, LLMError) and not isinstance(end, Known):
+            self._desk.tally.retry(answer.kind)
             if isinstance(answer, BadAnswer):
                 request = _reask(self._request, answer)
         return end, request
 
     async def _begin(self, bound: Usage) -> Ticket | Known | Elsewhere:
-        """Put the attempt on record; while requests in flight hold the budget's rest, wait for them."""
-        gate = self._desk.gate
+        """Put the attempt on record; while others hold the budget's rest, wait for them."""
+        desk = self._desk
         while True:
-            leave = await self._desk.ledger.begin(self._key, self._body, bound, self._desk.budget)
+            desk.gate.hold()
+            try:
+                leave = await desk.ledger.begin(self._key, self._body, bound, desk.budget)
+            except BaseException:
+                desk.gate.let_go(spent=False)
+                raise
+            if isinstance(leave, Ticket):
+                return leave
+            desk.gate.let_go(spent=False)
             if not isinstance(leave, OverBudget):
                 return leave
-            if not gate.sent:
+            if not desk.gate.holders:
                 raise BudgetReached(
                     f"the budget's {leave.cap} is used up: the next request could pass it; raise the cap and"
                     " start the run again to go on"
                 )
-            await gate.departure()
+            await desk.gate.departure()
 
     async def _send(
         self, request: ChatRequest, ticket: Ticket, probe: bool, bound: Usage
@@ -135,20 +137,19 @@ class Conversation:
         response = None
         started = time.monotonic()
         self.attempts += 1
-        with desk.gate.sending():
-            try:
-                async with asyncio.timeout(desk.limits.attempt_timeout):
-                    response = await desk.llm.complete(
-                        replace(request, idempotency_key=f"{self._key}-{self._reasks}")
-                    )
-                answer = self._usable(response)
-            except LLMError as error:
-                answer = error
-            except TimeoutError:
-                answer = Timeout(f"no answer within {desk.limits.attempt_timeout:g} s", paid=True)
-            except asyncio.CancelledError:
-                desk.ledger.failed(ticket, Cancelled("the run was stopped", paid=True), 0.0, dead=False)
-                raise
+        try:
+            async with asyncio.timeout(desk.limits.attempt_timeout):
+                response = await desk.llm.complete(
+                    replace(request, idempotency_key=f"{self._key}-{self._reasks}")
+                )
+            answer = self._usable(response)
+        except LLMError as error:
+            answer = error
+        except TimeoutError:
+            answer = Timeout(f"no answer within {desk.limits.attempt_timeout:g} s", paid=True)
+        except asyncio.CancelledError:
+            desk.ledger.failed(ticket, Cancelled("the run was stopped", paid=True), 0.0, dead=False)
+            raise
         seconds = time.monotonic() - started
         self._spent += seconds
         usage = answer.usage
@@ -186,7 +187,25 @@ class Conversation:
             raise BadAnswer(f"{error}{short}", raw=raw, usage=response.usage) from None
         return response
 
-    def _reason_to_stop(self, error: LLMError) -> LLMError | None:
+    def _conclude(
+        self, ticket: Ticket, answer: ChatResponse | LLMError
+    ) -> tuple[Known | float | LLMError, Awaitable[None]]:
+        """What follows: the end, the seconds until the next attempt, or the error that ends the run.
+
+        The attempt's record is on its way when this returns; it comes back to be waited for.
+        """
+        ledger, budget = self._desk.ledger, self._desk.budget
+        if isinstance(answer, ChatResponse):
+            return Known(answer, None), ledger.answered(ticket, answer, budget.cost(answer.usage))
+        wait = self._wait(answer)
+        end = self._reason_to_stop(answer, last=wait is None)
+        if end:  # the request stays open: the next run asks it
+            self._desk.gate.close()
+        dead = end is None and wait is None
+        recorded = ledger.failed(ticket, answer, budget.cost(answer.usage or Usage()), dead=dead)
+        return end or (Known(None, answer) if wait is None else wait), recorded
+
+    def _reason_to_stop(self, error: LLMError, *, last: bool) -> LLMError | None:
         """What ends the whole run, if this error does: asking anything else would fail the same way."""
         limits, breaker = self._desk.limits, self._desk.gate.breaker
         if error.fatal:
@@ -197,18 +216,19 @@ class Conversation:
                 f"{error}; the endpoint asks to wait {error.retry_after:.0f} s, longer than total_timeout ="
                 f" {limits.total_timeout:g} s; start the run again later, nothing that was answered is lost",
             )
-        patience = limits.max_attempts if breaker.ever_answered else _PROBES_OF_A_STRANGER
-        if not breaker.open or breaker.probes < patience:
-            return None
         if not breaker.ever_answered:
-            return Misconfigured(
-                f"nothing has answered yet: {error}; check base_url and that the server runs"
+            in_vain = last and isinstance(error, Unreachable | Timeout)
+            if in_vain or breaker.probes >= _PROBES_OF_A_STRANGER:
+                return Misconfigured(
+                    f"nothing has answered yet: {error}; check base_url and that the server runs"
+                )
+        elif breaker.probes >= limits.max_attempts:
+            return error_of(
+                error.kind,
+                f"the endpoint has stopped answering: {error}; start the run again when it is back, nothing"
+                " that was answered is lost",
             )
-        return error_of(
-            error.kind,
-            f"the endpoint has stopped answering: {error}; start the run again when it is back, nothing that"
-            " was answered is lost",
-        )
+        return None
 
     def _wait(self, error: LLMError) -> float | None:
         """Seconds until the next attempt; None if there is to be none."""

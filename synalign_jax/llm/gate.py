@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from .breaker import Breaker
 from .concurrency import Concurrency
@@ -37,7 +35,7 @@ class Gate:
         self._requests = Bucket(requests_per_minute, now) if requests_per_minute else None
         self._tokens = Bucket(tokens_per_minute, now) if tokens_per_minute else None
         self._paused_until = 0.0
-        self.sent = 0  # of these, with the endpoint now
+        self.holders = 0  # requests that hold a share of the budget, or ask for it
         self._departed = asyncio.Event()
         self._probing = False
         self._waiting: deque[asyncio.Future[bool]] = deque()
@@ -135,19 +133,19 @@ class Gate:
             self._probing = False
         self._admit()
 
-    @contextmanager
-    def sending(self) -> Iterator[None]:
-        """Around the time that a request is with the endpoint."""
-        self.sent += 1
-        try:
-            yield
-        finally:
-            self.sent -= 1
+    def hold(self) -> None:
+        """A request asks for its share of the budget, or has it."""
+        self.holders += 1
+
+    def let_go(self, *, spent: bool) -> None:
+        """It got none, or it has come back: what it did not spend is free."""
+        self.holders -= 1
+        if spent or not self.holders:
             departed, self._departed = self._departed, asyncio.Event()
             departed.set()
 
     async def departure(self) -> None:
-        """Wait until a request that is with the endpoint has come back.
+        """Wait until a holder has come back.
 
         Raises:
             Closed: the gate closed meanwhile.

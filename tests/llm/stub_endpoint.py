@@ -83,13 +83,16 @@ class Connection(asyncio.Protocol):
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
 
-    def send(self, status: int, body: bytes, *, kind: str = "application/json", headers: str = "", length=None):
+    def send(
+        self, status: int, body: bytes, *, kind: str = "application/json", headers: str = "", length=None
+    ):
         self.behaviour.statuses[str(status)] += 1
         if self.transport.is_closing():
             return
         self.transport.write(
             f"HTTP/1.1 {status} X\r\nContent-Type: {kind}\r\n{headers}"
-            f"Content-Length: {len(body) if length is None else length}\r\n\r\n".encode("latin-1") + body
+            f"Content-Length: {len(body) if length is None else length}\r\n\r\n".encode("latin-1")
+            + body
         )
 
     async def answer(self, first: str, headers: dict[str, str], body: bytes) -> None:

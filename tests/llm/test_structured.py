@@ -45,7 +45,11 @@ def test_of_a_list_that_was_cut_off_only_whole_items_are_kept() -> None:
 
 
 def test_python_words_become_json() -> None:
-    assert parse('{"a": True, "b": None, "c": False,}', {"type": "object"}) == {"a": True, "b": None, "c": False}
+    assert parse('{"a": True, "b": None, "c": False,}', {"type": "object"}) == {
+        "a": True,
+        "b": None,
+        "c": False,
+    }
 
 
 @pytest.mark.parametrize(
@@ -83,7 +87,10 @@ def test_a_schema_that_is_none_is_the_callers_mistake() -> None:
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(st.characters(exclude_categories=["Cs"])),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.text(st.characters(exclude_categories=["Cs"])),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), inner),
     max_leaves=20,
 )
@@ -97,7 +104,7 @@ def test_whole_json_comes_back_as_it_is(value: object, indent: int | None, fence
     assert parse(text, {}) == json.loads(json.dumps(value).replace("\\u0000", ""))
 
 
-@given(st.lists(st.dictionaries(st.sampled_from("abc"), st.text("xyz,{}[]\"\\", max_size=5))), st.data())
+@given(st.lists(st.dictionaries(st.sampled_from("abc"), st.text('xyz,{}[]"\\', max_size=5))), st.data())
 def test_a_list_cut_off_anywhere_gives_its_whole_items(rows: list, data: st.DataObject) -> None:
     text = json.dumps(rows)
     cut = data.draw(st.integers(1, len(text)))
