@@ -77,6 +77,7 @@ class ReportFacts:
     """Everything the report says. Parts that a run does not have stay None or empty and are left out.
 
     `losses` counts the rows that were made but not kept, by reason ("near-duplicate of an earlier row").
+    `judged` names the training sets in `students` that get a verdict of their own against the baseline.
     """
 
     title: str
@@ -88,6 +89,7 @@ class ReportFacts:
     effective_rows: float | None = None
     pool_rows: int | None = None
     students: Comparison | None = None
+    judged: tuple[str, ...] = ()
     losses: Mapping[str, int] = field(default_factory=dict)
     usage: LLMUsage | None = None
     warnings: tuple[str, ...] = ()

@@ -12,7 +12,6 @@ from markupsafe import Markup
 from synalign_jax.core.checks import InputError, check_rows, check_weights
 
 from . import svg
-from .cleaning import readable
 from .metrics import Comparison
 from .students import effective_rows
 
@@ -44,6 +43,8 @@ def principal_plane(real: Any, synthetic: Any) -> Projection:
     covariance = np.mean([(x - center).T @ (x - center) / len(x) for x in groups], axis=0)
     values, vectors = np.linalg.eigh(covariance)
     axes = vectors[:, ::-1][:, :2].T
+    if len(axes) == 1:
+        axes = np.concatenate([axes, np.zeros((1, 1))])
     # An eigenvector's sign is arbitrary; fixing it makes the picture the same on every machine.
     axes = axes * np.sign(axes[np.arange(len(axes)), np.abs(axes).argmax(axis=1)])[:, None]
     total = values.sum()
@@ -85,6 +86,7 @@ def plane_figures(real: Any, before: Any, after: Any, *, seed: int = 0) -> tuple
             svg.rect(0.5, 0.5, size - 1, size - 1, "frame"),
             svg.dots(to_x(shown[0][:, 0]), to_y(shown[0][:, 1]), "point real"),
             svg.dots(to_x(synthetic[:, 0]), to_y(synthetic[:, 1]), "point synthetic"),
+            *_legend(("real", "real"), ("synthetic", "synthetic")),
         )
 
     return panel(shown[1], "as generated"), panel(shown[2], "after alignment"), plane.share
@@ -136,18 +138,13 @@ def coverage_figure(curves: Mapping[str, Any]) -> Markup:
     highest = max(curve.max() for curve in lines.values())
     to_x = svg.scale(1, max(rounds, 2), left, right)
     to_y = svg.scale(0, 1.02 * max(highest, 1e-9), bottom, top)
-    ends = _apart([float(to_y(c.mean(axis=0)[-1])) for c in lines.values()], 14)
+    ends = _apart([float(to_y(c.mean(axis=0)[-1])) for c in lines.values()], 14.0)
     parts = []
     for number, ((name, curve), label_y) in enumerate(zip(lines.items(), ends, strict=True)):
         x, mean, style = to_x(np.arange(1, curve.shape[1] + 1)), curve.mean(axis=0), f"series{number % 4}"
         if len(curve) > 1:
             outline = np.concatenate([curve.max(axis=0), curve.min(axis=0)[::-1]])
-            points = zip(np.concatenate([x, x[::-1]]), to_y(outline), strict=True)
-            parts.append(
-                svg.element(
-                    "polygon", points=" ".join(f"{a:.1f},{b:.1f}" for a, b in points), class_=f"band {style}"
-                )
-            )
+            parts.append(svg.polygon(np.concatenate([x, x[::-1]]), to_y(outline), f"band {style}"))
         parts.append(svg.polyline(x, to_y(mean), f"curve {style}"))
         parts.append(svg.text(x[-1] + 6, label_y + 4, _short(name, 12), class_=f"label {style}"))
     summary = ", ".join(f"{name} {curve.mean(axis=0)[-1]:.0%}" for name, curve in lines.items())
@@ -187,25 +184,24 @@ def accuracy_figure(comparison: Comparison) -> Markup:
         "; ".join(f"{s.name}: {s.accuracy.value:.1%}" for s in scores),
         svg.line(to_x(base), top, to_x(base), bottom, "reference"),
         *parts,
-        *_x_axis(to_x, svg.ticks(low, high), bottom, "{:.0%}" if high - low > 0.05 else "{:.1%}"),
+        *_x_axis(to_x, svg.ticks(low, high, 7), bottom, "{:.0%}" if high - low > 0.05 else "{:.1%}"),
     )
 
 
-def distance_figure(before: float, after: float, noise: tuple[float, float]) -> Markup:
+def distance_figure(before: svg.Number, after: svg.Number, noise: tuple[svg.Number, svg.Number]) -> Markup:
     """MMD^2 before and after on a line, over the band in which real rows differ from real rows.
 
     Args:
         noise: the ends of the band; an end below zero (the unbiased estimate can be) is drawn at zero.
     """
-    values = [max(v, 0.0) for v in (before, after, *noise)]
-    before, after, low, high = values
+    before, after, low, high = values = [max(float(v), 0.0) for v in (before, after, *noise)]
     top = 1.08 * (max(values) or 1.0)
     left, right, y = 10, svg.WIDTH - 10, 58
     # A square-root axis is linear in the MMD itself and keeps zero, which a logarithm would not.
     to_x = svg.scale(0, np.sqrt(top), left, right)
     band, start, end = to_x(np.sqrt([low, high])), float(to_x(np.sqrt(before))), float(to_x(np.sqrt(after)))
 
-    def label(x: float, y: float, words: str, class_: str) -> Markup:
+    def label(x: svg.Number, y: svg.Number, words: str, class_: str) -> Markup:
         anchor = "end" if x > svg.WIDTH * 0.66 else "start" if x < svg.WIDTH * 0.33 else "middle"
         return svg.text(x, y, words, class_=f"{class_} {anchor}")
 
@@ -224,11 +220,25 @@ def distance_figure(before: float, after: float, noise: tuple[float, float]) -> 
     )
 
 
-def _x_axis(to_x: Any, values: list[float], y: float, pattern: str) -> list[Markup]:
+def _legend(*entries: tuple[str, str]) -> list[Markup]:
+    """(word, class) entries, one above the other in the upper left corner."""
+    return [
+        part
+        for i, (word, style) in enumerate(entries)
+        for part in (
+            svg.dots([16], [18 + 18 * i], f"key {style}"),
+            svg.text(26, 22 + 18 * i, word, class_="label"),
+        )
+    ]
+
+
+def _x_axis(to_x: Any, values: list[float], y: svg.Number, pattern: str) -> list[Markup]:
     return [svg.text(to_x(v), y + 16, pattern.format(v), class_="tick middle") for v in values]
 
 
-def _y_axis(to_y: Any, values: list[float], left: float, right: float, pattern: str) -> list[Markup]:
+def _y_axis(
+    to_y: Any, values: list[float], left: svg.Number, right: svg.Number, pattern: str
+) -> list[Markup]:
     return [
         part
         for v in values
@@ -249,5 +259,4 @@ def _apart(positions: list[float], gap: float) -> list[float]:
 
 
 def _short(name: str, length: int) -> str:
-    name = readable(name)
     return name if len(name) <= length else name[: length - 1] + "…"

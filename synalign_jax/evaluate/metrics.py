@@ -48,8 +48,8 @@ class StudentScore:
     """What a student trained on one set scores on the real test rows.
 
     `accuracy` and `macro_f1` belong to the student trained on the set as it is (an MLP: the mean over
-    its random starts). `training_spread` is the standard deviation of the accuracy over students trained
-    on reweighted copies of the set. `gain` is the accuracy less the baseline set's, None for the baseline.
+    its random starts). `training_spread` is the standard deviation of the accuracy over training sets of
+    half the rows. `gain` is the accuracy less the baseline set's, None for the baseline.
     """
 
     name: str
@@ -112,10 +112,11 @@ def compare_training_sets(
 
     The intervals cover two sources of chance. *Test rows*: Wilson's interval for the accuracy, 1,000
     bootstrap resamples for macro-F1 and, paired, for the gain. *Training rows*: `seeds` further students,
-    each on the set under Bayesian bootstrap weights (Rubin, Annals of Statistics 1981: independent Exp(1)
-    factors, normalised in each class) and with its own random start. The two are joined by square and add
-    (Zou and Donner, Statistics in Medicine 2008). Not covered: another few-shot draw's effect on what the
-    LLM would have written, or another LLM run.
+    one on each half of random, stratified splits of the set, with starts of their own. The halves of a
+    split are independent, so their scores differ as those of other draws of half the rows would; that is
+    taken for the whole set's spread, which it bounds where more rows make a student steadier. The two are
+    joined by square and add (Zou and Donner, Statistics in Medicine 2008). Not covered: what the LLM would
+    have written from another few-shot set, or in another run.
 
     Args:
         sets: name -> TrainingSet or (embeddings, labels) or (embeddings, labels, weights). Labels are
@@ -124,7 +125,7 @@ def compare_training_sets(
         test_labels: (rows,) their labels. A class that a training set lacks is counted as wrong.
         key: draws the bootstrap weights, resamples and random starts.
         baseline: the set that `gain` is measured against; None is the first.
-        seeds: students for the training spread, 2 at least.
+        seeds: students for the training spread, two a split.
 
     Raises:
         InputError: no set, arrays that do not fit together, fewer than two classes, or a bad setting.
@@ -171,8 +172,8 @@ class _Scored(NamedTuple):
 
     effective_rows: float
     point: np.ndarray  # (2,)
-    spread: np.ndarray  # (2,) standard deviation over students of reweighted training rows
-    resampled: np.ndarray  # (2, resamples) the point students' scores on resampled test rows
+    spread: np.ndarray  # (2,) standard deviation over training sets of half the rows
+    resampled: np.ndarray  # (2, resamples) the point student's scores on resampled test rows
 
 
 def _score(
@@ -185,26 +186,51 @@ def _score(
     seeds: int,
     head: Head,
 ) -> _Scored:
-    """Train on the rows as they are and on reweighted copies, in one compiled call, and score all."""
-    fold_key, start_key, weight_key = jax.random.split(key, 3)
+    """Train on the rows as they are and on random halves of them, in one compiled call, and score all."""
+    fold_key, start_key, split_key = jax.random.split(key, 3)
     penalty = choose_penalty(rows, key=fold_key, classes=classes, head=head)
     points = 1 if head == "linear" else seeds  # the linear student has no random start
-    reweighted = _bootstrap_weights(weight_key, rows, seeds)
-    weights = np.concatenate([np.tile(rows.weights, (points, 1)), reweighted])
+    halves = rows.weights * _halves(split_key, rows.labels, seeds // 2)
+    weights = np.concatenate([np.tile(rows.weights, (points, 1)), halves])
     keys = jax.random.split(start_key, len(weights))
     penalties = np.full(len(weights), penalty, np.float32)
     states = fit(rows, weights, keys, penalties, classes=classes, head=head)
     predicted = log_probabilities(states, test, classes=classes, head=head).argmax(axis=2)
 
     everything = np.ones((1, len(truth)), np.float32)
-    per_student = np.array([_metrics(truth, p, everything, classes)[:, 0] for p in predicted])
-    resampled = np.mean([_metrics(truth, p, resamples, classes) for p in predicted[:points]], axis=0)
+    point = np.mean([_metrics(truth, p, everything, classes)[:, 0] for p in predicted[:points]], axis=0)
+    resampled = np.array([_metrics(truth, p, resamples, classes) for p in predicted])
     return _Scored(
         effective_rows=effective_rows(rows.weights),
-        point=per_student[:points].mean(axis=0),
-        spread=per_student[points:].std(axis=0, ddof=1),
-        resampled=resampled,
+        point=point,
+        spread=_training_spread(resampled[points:]),
+        resampled=resampled[:points].mean(axis=0),
     )
+
+
+def _halves(key: Any, labels: np.ndarray, splits: int) -> np.ndarray:
+    """(2 splits, rows) zeros and ones: random halves, stratified by label, each before its complement."""
+    order = np.asarray(jax.random.uniform(key, (splits, len(labels))))
+    order = np.lexsort((order, np.broadcast_to(labels, order.shape)), axis=1)
+    first = np.zeros(order.shape, np.float32)
+    np.put_along_axis(first, order[:, ::2], 1.0, axis=1)
+    return np.stack([first, 1 - first], axis=1).reshape(2 * splits, len(labels))
+
+
+def _training_spread(resampled: np.ndarray) -> np.ndarray:
+    """(2,) standard deviation that the choice of training rows gives the two scores.
+
+    The halves of a split are independent training sets, so half the mean squared difference of their
+    scores is the variance over training sets of that size, once the part is taken away that the finite
+    test set adds: the variance of the same difference over resampled test rows.
+
+    Args:
+        resampled: (2 splits, 2, resamples) as `_halves` orders the students.
+    """
+    difference = resampled[::2] - resampled[1::2]
+    # The mean square over resamples holds the test rows' variance twice: theirs, and the resampling's own.
+    variance = np.square(difference).mean(axis=2) - 2 * difference.var(axis=2)
+    return np.sqrt(np.maximum(variance.mean(axis=0) / 2, 0.0))
 
 
 def _summary(
@@ -236,15 +262,6 @@ def _join(value: float, ends: Any, half_width: float, floor: float = 0.0) -> Est
     lower = value - np.hypot(value - min(ends[0], value), half_width)
     upper = value + np.hypot(max(ends[1], value) - value, half_width)
     return Estimate(float(value), float(max(lower, floor)), float(min(upper, 1.0)))
-
-
-def _bootstrap_weights(key: Any, rows: LabelledRows, draws: int) -> np.ndarray:
-    """(draws, rows) the weights times Exp(1) factors, every class keeping its total."""
-    drawn = rows.weights * np.asarray(jax.random.exponential(key, (draws, len(rows.weights))))
-    for label in np.unique(rows.labels):
-        own = rows.labels == label
-        drawn[:, own] *= rows.weights[own].sum() / drawn[:, own].sum(axis=1, keepdims=True)
-    return drawn.astype(np.float32)
 
 
 def _resamples(key: Any, rows: int) -> np.ndarray:

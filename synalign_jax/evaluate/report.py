@@ -15,7 +15,7 @@ from markupsafe import Markup
 from .cleaning import readable
 from .facts import ReportFacts
 from .figures import accuracy_figure, distance_figure
-from .verdict import distance_verdict, gain_verdict
+from .verdict import Verdict, distance_verdict, gain_verdict
 
 MAX_ROWS = 300
 
@@ -38,9 +38,7 @@ def render_report(facts: ReportFacts) -> str:
         distance_verdict=distance and distance_verdict(distance),
         ruler=distance and distance_figure(distance.before, distance.after, distance.noise),
         accuracy=facts.students and accuracy_figure(facts.students),
-        gains=[gain_verdict(s, facts.students.baseline) for s in facts.students.scores if s.gain]
-        if facts.students
-        else [],
+        gains=_gains(facts),
         rows=shown,
         labels=sorted({row.label for row in shown}),
     )
@@ -62,6 +60,13 @@ def write_report(facts: ReportFacts, path: str | os.PathLike[str]) -> Path:
         os.unlink(temporary)
         raise
     return path
+
+
+def _gains(facts: ReportFacts) -> list[Verdict]:
+    if facts.students is None:
+        return []
+    baseline = facts.students.baseline
+    return [gain_verdict(s, baseline) for s in facts.students.scores if s.gain and s.name in facts.judged]
 
 
 def _asset(name: str) -> str:
@@ -93,5 +98,5 @@ _ENVIRONMENT = jinja2.Environment(
 _ENVIRONMENT.filters["plain"] = _readable_setting
 _ENVIRONMENT.filters["percent"] = lambda value: f"{value:.1%}"
 _ENVIRONMENT.filters["count"] = lambda value: f"{value:,.0f}"
-_ENVIRONMENT.filters["small"] = lambda value: f"{value:.3g}"
+_ENVIRONMENT.filters["small"] = lambda value: f"{value:.3g}".replace("-", "−")
 _ENVIRONMENT.filters["points"] = lambda value: f"{100 * value:+.1f}".replace("-", "−")

@@ -51,7 +51,7 @@ def distance_verdict(distance: Distance) -> Verdict:
         "mixed",
         f"Alignment closed {closed:.0%} of the gap to the noise band, and did not reach it.",
         f"{moved}; real rows differ from other real rows by only up to {top:.2g}. "
-        "The pool lacks rows like some of the real ones: weights cannot add what was never written.",
+        "Weights cannot add what was never written: a larger or more varied pool may come closer.",
     )
 
 
@@ -66,8 +66,8 @@ def gain_verdict(score: StudentScore, baseline: str) -> Verdict:
         return Verdict("bad", f"“{score.name}” trains a worse student.", f"{points}.")
     return Verdict(
         "mixed",
-        f"“{score.name}” shows no clear difference.",
-        f"{points}: the interval holds zero, so this test cannot tell them apart.",
+        f"“{score.name}” makes no difference that this test can see.",
+        f"{points}: the interval holds zero.",
     )
 
 

@@ -1,0 +1,176 @@
+import jax
+import numpy as np
+import pytest
+import sklearn.metrics
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import binomtest
+
+from synalign_jax.core.checks import InputError
+from synalign_jax.evaluate import TrainingSet, accuracy, compare_training_sets, macro_f1, wilson_interval
+from synalign_jax.evaluate.metrics import _halves, _metrics, _training_spread
+
+KEY = jax.random.key(0)
+_pairs = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=40)
+
+
+def _rows(rng: np.random.Generator, rows: int, noise: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    labels = rng.integers(0, 2, rows)
+    x = noise * rng.normal(size=(rows, 8)) + np.where(labels, 1, -1)[:, None] * np.eye(8)[0]
+    return x.astype(np.float32), np.array(["no", "yes"])[labels]
+
+
+@settings(deadline=None)
+@given(_pairs)
+def test_accuracy_and_macro_f1_are_those_of_scikit_learn(pairs: list[tuple[int, int]]) -> None:
+    truth, predicted = map(np.array, zip(*pairs, strict=True))
+    assert accuracy(truth, predicted) == pytest.approx(sklearn.metrics.accuracy_score(truth, predicted))
+    expected = sklearn.metrics.f1_score(truth, predicted, average="macro", zero_division=0)
+    assert macro_f1(truth, predicted) == pytest.approx(expected, abs=1e-6)
+
+
+def test_counts_of_a_resample_are_sample_weights() -> None:
+    rng = np.random.default_rng(0)
+    truth, predicted = rng.integers(0, 3, 50), rng.integers(0, 3, 50)
+    counts = rng.integers(0, 4, (5, 50)).astype(np.float32)
+    for ours, weights in zip(_metrics(truth, predicted, counts, 3).T, counts, strict=True):
+        expected = [
+            sklearn.metrics.accuracy_score(truth, predicted, sample_weight=weights),
+            sklearn.metrics.f1_score(truth, predicted, average="macro", sample_weight=weights),
+        ]
+        np.testing.assert_allclose(ours, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("right", "rows"), [(0, 10), (7, 10), (10, 10), (930, 1_000)])
+def test_the_wilson_interval_is_that_of_scipy(right: int, rows: int) -> None:
+    expected = binomtest(right, rows).proportion_ci(method="wilson")
+    np.testing.assert_allclose(wilson_interval(right / rows, rows), (expected.low, expected.high), atol=1e-9)
+
+
+def test_halves_are_complements_and_stratified() -> None:
+    labels = np.repeat([0, 1, 2], [40, 11, 1])
+    halves = _halves(KEY, labels, 30)
+    np.testing.assert_array_equal(halves[::2] + halves[1::2], 1)
+    for label, size in ((0, 40), (1, 11), (2, 1)):
+        assert (np.abs(halves[:, labels == label].sum(axis=1) - size / 2) <= 0.5).all()
+    assert len(np.unique(halves, axis=0)) == 60
+
+
+def test_the_training_spread_is_free_of_the_test_rows_own_chance() -> None:
+    # Students whose hits are independent coins differ on the test rows, and yet none is better; students
+    # of true accuracy 0.7 + N(0, 0.05) differ by that 0.05.
+    rng = np.random.default_rng(8)
+    counts = rng.multinomial(400, np.full(400, 1 / 400), 500)
+
+    def spread(accuracies: np.ndarray) -> float:
+        hits = rng.random((len(accuracies), 400)) < accuracies[:, None]
+        resampled = (hits @ counts.T) / 400
+        return float(_training_spread(np.stack([resampled, resampled], axis=1))[0])
+
+    assert spread(np.full(800, 0.7)) < 0.012
+    assert spread(0.7 + 0.05 * rng.normal(size=800)) == pytest.approx(0.05, rel=0.15)
+
+
+def test_cleaner_rows_score_higher_and_the_gain_is_against_the_baseline() -> None:
+    rng = np.random.default_rng(2)
+    test_x, test_y = _rows(rng, 600)
+    clean_x, clean_y = _rows(rng, 200)
+    noisy_x, noisy_y = _rows(rng, 200)
+    flipped = np.where(rng.random(200) < 0.45, np.where(noisy_y == "no", "yes", "no"), noisy_y)
+    result = compare_training_sets(
+        {"noisy": (noisy_x, flipped), "clean": TrainingSet(clean_x, clean_y, np.ones(200))},
+        test_x,
+        test_y,
+        key=KEY,
+        seeds=8,
+    )
+    noisy, clean = result.scores
+    assert result.classes == ("no", "yes")
+    assert result.baseline == "noisy"
+    assert noisy.gain is None
+    assert clean.gain is not None
+    assert clean.gain.value == pytest.approx(clean.accuracy.value - noisy.accuracy.value)
+    assert clean.gain.lower > 0
+    # Bayes' rule reaches Phi(1) = 0.841.
+    assert clean.accuracy.lower < 0.841 < clean.accuracy.upper + 0.02
+    for score in result.scores:
+        for estimate in (score.accuracy, score.macro_f1):
+            assert estimate.lower < estimate.value < estimate.upper
+        # The training rows add to what the test rows alone leave uncertain.
+        low, high = wilson_interval(score.accuracy.value, 600)
+        assert score.accuracy.lower < low
+        assert score.accuracy.upper > high
+
+
+def test_the_same_key_gives_the_same_numbers() -> None:
+    rng = np.random.default_rng(3)
+    train, test = _rows(rng, 60), _rows(rng, 50)
+    first, second = (compare_training_sets({"a": train}, *test, key=KEY, seeds=4) for _ in range(2))
+    assert first == second
+
+
+def test_a_perfect_score_still_has_an_interval() -> None:
+    rng = np.random.default_rng(4)
+    train, test = _rows(rng, 100, noise=0.05), _rows(rng, 40, noise=0.05)
+    (score,) = compare_training_sets({"a": train}, *test, key=KEY, seeds=4).scores
+    assert score.accuracy.value == 1.0
+    assert score.accuracy.upper == 1.0
+    assert score.accuracy.lower == pytest.approx(wilson_interval(1.0, 40)[0])
+
+
+def test_a_class_that_the_training_rows_lack_counts_as_wrong() -> None:
+    rng = np.random.default_rng(5)
+    train, (x, y) = _rows(rng, 100, noise=0.05), _rows(rng, 80, noise=0.05)
+    y = np.where(np.arange(80) < 20, "maybe", y)
+    (score,) = compare_training_sets({"a": train}, x, y, key=KEY, seeds=4).scores
+    assert score.accuracy.value == pytest.approx(60 / 80)
+
+
+def test_weights_choose_between_two_kinds_of_rows() -> None:
+    rng = np.random.default_rng(6)
+    (good_x, good_y), (bad_x, bad_y), test = _rows(rng, 100), _rows(rng, 100), _rows(rng, 300)
+    x, y = np.concatenate([good_x, bad_x]), np.concatenate([good_y, np.where(bad_y == "no", "yes", "no")])
+    weights = np.repeat([1.0, 0.0], 100)
+    result = compare_training_sets({"w": (x, y, weights), "good": (good_x, good_y)}, *test, key=KEY, seeds=4)
+    weighted, good = result.scores
+    assert weighted.rows == 200
+    assert weighted.effective_rows == pytest.approx(100)
+    assert weighted.accuracy.value == pytest.approx(good.accuracy.value, abs=0.03)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"sets": {}}, "sets: empty"),
+        ({"baseline": "b"}, "baseline: 'b'"),
+        ({"seeds": 1}, "seeds: 1"),
+        ({"confidence": 95.0}, "confidence: 95"),
+        ({"test_labels": np.arange(10)}, "make them the same kind"),
+        ({"test_labels": np.array(["x"] * 9)}, "test labels: expected shape"),
+        ({"test_embeddings": np.ones((10, 3), np.float32)}, "a embeddings: rows are 2 wide"),
+        ({"sets": {"a": (np.eye(10, 2), ["x"] * 10)}, "test_labels": ["x"] * 10}, "at least two"),
+    ],
+)
+def test_bad_input_is_named(change: dict, words: str) -> None:
+    x, y = np.eye(10, 2, dtype=np.float32), ["x", "y"] * 5
+    arguments = {"sets": {"a": (x, y)}, "test_embeddings": x, "test_labels": y, "key": KEY, **change}
+    positional = [arguments.pop(name) for name in ("sets", "test_embeddings", "test_labels")]
+    with pytest.raises(InputError, match=words):
+        compare_training_sets(*positional, **arguments)
+
+
+@pytest.mark.slow
+def test_intervals_cover_the_mean_over_draws_of_both_kinds_of_rows() -> None:
+    rng = np.random.default_rng(7)
+    big_x, big_y = _rows(rng, 20_000)
+    scores, truths = [], []
+    for draw in range(60):
+        train, test = _rows(rng, 60), _rows(rng, 200)
+        scores.append(
+            compare_training_sets({"a": train}, *test, key=jax.random.key(draw), seeds=16).scores[0]
+        )
+        (truth,) = compare_training_sets({"a": train}, big_x, big_y, key=jax.random.key(draw), seeds=2).scores
+        truths.append(truth.accuracy.value)
+    covered = [s.accuracy.lower <= np.mean(truths) <= s.accuracy.upper for s in scores]
+    # 95 % of 60 is 57; below 52 has probability 0.2 %.
+    assert sum(covered) >= 52
