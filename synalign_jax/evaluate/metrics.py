@@ -13,7 +13,6 @@ import numpy as np
 from synalign_jax.core.checks import InputError, check_rows
 
 from .students import (
-    Head,
     LabelledRows,
     choose_penalty,
     effective_rows,
@@ -106,7 +105,7 @@ def compare_training_sets(
     baseline: str | None = None,
     seeds: int = 32,
     confidence: float = 0.95,
-    head: Head = "linear",
+    head: str = "linear",
 ) -> Comparison:
     """Train students on every set and score them on the same real test rows.
 
@@ -184,7 +183,7 @@ def _score(
     key: Any,
     classes: int,
     seeds: int,
-    head: Head,
+    head: str,
 ) -> _Scored:
     """Train on the rows as they are and on random halves of them, in one compiled call, and score all."""
     fold_key, start_key, split_key = jax.random.split(key, 3)

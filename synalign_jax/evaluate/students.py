@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,8 +13,6 @@ from flax import nnx
 from jaxtyping import Array, Float, Int, Key
 
 from synalign_jax.core.checks import InputError, check_rows, check_weights
-
-Head = Literal["linear", "mlp"]
 
 HIDDEN = 64
 STEPS = 300
@@ -30,7 +28,7 @@ class Student(nnx.Module):
     `center` and `scale` come from the training rows, so that one range of penalties suits every encoder.
     """
 
-    def __init__(self, width: int, classes: int, *, head: Head, rngs: nnx.Rngs) -> None:
+    def __init__(self, width: int, classes: int, *, head: str, rngs: nnx.Rngs) -> None:
         self.center = nnx.Variable(jnp.zeros(width))
         self.scale = nnx.Variable(jnp.ones(()))
         if head == "mlp":
@@ -63,7 +61,7 @@ def train_student(
     key: Any,
     classes: int,
     weights: Any = None,
-    head: Head = "linear",
+    head: str = "linear",
     penalty: float | None = None,
 ) -> Student:
     """Fit one student: full-batch Adam on the weighted mean cross-entropy + (penalty / 2) ||W||^2.
@@ -106,7 +104,7 @@ def predict(student: Student, embeddings: Any) -> np.ndarray:
     return np.asarray(jnp.argmax(student(jnp.asarray(embeddings, jnp.float32)), axis=1))
 
 
-def choose_penalty(rows: LabelledRows, *, key: Any, classes: int, head: Head) -> float:
+def choose_penalty(rows: LabelledRows, *, key: Any, classes: int, head: str) -> float:
     """The penalty of PENALTIES with the least Brier score in 5-fold cross-validation on the training rows.
 
     The folds are stratified by label. Sets of more than 4,096 rows are judged on a random 4,096.
@@ -145,7 +143,7 @@ def fit(
     penalties: Float[np.ndarray, " students"],
     *,
     classes: int,
-    head: Head,
+    head: str,
 ) -> nnx.State:
     """Many students at once on the same rows, each with its own row weights, start and penalty.
 
@@ -168,7 +166,7 @@ def fit(
     )
 
 
-def log_probabilities(states: nnx.State, embeddings: np.ndarray, *, classes: int, head: Head) -> np.ndarray:
+def log_probabilities(states: nnx.State, embeddings: np.ndarray, *, classes: int, head: str) -> np.ndarray:
     """(students, rows, classes) by every student that `fit` returned."""
     rows = len(embeddings)
     padded = jnp.asarray(np.pad(embeddings, ((0, _padded(rows) - rows), (0, 0))))
@@ -227,7 +225,7 @@ def _fit(
     penalties: Float[Array, " students"],
     *,
     classes: int,
-    head: Head,
+    head: str,
 ) -> nnx.State:
     # One centre and scale for all students keeps x common to them, so that each step is one matrix product.
     shared = weights.sum(axis=0) / weights.sum()
@@ -261,7 +259,7 @@ def _fit(
 
 @partial(jax.jit, static_argnames=("classes", "head"))
 def _log_probabilities(
-    states: nnx.State, x: Float[Array, "n d"], *, classes: int, head: Head
+    states: nnx.State, x: Float[Array, "n d"], *, classes: int, head: str
 ) -> Float[Array, "students n classes"]:
     graph = nnx.graphdef(nnx.eval_shape(lambda: Student(x.shape[1], classes, head=head, rngs=nnx.Rngs(0))))
     return jax.vmap(lambda state: jax.nn.log_softmax(nnx.merge(graph, state)(x)))(states)
