@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, Key
+from jax.sharding import Mesh
+from jaxtyping import Array, Key
 
 from .checks import InputError, check_rows
-from .kernels import Kernel, diagonal, gram, median_length_scale, rbf, rbf_length_scale, squared_distances
+from .kernels import Kernel, diagonal, median_length_scale, rbf, rbf_length_scale
+from .lazy import LazyExplorer
 from .pca import principal_components
-from .posterior import PosteriorState, observe, posterior_init, posterior_update, resolution
+from .select import References, rows_needed, select
+from .sharding import put_rows
 
-ACQUISITIONS = ("max_variance", "integrated_variance")
+ACQUISITIONS = ("max_variance", "integrated_variance", "rim_variance")
 COMPLETE = "complete"
 ROWS_EXHAUSTED = "rows exhausted"
 VARIANCE_EXHAUSTED = "variance exhausted"
 
 # Rows that integrated variance sums over; a pool with more is represented by a sample of this size.
 _REFERENCES = 2_048
-# Rows observed elsewhere enter in blocks of this many.
-_OUTSIDE_BLOCK = 64
+# Principal components in which the rim of a pool is looked for.
+_RIM_DIMENSIONS = 2
+# Principal components in which maximum variance chooses best; in more it chases outliers.
+_MAX_VARIANCE_DIMENSIONS = 5
+# Rows whose k(x, x) is evaluated at a time.
+_BLOCK = 65_536
 
 
 class Exploration(NamedTuple):
@@ -41,6 +48,8 @@ class Exploration(NamedTuple):
             that rounding hides the difference. With labels, the first label that fell short decides.
         acquisition: the rule that was used.
         project: the number of principal components that were used, None for the space as given.
+        recomputed: variances brought up to date, summed over the rounds: rounds times rows, unless the pool
+            was explored lazily.
     """
 
     centers: np.ndarray
@@ -50,6 +59,7 @@ class Exploration(NamedTuple):
     status: str
     acquisition: str
     project: int | None
+    recomputed: int
 
 
 def explore(
@@ -64,6 +74,8 @@ def explore(
     labels: Any = None,
     observed: Any = None,
     noise: float = 1e-6,
+    memory: int = 4 << 30,
+    mesh: Mesh | None = None,
 ) -> Exploration:
     """Choose `rounds` demonstration clusters that together leave as little as possible unknown of the pool.
 
@@ -79,7 +91,9 @@ def explore(
         kernel: any tinygp kernel; None means RBF with a length scale from the data.
         acquisition: "max_variance", the paper's rule, picks the row that is itself least known: it goes to
             the pool's rim, outliers first. "integrated_variance" picks the row that lowers the pool's total
-            variance most: it goes where rows are many and unknown. "auto" is the measured winner.
+            variance most: it goes where rows are many and unknown. "rim_variance" is the same with rows
+            counted by how far out they lie in the leading principal components: it covers the rim as well
+            as the middle. "auto" is "rim_variance", the measured winner.
         project: choose in this many principal components; None is the space as given; "auto" the measured
             winner for the acquisition.
         labels: (n,) one label a row: every label is explored as a pool of its own, so that each cluster
@@ -87,6 +101,10 @@ def explore(
         observed: (o, d) embeddings of rows observed elsewhere, such as rows generated so far: the rounds
             then look where neither these nor the chosen rows are. With labels they count for each label.
         noise: observation noise sigma_n^2 in the units of the kernel's variance.
+        memory: bytes (a device) for what is kept of every row. A pool that needs more is explored lazily by
+            "max_variance", with the same picks, and by the others in a random sample that fits.
+        mesh: devices over which the rows are split; None uses one. In several processes all of them call
+            this with the same arguments.
 
     Raises:
         InputError: bad rows; fewer rows (of one label) than one cluster needs; a kernel whose k(x, x) is not
@@ -109,8 +127,11 @@ def explore(
         acquisition=acquisition,
         project=_dimensions(project, acquisition, embeddings.shape[1]),
         noise=noise,
+        memory=memory,
+        mesh=mesh,
     )
-    embeddings = np.asarray(embeddings)
+    embeddings = _host(embeddings)
+    observed = None if observed is None else _host(observed)
     if labels is None:
         return pick(embeddings, observed, key=key)
 
@@ -136,12 +157,13 @@ def explore(
         clusters=np.concatenate([part.clusters for part in parts]),
         variance=np.concatenate([part.variance for part in parts]),
         labels=[label for part in parts for label in part.labels],
+        recomputed=sum(part.recomputed for part in parts),
         status=next((part.status for part in parts if part.status != COMPLETE), COMPLETE),
     )
 
 
 def _explore_pool(
-    embeddings: np.ndarray,
+    embeddings: Any,
     observed: Any,
     *,
     key: Key[Array, ""],
@@ -151,168 +173,100 @@ def _explore_pool(
     acquisition: str,
     project: int | None,
     noise: float,
+    memory: int,
+    mesh: Mesh | None,
 ) -> Exploration:
     """`explore` for one pool with every setting resolved."""
-    n = embeddings.shape[0]
-    outside = 0 if observed is None else observed.shape[0]
-    points = embeddings if observed is None else np.concatenate([embeddings, np.asarray(observed)])
-    if project is not None:
-        points = principal_components(embeddings, project).project(points)
-    if kernel is None:
-        kernel = rbf(_length_scale(points[:n], acquisition))
-    if rbf_length_scale(kernel) is not None:
-        # Distances do not change, and rows near the origin lose nothing in the expansion of the square.
-        points = points - points[:n].mean(axis=0)
-    rows = _size_class(n + outside)
-    points = jnp.asarray(
-        np.concatenate([points, np.zeros((rows - n - outside, points.shape[1]), points.dtype)])
-    )
-    _check_kernel(kernel, points[:n])
+    n, outside = embeddings.shape[0], 0 if observed is None else observed.shape[0]
+    cluster, devices = neighbors + 1, 1 if mesh is None else mesh.size
+    capacity = _capacity_class(rows_needed(min(rounds, n), cluster, outside))
+    key_ties, key_references, key_sample = jax.random.split(key, 3)
 
-    key_ties, key_references = jax.random.split(key)
-    if acquisition == "integrated_variance":
-        references = jax.random.permutation(key_references, n)[:_REFERENCES]
-    else:
-        references = None
-    cluster = neighbors + 1
-    rounds_possible = min(rounds, n)
-    # A round that finds every row of its cluster observed but the centre still fills a whole block.
-    needed = rounds_possible * cluster + _blocks(outside) * _OUTSIDE_BLOCK
-    picks = _select(
-        points,
+    columns = capacity if acquisition == "max_variance" else capacity + _REFERENCES
+    fitting = memory * devices // (columns * embeddings.dtype.itemsize)
+    if acquisition != "max_variance" and n > fitting:
+        # Totals over a large random sample differ little from totals over the pool.
+        sample = np.sort(np.asarray(jax.random.permutation(key_sample, n))[: max(fitting, cluster)])
+        part = _explore_pool(
+            embeddings[sample], observed, key=key, rounds=rounds, neighbors=neighbors, kernel=kernel,
+            acquisition=acquisition, project=project, noise=noise, memory=columns * n * 8, mesh=mesh,
+        )  # fmt: skip
+        return part._replace(centers=sample[part.centers], clusters=sample[part.clusters])
+
+    points = embeddings
+    if project is not None:
+        components = principal_components(embeddings, project)
+        points = components.project(embeddings)
+        observed = None if observed is None else components.project(observed)
+    if kernel is None:
+        kernel = rbf(_length_scale(points, acquisition))
+    _check_kernel(kernel, points)
+    priority = np.asarray(jax.random.uniform(key_ties, (n,)))
+
+    if n > fitting:
+        explorer = LazyExplorer(
+            points,
+            kernel,
+            neighbors=neighbors,
+            priority=priority,
+            noise=noise,
+            outside=observed,
+            memory=memory,
+        )
+        picked = list(itertools.islice(iter(explorer.pick, None), rounds))
+        return _exploration(
+            np.array([pick.cluster for pick in picked]).reshape(-1, cluster),
+            np.array([pick.variance for pick in picked]),
+            rounds, explorer.rows_left, acquisition, project, explorer.recomputed,
+        )  # fmt: skip
+
+    references = None
+    if acquisition != "max_variance":
+        sample = np.asarray(jax.random.permutation(key_references, n))[:_REFERENCES]
+        references = References(
+            jnp.asarray(sample), jnp.asarray(_reference_weights(embeddings, sample, acquisition))
+        )
+    # Distances do not change, and rows near the origin lose nothing in the expansion of the square.
+    origin = points.mean(axis=0) if rbf_length_scale(kernel) is not None else np.zeros(1, points.dtype)
+    size = -(-_size_class(n + outside) // devices) * devices
+    padded = np.repeat(points[:1] - origin, size, axis=0)
+    padded[:n] = points - origin
+    if observed is not None:
+        padded[n : n + outside] = observed - origin
+    priority = np.pad(priority, (0, size - n))
+    picks = select(
+        jnp.asarray(padded) if mesh is None else put_rows(padded, mesh),
         kernel,
-        jnp.asarray(noise, points.dtype),
-        jnp.asarray(n),
-        jnp.asarray(outside),
-        jnp.asarray(rounds_possible),
-        jax.random.uniform(key_ties, (rows,)),
-        references,
-        _capacity_class(needed),
-        cluster,
+        noise=jnp.asarray(noise, padded.dtype),
+        pool=jnp.asarray(n),
+        outside=jnp.asarray(outside),
+        rounds=jnp.asarray(min(rounds, n)),
+        priority=jnp.asarray(priority) if mesh is None else put_rows(priority, mesh),
+        references=references,
+        capacity=capacity,
+        cluster=cluster,
+        mesh=mesh,
     )
     done = int(picks.done)
+    return _exploration(
+        np.asarray(picks.clusters)[:done], np.asarray(picks.variance)[:done],
+        rounds, bool(picks.rows_left), acquisition, project, done * n,
+    )  # fmt: skip
+
+
+def _exploration(
+    clusters: np.ndarray,
+    variance: np.ndarray,
+    rounds: int,
+    rows_left: bool,
+    acquisition: str,
+    project: int | None,
+    recomputed: int,
+) -> Exploration:
     status = COMPLETE
-    if done < rounds:
-        status = VARIANCE_EXHAUSTED if bool(picks.rows_left) else ROWS_EXHAUSTED
-    return Exploration(
-        centers=np.asarray(picks.clusters[:done, 0]),
-        clusters=np.asarray(picks.clusters[:done]),
-        variance=np.asarray(picks.variance[:done]),
-        labels=None,
-        status=status,
-        acquisition=acquisition,
-        project=project,
-    )
-
-
-class _Picks(NamedTuple):
-    """The loop's output, with room for more rounds than were done."""
-
-    clusters: Int[Array, "room cluster"]
-    variance: Float[Array, " room"]
-    done: Int[Array, ""]
-    rows_left: Bool[Array, ""]
-
-
-@eqx.filter_jit
-def _select(
-    points: Float[Array, "n d"],
-    kernel: Kernel,
-    noise: Float[Array, ""],
-    pool: Int[Array, ""],
-    outside: Int[Array, ""],
-    rounds: Int[Array, ""],
-    priority: Float[Array, " n"],
-    references: Int[Array, " r"] | None,
-    capacity: int,
-    cluster: int,
-) -> _Picks:
-    """The selection loop. The first `pool` points may be picked, the next `outside` are observed already."""
-    n = points.shape[0]
-    in_pool = jnp.arange(n) < pool
-    state = posterior_init(points, kernel, capacity=capacity)._replace(noise=noise)
-    floor = resolution(points.dtype, state.variance)
-
-    def observe_outside(i: Int[Array, ""], state: PosteriorState) -> PosteriorState:
-        # The last block runs past the end: repeating its last row changes nothing.
-        rows = jnp.minimum(i * _OUTSIDE_BLOCK + jnp.arange(_OUTSIDE_BLOCK), outside - 1)
-        return posterior_update(state, pool + rows)
-
-    state = jax.lax.fori_loop(0, _blocks(outside), observe_outside, state)
-    cross = None if references is None else _posterior_cross(state, references)
-
-    def eligible(state: PosteriorState) -> Bool[Array, " n"]:
-        return in_pool & ~state.observed & (state.variance > floor)
-
-    def more(carry: tuple) -> Bool[Array, ""]:
-        state, _, picks = carry
-        return (picks.done < rounds) & jnp.any(eligible(state))
-
-    def one_round(carry: tuple) -> tuple:
-        state, cross, picks = carry
-        score = _score(state, cross)
-        center = _argmax(jnp.where(eligible(state), score, -1.0), priority)
-        rows = _nearest(state.points, center, in_pool, cluster)
-        after = observe(state, rows, gram(kernel, state.points, state.points[rows]))
-        if cross is not None:
-            added = jax.lax.dynamic_slice_in_dim(after.factor, state.count, cluster)
-            cross = cross - jnp.matmul(added.T, added[:, references], precision=jax.lax.Precision.HIGHEST)
-        picks = picks._replace(
-            clusters=picks.clusters.at[picks.done].set(rows),
-            variance=picks.variance.at[picks.done].set(state.variance[center]),
-            done=picks.done + 1,
-        )
-        return after, cross, picks
-
-    room = capacity // cluster
-    picks = _Picks(
-        clusters=jnp.zeros((room, cluster), jnp.int32),
-        variance=jnp.zeros(room, points.dtype),
-        done=jnp.zeros((), jnp.int32),
-        rows_left=jnp.ones((), bool),
-    )
-    state, _, picks = jax.lax.while_loop(more, one_round, (state, cross, picks))
-    return picks._replace(rows_left=jnp.any(in_pool & ~state.observed))
-
-
-def _posterior_cross(state: PosteriorState, references: Int[Array, " r"]) -> Float[Array, "n r"]:
-    """Posterior covariance of every point with the reference rows."""
-    prior = gram(state.kernel, state.points, state.points[references])
-    factor = state.factor
-    return prior - jnp.matmul(factor.T, factor[:, references], precision=jax.lax.Precision.HIGHEST)
-
-
-def _score(state: PosteriorState, cross: Float[Array, "n r"] | None) -> Float[Array, " n"]:
-    """The variance, or the total by which observing a row lowers the variance of the reference rows."""
-    if cross is None:
-        return state.variance
-    return jnp.sum(cross * cross, axis=1) / (state.variance + state.noise)
-
-
-def _argmax(score: Float[Array, " n"], priority: Float[Array, " n"]) -> Int[Array, ""]:
-    """The row with the largest score; of equals, the one with the largest priority."""
-    return jnp.argmax(jnp.where(score >= jnp.max(score), priority, -1.0)).astype(jnp.int32)
-
-
-def _nearest(
-    points: Float[Array, "n d"], center: Int[Array, ""], in_pool: Bool[Array, " n"], count: int
-) -> Int[Array, " count"]:
-    """`center` and its nearest rows of the pool in Euclidean distance, `count` in all."""
-    far = jnp.asarray(jnp.inf, points.dtype)
-    distance = jnp.where(in_pool, squared_distances(points, points[center][None])[:, 0], far)
-
-    def take(i: Int[Array, ""], carry: tuple) -> tuple:
-        rows, distance = carry
-        row = jnp.argmin(distance).astype(jnp.int32)
-        return rows.at[i].set(row), distance.at[row].set(far)
-
-    rows = jnp.zeros(count, jnp.int32)
-    # A sort of the whole pool would cost more than `count` passes over it.
-    return jax.lax.fori_loop(0, count, take, (rows, distance.at[center].set(-1.0)))[0]
-
-
-def _blocks(outside: Any) -> Any:
-    return (outside + _OUTSIDE_BLOCK - 1) // _OUTSIDE_BLOCK
+    if len(clusters) < rounds:
+        status = VARIANCE_EXHAUSTED if rows_left else ROWS_EXHAUSTED
+    return Exploration(clusters[:, 0], clusters, variance, None, status, acquisition, project, recomputed)
 
 
 def _size_class(rows: int) -> int:
@@ -332,7 +286,7 @@ def _capacity_class(rows: int) -> int:
 
 def _acquisition(name: str) -> str:
     if name == "auto":
-        return "integrated_variance"
+        return "rim_variance"
     if name not in ACQUISITIONS:
         raise InputError(f"acquisition: {name!r}; it is one of {', '.join(ACQUISITIONS)}, auto")
     return name
@@ -340,7 +294,7 @@ def _acquisition(name: str) -> str:
 
 def _dimensions(project: int | str | None, acquisition: str, width: int) -> int | None:
     if project == "auto":
-        return None if acquisition == "integrated_variance" else min(10, width)
+        return None if acquisition != "max_variance" else min(_MAX_VARIANCE_DIMENSIONS, width)
     if project is None:
         return None
     if isinstance(project, str) or not 1 <= int(project) <= width:
@@ -351,7 +305,18 @@ def _dimensions(project: int | str | None, acquisition: str, width: int) -> int 
 def _length_scale(points: np.ndarray, acquisition: str) -> float:
     if len(points) == 1:
         return 1.0  # one row: any length scale picks it
-    return median_length_scale(points) * (0.5 if acquisition == "integrated_variance" else 1.0)
+    return median_length_scale(points) * (1.0 if acquisition == "max_variance" else 0.5)
+
+
+def _reference_weights(embeddings: Any, rows: np.ndarray, acquisition: str) -> np.ndarray:
+    """How much each reference row counts: equally, or by its radius in whitened leading components."""
+    if acquisition == "integrated_variance":
+        return np.full(len(rows), 1.0 / len(rows), embeddings.dtype)
+    components = principal_components(embeddings, _RIM_DIMENSIONS)
+    live = components.variance > 1e-12 * components.variance.max()
+    scores = components.project(embeddings[rows])[:, live] / np.sqrt(components.variance[live])
+    radius = np.linalg.norm(scores, axis=1) + 1e-6
+    return (radius / radius.sum()).astype(embeddings.dtype)
 
 
 def _groups(labels: Any, rows: int) -> dict[Any, np.ndarray]:
@@ -364,11 +329,18 @@ def _groups(labels: Any, rows: int) -> dict[Any, np.ndarray]:
     return {label: np.asarray(members) for label, members in groups.items()}
 
 
-def _check_kernel(kernel: Kernel, points: Float[Array, "n d"]) -> None:
-    prior = np.asarray(diagonal(kernel, points))
-    bad = np.flatnonzero(~(np.isfinite(prior) & (prior > 0)))
-    if bad.size:
-        raise InputError(
-            f"kernel: k(x, x) is {prior[bad[0]]} at row {bad[0]}; a covariance is positive there, so use"
-            " another kernel (or length scale)"
-        )
+def _host(x: Any) -> np.ndarray:
+    """A NumPy array in a dtype that NumPy computes in; a memory map stays one."""
+    x = x if isinstance(x, np.ndarray) else np.asarray(x)
+    return x if x.dtype in (np.float32, np.float64) else x.astype(np.float32)
+
+
+def _check_kernel(kernel: Kernel, points: np.ndarray) -> None:
+    for start in range(0, len(points), _BLOCK):
+        prior = np.asarray(diagonal(kernel, jnp.asarray(points[start : start + _BLOCK])))
+        bad = np.flatnonzero(~(np.isfinite(prior) & (prior > 0)))
+        if bad.size:
+            raise InputError(
+                f"kernel: k(x, x) is {prior[bad[0]]} at row {start + bad[0]}; a covariance is positive there,"
+                " so use another kernel (or length scale)"
+            )

@@ -90,7 +90,7 @@ def posterior_update(state: PosteriorState, rows: Any) -> PosteriorState:
 
 def observe(state: PosteriorState, rows: Int[Array, " b"], prior: Float[Array, "n b"]) -> PosteriorState:
     """`posterior_update` for a caller that already holds the covariances `prior` of the pool with `rows`."""
-    covariance = prior.T - _explained(state, rows)
+    covariance = prior.T - factor_product(state, state.factor[:, rows])
     scale = diagonal(state.kernel, state.points[rows])
     wanted = ~state.observed[rows] & ~_repeated(rows)
     step = _whiten(covariance[:, rows], scale, wanted, state.noise)
@@ -103,14 +103,17 @@ def observe(state: PosteriorState, rows: Int[Array, " b"], prior: Float[Array, "
     )
 
 
-def resolution(dtype: jnp.dtype, scale: Array) -> Array:
+def resolution(dtype: Any, scale: Any) -> Any:
     """The posterior variance below which rounding drowns it, for prior variance `scale`."""
-    return 32.0 * jnp.finfo(dtype).eps * scale
+    return 32.0 * float(jnp.finfo(dtype).eps) * scale
 
 
-def _explained(state: PosteriorState, rows: Int[Array, " b"]) -> Float[Array, "b n"]:
-    """k_O(rows)^T (K_OO + noise I)^-1 k_O(pool), from the filled part of the factor alone."""
-    columns = state.factor[:, rows]
+def factor_product(state: PosteriorState, columns: Float[Array, "capacity b"]) -> Float[Array, "b n"]:
+    """columns^T factor, from the filled part of the factor alone.
+
+    With the factor's own columns at some rows this is what the observed rows explain of their covariances,
+    k_O(rows)^T (K_OO + noise I)^-1 k_O(pool).
+    """
     capacity, n = state.factor.shape
     size = min(_SLICE, capacity)
 
@@ -123,7 +126,7 @@ def _explained(state: PosteriorState, rows: Int[Array, " b"]) -> Float[Array, "b
         return total + jnp.matmul(part.T, stored, precision=_PRECISION)
 
     slices = (state.count + size - 1) // size
-    return jax.lax.fori_loop(0, slices, add, jnp.zeros((rows.shape[0], n), state.factor.dtype))
+    return jax.lax.fori_loop(0, slices, add, jnp.zeros((columns.shape[1], n), columns.dtype))
 
 
 def _repeated(rows: Int[Array, " b"]) -> Bool[Array, " b"]:

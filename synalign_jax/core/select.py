@@ -1,0 +1,182 @@
+"""The compiled selection loop over a pool whose Cholesky factor fits in memory."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+from jaxtyping import Array, Bool, Float, Int
+
+from .kernels import Kernel, gram, squared_distances
+from .posterior import PosteriorState, factor_product, observe, posterior_init, resolution
+from .sharding import columns_sharded, replicated
+
+_PRECISION = jax.lax.Precision.HIGHEST
+# Rows observed elsewhere enter in blocks of this many.
+_OUTSIDE_BLOCK = 64
+
+
+def rows_needed(rounds: int, cluster: int, outside: int) -> int:
+    """Rows of the factor that `rounds` clusters and `outside` rows observed elsewhere fill."""
+    # A cluster fills a whole block even where some of its rows were observed before.
+    return rounds * cluster + _blocks(outside) * _OUTSIDE_BLOCK
+
+
+class Picks(NamedTuple):
+    """The loop's output, with room for more rounds than were done."""
+
+    clusters: Int[Array, "room cluster"]
+    variance: Float[Array, " room"]
+    done: Int[Array, ""]
+    rows_left: Bool[Array, ""]
+
+
+class References(NamedTuple):
+    """The rows whose variance the integrated acquisitions lower, and how much each counts."""
+
+    rows: Int[Array, " r"]
+    weights: Float[Array, " r"]
+
+
+@eqx.filter_jit
+def select(
+    points: Float[Array, "n d"],
+    kernel: Kernel,
+    noise: Float[Array, ""],
+    pool: Int[Array, ""],
+    outside: Int[Array, ""],
+    rounds: Int[Array, ""],
+    priority: Float[Array, " n"],
+    references: References | None,
+    capacity: int,
+    cluster: int,
+    mesh: Mesh | None,
+) -> Picks:
+    """Pick `rounds` clusters, or fewer when nothing is left to learn.
+
+    Args:
+        points: the pool's rows, then rows observed elsewhere, then padding.
+        kernel: the covariance function.
+        noise: observation noise.
+        pool: how many points may be picked.
+        outside: how many points after those are observed from the start.
+        rounds: clusters wanted; the shapes do not depend on it.
+        priority: decides between rows of equal score.
+        references: the rows whose variance is to fall; None picks the row of largest variance.
+        capacity: rows of the factor, at least `rows_needed`.
+        cluster: rows of a cluster.
+        mesh: the devices over which `points` are split, None for one device.
+    """
+    n = points.shape[0]
+    in_pool = jnp.arange(n) < pool
+    state = posterior_init(points, kernel, capacity=capacity)._replace(noise=noise)
+    if mesh is not None:
+        state = state._replace(factor=jax.lax.with_sharding_constraint(state.factor, columns_sharded(mesh)))
+    floor = resolution(points.dtype, state.variance)
+    gain = None if references is None else _prior_gain(state, references)
+
+    def advance(state: PosteriorState, gain: _Gain | None, rows: Int[Array, " b"]) -> tuple:
+        after = observe(state, rows, gram(kernel, points, points[rows]))
+        return after, None if gain is None else _update_gain(gain, state, after, rows.shape[0])
+
+    def observe_outside(i: Int[Array, ""], carry: tuple) -> tuple:
+        # The last block runs past the end: repeating its last row changes nothing.
+        rows = jnp.minimum(i * _OUTSIDE_BLOCK + jnp.arange(_OUTSIDE_BLOCK), outside - 1)
+        state, gain = carry
+        return advance(state, gain, pool + rows)
+
+    state, gain = jax.lax.fori_loop(0, _blocks(outside), observe_outside, (state, gain))
+
+    def eligible(state: PosteriorState) -> Bool[Array, " n"]:
+        return in_pool & ~state.observed & (state.variance > floor)
+
+    def more(carry: tuple) -> Bool[Array, ""]:
+        state, _, picks = carry
+        return (picks.done < rounds) & jnp.any(eligible(state))
+
+    def one_round(carry: tuple) -> tuple:
+        state, gain, picks = carry
+        score = state.variance if gain is None else gain.total / (state.variance + noise)
+        center = _argmax(jnp.where(eligible(state), score, -1.0), priority)
+        rows = _nearest(points, center, in_pool, cluster)
+        after, gain = advance(state, gain, rows)
+        picks = picks._replace(
+            clusters=picks.clusters.at[picks.done].set(rows),
+            variance=picks.variance.at[picks.done].set(state.variance[center]),
+            done=picks.done + 1,
+        )
+        return after, gain, picks
+
+    room = capacity // cluster
+    picks = Picks(
+        clusters=jnp.zeros((room, cluster), jnp.int32),
+        variance=jnp.zeros(room, points.dtype),
+        done=jnp.zeros((), jnp.int32),
+        rows_left=jnp.ones((), bool),
+    )
+    state, _, picks = jax.lax.while_loop(more, one_round, (state, gain, picks))
+    picks = picks._replace(rows_left=jnp.any(in_pool & ~state.observed))
+    return picks if mesh is None else jax.lax.with_sharding_constraint(picks, replicated(mesh))
+
+
+class _Gain(NamedTuple):
+    """What observing a row would take off the reference rows' total variance, times that row's variance.
+
+    Attributes:
+        total: (n,) sum_r weights_r c(z, z_r)^2, with c the posterior covariance.
+        prior: (n, r) k(z, z_r).
+        references: the z_r.
+    """
+
+    total: Float[Array, " n"]
+    prior: Float[Array, "n r"]
+    references: References
+
+
+def _prior_gain(state: PosteriorState, references: References) -> _Gain:
+    prior = gram(state.kernel, state.points, state.points[references.rows])
+    return _Gain(jnp.matmul(prior * prior, references.weights, precision=_PRECISION), prior, references)
+
+
+def _update_gain(gain: _Gain, before: PosteriorState, after: PosteriorState, block: int) -> _Gain:
+    """With new factor rows A, c' = c - A^T A_R: the square is expanded, so that c is never stored."""
+    rows, weights = gain.references
+    added = jax.lax.dynamic_slice_in_dim(after.factor, before.count, block)
+    weighted = added[:, rows] * weights
+    # c(pool, references) weighted^T, from the prior and what was observed before.
+    explained = jnp.matmul(before.factor[:, rows], weighted.T, precision=_PRECISION)
+    linear = jnp.matmul(gain.prior, weighted.T, precision=_PRECISION).T - factor_product(before, explained)
+    square = jnp.matmul(
+        jnp.matmul(weighted, added[:, rows].T, precision=_PRECISION), added, precision=_PRECISION
+    )
+    total = gain.total + jnp.sum(added * (square - 2.0 * linear), axis=0)
+    return gain._replace(total=jnp.maximum(total, 0.0))
+
+
+def _argmax(score: Float[Array, " n"], priority: Float[Array, " n"]) -> Int[Array, ""]:
+    """The row with the largest score; of equals, the one with the largest priority."""
+    return jnp.argmax(jnp.where(score >= jnp.max(score), priority, -1.0)).astype(jnp.int32)
+
+
+def _nearest(
+    points: Float[Array, "n d"], center: Int[Array, ""], in_pool: Bool[Array, " n"], count: int
+) -> Int[Array, " count"]:
+    """`center` and its nearest rows of the pool in Euclidean distance, `count` in all."""
+    far = jnp.asarray(jnp.inf, points.dtype)
+    distance = jnp.where(in_pool, squared_distances(points, points[center][None])[:, 0], far)
+
+    def take(i: Int[Array, ""], carry: tuple) -> tuple:
+        rows, distance = carry
+        row = jnp.argmin(distance).astype(jnp.int32)
+        return rows.at[i].set(row), distance.at[row].set(far)
+
+    rows = jnp.zeros(count, jnp.int32)
+    # A sort of the whole pool would cost more than `count` passes over it.
+    return jax.lax.fori_loop(0, count, take, (rows, distance.at[center].set(-1.0)))[0]
+
+
+def _blocks(outside: Any) -> Any:
+    return (outside + _OUTSIDE_BLOCK - 1) // _OUTSIDE_BLOCK
