@@ -27,6 +27,9 @@ def tools_for(config: Config, reporter: Reporter | None = None) -> Tools:
     """
     _check_key(config.llm.api_key_env, config.llm.api_key_file, "llm")
     _check_key(config.encoder.api_key_env, config.encoder.api_key_file, "encoder")
+    from synalign_jax.text import keep_compiled
+
+    keep_compiled(cache_folder() / "xla")
     return Tools(
         open_llm=functools.partial(open_llm, config),
         open_embedder=functools.cache(functools.partial(open_embedder, config)),
