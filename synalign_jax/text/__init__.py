@@ -4,6 +4,7 @@ from .cache import EmbeddingCache
 from .compilation import keep_compiled
 from .encoder import Encoder
 from .errors import ModelError
+from .finetune import FineTuned, finetune
 from .protocol import Embedder
 from .stream import Embedded, embed_texts
 
@@ -12,7 +13,9 @@ __all__ = [
     "Embedder",
     "EmbeddingCache",
     "Encoder",
+    "FineTuned",
     "ModelError",
     "embed_texts",
+    "finetune",
     "keep_compiled",
 ]

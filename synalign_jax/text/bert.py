@@ -134,7 +134,7 @@ class Bert(nnx.Module):
         """
         x = self.tokens(ids) + self.positions(positions + self.architecture.position_offset)
         if self.token_types is not None:
-            x = x + self.token_types(jnp.zeros((), jnp.int32))
+            x = x + self.token_types(jnp.zeros((1, 1), jnp.int32))
         x = self.norm(x)
         apart = segments[:, None, :, None] != segments[:, None, None, :]
         bias = jnp.where(apart, _MASKED, 0.0)

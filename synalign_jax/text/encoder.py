@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,8 +13,9 @@ import numpy as np
 from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from .batches import map_texts
 from .bert import Bert
-from .errors import ModelError, check_texts
+from .errors import ModelError
 from .files import ModelFiles, hash_weights, read_model
 from .packing import Batch, Packer, segments_per_row
 from .pooling import pool
@@ -24,8 +23,6 @@ from .tokens import Tokenizer
 from .weights import load_bert
 
 _DTYPES = ("float32", "bfloat16")
-_CHUNK = 1_024  # texts tokenised ahead while the device computes
-_AHEAD = 2  # batches handed to the device before the oldest is read back
 
 
 @partial(jax.jit, static_argnames=("graph", "modes", "normalize"))
@@ -67,6 +64,8 @@ class Encoder:
         batch_tokens: int,
     ) -> None:
         self.files = files
+        self.dtype = dtype
+        self.tokenizer = Tokenizer(files, max_tokens=max_tokens, prompt=prompt)
         self.max_tokens = max_tokens
         self.batch_tokens = batch_tokens
         self.dimension = files.architecture.width * len(files.pooling)
@@ -75,8 +74,8 @@ class Encoder:
             + (" normalized" if files.normalize else "")
             + (f" prompt {prompt!r}" if prompt else "")
         )
-        self._tokenizer = Tokenizer(files, max_tokens=max_tokens, prompt=prompt)
         self._mesh = mesh
+        self._devices = mesh.size if mesh is not None else 1
         self._graph, state = nnx.split(model)
         self._state = state if mesh is None else jax.device_put(state, NamedSharding(mesh, PartitionSpec()))
 
@@ -124,6 +123,11 @@ class Encoder:
             batch_tokens=batch_tokens,
         )
 
+    @property
+    def model(self) -> Bert:
+        """The network, with weights of its own that a caller may train."""
+        return nnx.merge(self._graph, jax.tree.map(jnp.copy, self._state))
+
     def embed(self, texts: Sequence[str]) -> np.ndarray:
         """(len(texts), dimension) float32, in the order given; a text over the limit is cut.
 
@@ -134,48 +138,8 @@ class Encoder:
 
     def embed_marked(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """`embed`, and a (len(texts),) bool array of the texts that were cut at `max_tokens`."""
-        vectors = np.empty((len(texts), self.dimension), np.float32)
-        cut = np.zeros(len(texts), bool)
-        packer = Packer(
-            self.max_tokens,
-            tokens=self.batch_tokens,
-            multiple=self._mesh.size if self._mesh is not None else 1,
-        )
-        running: deque[tuple[Batch, jax.Array]] = deque()
-
-        def collect() -> None:
-            batch, result = running.popleft()
-            vectors[batch.texts] = np.asarray(result)[batch.places[:, 0], batch.places[:, 1]]
-
-        for batch in self._batches(texts, packer, cut):
-            running.append((batch, self._run(batch)))
-            if len(running) > _AHEAD:
-                collect()
-        while running:
-            collect()
-        return vectors, cut
-
-    def _batches(self, texts: Sequence[str], packer: Packer, cut: np.ndarray) -> Iterator[Batch]:
-        starts = range(0, len(texts), _CHUNK)
-
-        def tokenise(start: int) -> list[tuple[int, np.ndarray]]:
-            chunk = texts[start : start + _CHUNK]
-            check_texts(chunk, start)
-            ids, long = self._tokenizer(chunk)
-            cut[start : start + _CHUNK] = long
-            return list(enumerate(ids, start))
-
-        with ThreadPoolExecutor(1) as pool:
-            # One chunk ahead: its tokens are ready when the device asks, and memory stays bounded.
-            ahead = deque(pool.submit(tokenise, start) for start in starts[:1])
-            for start in [*starts[1:], None]:
-                if not ahead:
-                    break
-                chunk = ahead.popleft().result()
-                if start is not None:
-                    ahead.append(pool.submit(tokenise, start))
-                yield from packer.add(chunk)
-        yield from packer.finish()
+        packer = Packer(self.max_tokens, tokens=self.batch_tokens, multiple=self._devices)
+        return map_texts(texts, self.tokenizer, packer, self._run, width=self.dimension)
 
     def _run(self, batch: Batch) -> jax.Array:
         arrays = (batch.ids, batch.positions, batch.segments)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -170,20 +169,19 @@ def hash_weights(files: ModelFiles) -> str:
     return digest.hexdigest()
 
 
-def read_tensors(files: ModelFiles) -> Iterator[tuple[str, np.ndarray]]:
-    """Every tensor of the encoder with its name, any prefix ("bert.", "roberta.") taken off.
+def read_tensors(files: ModelFiles) -> dict[str, np.ndarray]:
+    """Every tensor of the encoder by its name, any prefix ("bert.", "roberta.") taken off.
 
     Raises:
         ModelError: a file that is not safetensors, or cut short.
     """
-    marker = "embeddings.word_embeddings.weight"
+    tensors = {}
     for path in files.weights:
         try:
-            with safe_open(path, framework="numpy") as tensors:
-                keys = list(tensors.keys())
-                prefix = next((key.removesuffix(marker) for key in keys if key.endswith(marker)), "")
-                for key in keys:
-                    if key.startswith(prefix):
-                        yield key.removeprefix(prefix), tensors.get_tensor(key)
+            with safe_open(path, framework="numpy") as stream:
+                tensors |= {key: stream.get_tensor(key) for key in stream.keys()}  # noqa: SIM118
         except (SafetensorError, OSError) as error:
             raise ModelError(f"{path}: cannot be read ({error}); download it again") from None
+    marker = "embeddings.word_embeddings.weight"
+    prefix = next((key.removesuffix(marker) for key in tensors if key.endswith(marker)), "")
+    return {key.removeprefix(prefix): tensor for key, tensor in tensors.items() if key.startswith(prefix)}

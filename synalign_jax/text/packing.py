@@ -116,25 +116,27 @@ class Packer:
             at = 0
             while at < len(rows) and (len(rows) - at >= full or last):
                 size = full if len(rows) - at > full - small else small
-                yield self._batch([[texts[k] for k in row] for row in rows[at : at + size]], size, length)
+                self.used_tokens += sum(int(sizes[row].sum()) for row in rows[at : at + size])
+                self.batch_tokens += size * length
+                yield fill_batch([[texts[k] for k in row] for row in rows[at : at + size]], size, length)
                 at += size
             taken = np.array([k for row in rows[:at] for k in row], int)
             left = np.setdiff1d(left, taken)
         self._waiting = [texts[k] for k in left]
 
-    def _batch(self, rows: list[list[tuple[int, np.ndarray]]], count: int, length: int) -> Batch:
-        ids, positions, segments = (np.zeros((count, length), np.int32) for _ in range(3))
-        texts, places = [], []
-        for r, row in enumerate(rows):
-            start = 0
-            for s, (text, tokens) in enumerate(row):
-                stop = start + len(tokens)
-                ids[r, start:stop] = tokens
-                positions[r, start:stop] = np.arange(len(tokens))
-                segments[r, start:stop] = s + 1
-                texts.append(text)
-                places.append((r, s))
-                start = stop
-            self.used_tokens += start
-        self.batch_tokens += count * length
-        return Batch(ids, positions, segments, np.array(texts), np.array(places).reshape(-1, 2))
+
+def fill_batch(rows: list[list[tuple[int, np.ndarray]]], count: int, length: int) -> Batch:
+    """`count` rows of `length` tokens out of at most as many lists of numbered texts; the rest is padding."""
+    ids, positions, segments = (np.zeros((count, length), np.int32) for _ in range(3))
+    texts, places = [], []
+    for r, row in enumerate(rows):
+        start = 0
+        for s, (text, tokens) in enumerate(row):
+            stop = start + len(tokens)
+            ids[r, start:stop] = tokens
+            positions[r, start:stop] = np.arange(len(tokens))
+            segments[r, start:stop] = s + 1
+            texts.append(text)
+            places.append((r, s))
+            start = stop
+    return Batch(ids, positions, segments, np.array(texts, int), np.array(places, int).reshape(-1, 2))

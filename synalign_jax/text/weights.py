@@ -43,7 +43,7 @@ class _Tensors:
 
     def __init__(self, files: ModelFiles) -> None:
         self.files = files
-        self.tensors = dict(read_tensors(files))
+        self.tensors = read_tensors(files)
 
     def _get(self, name: str) -> np.ndarray:
         if name not in self.tensors:

