@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import email.utils
 import json
 import os
@@ -12,7 +13,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import aiohttp
 from yarl import URL
@@ -60,7 +61,7 @@ class Http:
         idle_timeout: float | None,
         max_bytes: int,
     ) -> None:
-        self.base, self._prefix, self._suffix = _addresses(base_url)
+        self.base, self._prefix, self._suffix, login = _addresses(base_url)
         key = (api_key or (os.environ.get(api_key_env, "") if api_key_env else "")).strip()
         self._key_name = "the key given as api_key" if api_key else f"the key in ${api_key_env}"
         self._no_key = (
@@ -69,7 +70,9 @@ class Http:
         self._headers = {"Accept-Encoding": "identity", "Content-Type": "application/json", **(headers or {})}
         if key:
             self._headers["Authorization"] = f"Bearer {key}"
-        self._secrets = _secrets([key, *(headers or {}).values()], [base_url, proxy or ""])
+        elif login:
+            self._headers["Authorization"] = login
+        self._secrets = _secrets([key, login, *(headers or {}).values()], [base_url, proxy or ""])
         for name, value in self._headers.items():
             if not value.isascii() or not value.isprintable():
                 raise Misconfigured(f"the header {name} holds a character that HTTP forbids; check its value")
@@ -231,8 +234,9 @@ class Http:
         return ServerError(f"{self.base}: the connection broke ({type(error).__name__})", paid=True)
 
 
-def _addresses(base_url: str) -> tuple[str, str, str]:
-    """The endpoint's name, which holds no secret, and the address before and after the path of a call."""
+def _addresses(base_url: str) -> tuple[str, str, str, str]:
+    """The endpoint's name, which holds no secret, the address before and after the path of a call, and the
+    Authorization header that a user and password in the address stand for."""
     try:
         parts = urlsplit(base_url.strip())
         port = f":{parts.port}" if parts.port else ""
@@ -246,8 +250,12 @@ def _addresses(base_url: str) -> tuple[str, str, str]:
         )
     path = re.sub(r"(?:/v1)+$", "/v1", _CALLS.sub("", parts.path)) or "/v1"
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    prefix = f"{parts.scheme}://{parts.netloc}{path}/"
-    return f"{parts.scheme}://{host}{port}{path}", prefix, f"?{parts.query}" if parts.query else ""
+    base = f"{parts.scheme}://{host}{port}{path}"
+    login = ""
+    if parts.username:
+        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        login = "Basic " + base64.b64encode(pair.encode()).decode()
+    return base, f"{base}/", f"?{parts.query}" if parts.query else "", login
 
 
 def _secrets(values: list[str], addresses: list[str]) -> list[str]:

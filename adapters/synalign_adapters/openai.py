@@ -21,10 +21,10 @@ from synalign_jax.llm.protocol import (
 )
 
 from ._http import Http
+from ._schema import in_words
 
 _STREAM_FROM = 2048  # tokens: so long an answer is streamed, so that a stall shows before the last token
 _SCHEMA_WORDS = ("response_format", "json_schema", "schema", "grammar", "structured")
-_IN_WORDS = "\n\nAnswer with nothing but JSON that fits this JSON schema: "
 
 
 class OpenAIChat:
@@ -128,7 +128,7 @@ class OpenAIChat:
             schema = {"name": "answer", "strict": True, "schema": dict(request.schema)}
             body["response_format"] = {"type": "json_schema", "json_schema": schema}
         elif request.schema is not None:
-            messages[-1]["content"] += _IN_WORDS + json.dumps(dict(request.schema))
+            messages[-1]["content"] += in_words(request.schema)
         if request.max_tokens >= self._stream_from:
             body |= {"stream": True, "stream_options": {"include_usage": True}}
         return body | dict(request.extra)

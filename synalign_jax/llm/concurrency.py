@@ -4,6 +4,7 @@ from __future__ import annotations
 
 _NOISE = 0.2  # this share of refusals in a window is bad luck; more is a server that has too much to do
 _GAIN = 1.15  # a step up that raises the answers per second by less than this met a queue, not idle slots
+_FLAT = 1.15  # mean latency over that at the knee up to which there is no queue
 _QUEUED = 1.5  # mean latency over that at the knee from which more requests only wait longer
 _SLOW = 4.0  # and from which the server is taken to be in trouble
 
@@ -22,6 +23,7 @@ class Concurrency:
         self._step = max(1, ceiling // 64)
         self._starting = True
         self._knee: float | None = None  # seconds an answer takes where slow start ended
+        self._free = self.limit  # the highest limit known to meet no queue
         self._last: tuple[int, float] | None = None  # limit and mean latency of the window before
         self._clear()
 
@@ -68,7 +70,8 @@ class Concurrency:
         if self._last is not None:
             limit, before = self._last
             if (self.limit / latency) / (limit / before) < _GAIN:
-                self._starting, self._knee = False, latency
+                self._starting, self._knee, self._free = False, before, limit
+                self.limit = limit
                 return
         self._last = (self.limit, latency)
         self.limit = min(2 * self.limit, self.ceiling)
@@ -76,10 +79,12 @@ class Concurrency:
             self._starting = False
 
     def _creep(self, latency: float) -> None:
-        if self._knee is None:
-            self._knee = latency
-        if latency > _SLOW * self._knee:
+        knee = latency if self._knee is None else self._knee
+        if latency < _FLAT * knee:
+            self._free = self.limit
+        # Answers may get longer for other reasons than a queue (which makes the latency grow with the limit).
+        self._knee = knee + 0.05 * (latency / max(1.0, self.limit / self._free) - knee)
+        if latency > _SLOW * knee:
             self._cut(0.5)
-        elif latency < _QUEUED * self._knee:
+        elif latency < _QUEUED * knee:
             self.limit = min(self.limit + self._step, self.ceiling)
-        self._knee += 0.05 * (latency - self._knee)  # prompts and answers of a later stage may be longer

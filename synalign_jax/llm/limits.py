@@ -20,7 +20,7 @@ class Limits:
     tokens_per_minute: float | None = None
     attempt_timeout: float = 120.0
     total_timeout: float = 900.0
-    max_attempts: int = 6
+    max_attempts: int = 8
     reasks: int = 2
     first_wait: float = 0.5
     longest_wait: float = 60.0

@@ -1,7 +1,7 @@
 """An OpenAI-compatible server that answers from a recipe, misbehaves on demand, and counts what it was asked.
 
-`python tests/llm/stub_endpoint.py '{"latency": 0.05, "faults": 0.3}'` prints its port and serves until its standard
-input ends; `Stub(...)` does the same from a test. GET /stats returns the counts.
+`python tests/llm/stub_endpoint.py '{"latency": 0.05, "faults": 0.3}'` prints its port and serves until its
+standard input ends; `Stub(...)` does the same from a test. GET /stats returns the counts.
 """
 
 import asyncio
@@ -45,6 +45,7 @@ class Behaviour:
         self.model = settings.get("model")
         self.schema = settings.get("schema", True)
         self.text = settings.get("text")
+        self.echo = settings.get("echo", False)
         self.random = random.Random(settings.get("seed", 0))
         self.asked: Counter[str] = Counter()
         self.usable: Counter[str] = Counter()
@@ -65,6 +66,13 @@ class Connection(asyncio.Protocol):
         self.behaviour = behaviour
         self.data = b""
         self.tasks: set[asyncio.Task] = set()
+
+    @property
+    def secrets(self) -> str:
+        """What a careless server repeats of a request's headers."""
+        return (
+            f"{self.headers.get('authorization')} {self.headers.get('x-team')}" if self.behaviour.echo else ""
+        )
 
     def connection_made(self, transport) -> None:
         self.transport = transport
@@ -100,6 +108,10 @@ class Connection(asyncio.Protocol):
         if first.startswith("GET /stats"):
             self.send(200, json.dumps(b.stats()).encode())
             return
+        self.headers = headers
+        if not first.startswith("POST /v1/chat/completions"):
+            self.send(404, b'{"error": {"message": "no such path"}}')
+            return
         request = json.loads(body)
         key = headers.get("idempotency-key", "").rpartition("-")[0] or json.dumps(request.get("messages"))
         b.asked[key] += 1
@@ -107,7 +119,7 @@ class Connection(asyncio.Protocol):
         b.most_busy = max(b.most_busy, b.busy)
         try:
             if b.key and headers.get("authorization") != f"Bearer {b.key}":
-                said = f"Incorrect API key provided: {headers.get('authorization')} {headers.get('x-team')}"
+                said = f"Incorrect API key provided: {self.secrets}"
                 self.send(401, json.dumps({"error": {"message": said}}).encode())
             elif b.model and request["model"] != b.model:
                 self.send(404, b'{"error": {"message": "no such model", "code": "model_not_found"}}')
@@ -123,13 +135,13 @@ class Connection(asyncio.Protocol):
                     await self.fault(b.only or b.random.choice(FAULTS), request)
                 else:
                     b.usable[key] += 1
-                    self.send(200, completion(request, b.text))
+                    self.send(200, completion(request, b.text or self.secrets or None))
         finally:
             b.busy -= 1
 
     async def fault(self, fault: str, request: dict) -> None:
         whole = completion(request, None)
-        error = json.dumps({"error": {"message": fault}}).encode()
+        error = json.dumps({"error": {"message": f"{fault} {self.secrets}"}}).encode()
         if fault == "429 with Retry-After":
             self.send(429, error, headers=f"Retry-After: {self.behaviour.retry_after}\r\n")
         elif fault in ("429", "500", "503"):
@@ -145,7 +157,7 @@ class Connection(asyncio.Protocol):
         elif fault == "half a JSON":
             self.send(200, whole[: len(whole) // 2])
         elif fault == "HTML":
-            self.send(200, b"<html><body>Bad gateway</body></html>", kind="text/html")
+            self.send(200, f"<html><body>Bad gateway {self.secrets}</body></html>".encode(), kind="text/html")
         elif fault == "empty":
             self.send(200, b"")
         elif fault == "wrong schema":

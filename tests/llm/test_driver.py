@@ -194,23 +194,22 @@ def test_after_a_fatal_error_what_was_in_flight_is_still_delivered(tmp_path: Pat
         await asyncio.sleep(0.05)
         return "fine"
 
-    async def run() -> list:
-        seen = []
-        with Ledger(tmp_path / "l") as ledger, pytest.raises(Misconfigured):
-            async for outcome in stream(
-                Endpoint(behave), [job(1), job(2), job("bad"), *map(job, range(10, 500))], ledger=ledger
-            ):
+    async def run() -> None:
+        jobs = [job(1), job(2), job("bad"), *map(job, range(10, 500))]
+        with Ledger(tmp_path / "l") as ledger:
+            async for outcome in stream(Endpoint(behave), jobs, ledger=ledger):
                 seen.append(outcome.job.tag)
-        return seen
 
-    seen = asyncio.run(run())
+    seen: list = []
+    with pytest.raises(Misconfigured):
+        asyncio.run(run())
     assert {1, 2} <= set(seen)
     assert len(seen) < 100
 
 
 def test_nobody_at_the_address_stops_the_run(tmp_path: Path) -> None:
     llm = Endpoint(lambda prompt, times: Unreachable("connection refused"))
-    with pytest.raises(Misconfigured, match="nothing has answered.*base_url"):
+    with pytest.raises(Misconfigured, match=r"nothing has answered.*base_url"):
         ask(tmp_path / "l", llm, [job(i) for i in range(100)])
     assert len(llm.requests) < 40
     with Ledger(tmp_path / "l") as ledger:
@@ -299,18 +298,17 @@ def test_a_budget_is_spent_to_the_last_request_and_never_passed(tmp_path: Path) 
     budget = Budget(max_tokens=1_000, price=Price(1e6, 1e6), max_cost=700.0)
     llm = Endpoint(seconds=0.001)
 
-    async def run() -> int:
-        seen = 0
-        with Ledger(tmp_path / "l") as ledger, pytest.raises(BudgetReached, match="max_cost"):
-            async for _ in stream(
-                llm, [job(i, max_tokens=50) for i in range(100, 300)], ledger=ledger, budget=budget
-            ):
-                seen += 1
-        return seen
+    async def run() -> None:
+        jobs = [job(i, max_tokens=50) for i in range(100, 300)]
+        with Ledger(tmp_path / "l") as ledger:
+            async for outcome in stream(llm, jobs, ledger=ledger, budget=budget):
+                seen.append(outcome)
 
-    seen = asyncio.run(run())
+    seen: list = []
+    with pytest.raises(BudgetReached, match="max_cost"):
+        asyncio.run(run())
     worst = bound.prompt_tokens + bound.completion_tokens
-    assert 700 - worst - 15 < 15 * seen <= 700
+    assert 700 - worst - 15 < 15 * len(seen) <= 700
     with pytest.raises(BudgetReached):  # the cap is the ledger's, not the run's
         ask(tmp_path / "l", Endpoint(), [job("more")], budget=budget)
     assert ask(tmp_path / "l", Endpoint(), [job("more")], budget=Budget(max_requests=1000))

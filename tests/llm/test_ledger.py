@@ -23,7 +23,7 @@ async def begin(ledger: Ledger, key: str, budget: Budget | None = None):
 
 
 def test_the_key_covers_all_that_determines_the_answer() -> None:
-    base = dict(messages=(Message("user", "hello"),), model="m")
+    base = {"messages": (Message("user", "hello"),), "model": "m"}
     variants = [
         ChatRequest(**base),
         ChatRequest(**base | {"messages": (Message("system", "s"), Message("user", "hello"))}),
@@ -155,7 +155,7 @@ def test_a_ledger_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
     with sqlite3.connect(path) as db:
         db.execute("PRAGMA user_version = 99")
     db.close()
-    with pytest.raises(LedgerError, match="newer synalign-jax .*format 99.*upgrade"):
+    with pytest.raises(LedgerError, match=r"newer synalign-jax .*format 99.*upgrade"):
         Ledger(path)
 
 
