@@ -127,15 +127,16 @@ class Reason(_Section, frozen=True, kw_only=True):
 class Generate(_Section, frozen=True, kw_only=True):
     """`rows` new rows in all, shared among the labels as the real rows are.
 
-    `calls_factor` bounds the calls at that many times what the rows need when none is dropped.
-    `template` is a Jinja file of your own; it sees `task`, `label`, `attributes`, `demonstrations` and
-    `count`.
+    `waves` splits the asking: each wave begins where the rows of earlier ones are not. `calls_factor`
+    bounds the calls at that many times what the rows need when none is dropped. `template` is a Jinja file
+    of your own; it sees `task`, `label`, `attributes`, `demonstrations` and `count`.
     """
 
     rows: Count = 1000
     rows_per_call: Annotated[int, Meta(ge=1, le=50)] = 5
     max_row_characters: Annotated[int, Meta(ge=20)] | Literal["auto"] = "auto"
     show_demonstrations: bool = True
+    waves: Count = 2
     calls_factor: Annotated[float, Meta(ge=1)] = 3.0
     template: str | None = None
 

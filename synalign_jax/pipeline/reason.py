@@ -13,7 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from synalign_jax.llm.protocol import ChatRequest, Message
+from synalign_jax.llm.protocol import ChatRequest, ChatResponse, Message
 
 from .ask import Asker, open_asker
 from .config import Config
@@ -75,7 +75,7 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
                 "label": cluster["label"],
                 "attributes": json.dumps(values),
                 "prompt_hash": prompt_hash(request),
-                "model": outcome.response.model,
+                "model": model_name(config, outcome.response),
             }
         )
     failed = len(clusters) - len(rows)
@@ -200,6 +200,11 @@ def length_of(texts: list[str]) -> str:
 def draw_seed(config: Config, use: str, number: int) -> int:
     """The sampling seed of one request: asking twice is asking for the same answer."""
     return int(generator(config.run.seed, use, number).integers(2**31 - 1))
+
+
+def model_name(config: Config, response: ChatResponse) -> str:
+    """What the lineage calls the model: the endpoint's own word, but never a path on this machine."""
+    return response.model if config.llm.kind == "openai" else config.llm.model
 
 
 def prompt_hash(request: ChatRequest) -> str:

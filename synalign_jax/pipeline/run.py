@@ -16,7 +16,12 @@ STAGES = (
     Stage("embed_real", embed.real, ("few_shot",), ("real_vectors",)),
     Stage("explore", explore.run, ("few_shot", "real_vectors"), ("clusters", "coverage")),
     Stage("reason", reason.run, ("few_shot", "clusters"), ("attributes",)),
-    Stage("generate", generate.run, ("few_shot", "clusters", "attributes"), ("synthetic", "rejected")),
+    Stage(
+        "generate",
+        generate.run,
+        ("few_shot", "real_vectors", "clusters", "attributes"),
+        ("synthetic", "rejected"),
+    ),
     Stage("embed_synthetic", embed.synthetic, ("synthetic",), ("synthetic_vectors",)),
     Stage(
         "align",
