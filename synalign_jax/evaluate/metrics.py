@@ -115,7 +115,8 @@ def compare_training_sets(
     split are independent, so their scores differ as those of other draws of half the rows would; that is
     taken for the whole set's spread, which it bounds where more rows make a student steadier. The two are
     joined by square and add (Zou and Donner, Statistics in Medicine 2008). Not covered: what the LLM would
-    have written from another few-shot set, or in another run.
+    have written from another few-shot set, or in another run. Below about 100 training rows the intervals
+    are too narrow (docs/evaluation.md has the measured coverage).
 
     Args:
         sets: name -> TrainingSet or (embeddings, labels) or (embeddings, labels, weights). Labels are
