@@ -1,10 +1,10 @@
 """Texts to vectors: a Flax sentence encoder, any other source behind one protocol, and a cache."""
 
 from .cache import EmbeddingCache
+from .classifier import FineTuned, finetune
 from .compilation import keep_compiled
 from .encoder import Encoder
 from .errors import ModelError
-from .finetune import FineTuned, finetune
 from .protocol import Embedder
 from .stream import Embedded, embed_texts
 

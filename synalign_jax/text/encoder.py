@@ -74,6 +74,8 @@ class Encoder:
             + (" normalized" if files.normalize else "")
             + (f" prompt {prompt!r}" if prompt else "")
         )
+        # Automatic axes: XLA then divides the network by its rows, whatever axis types the caller's mesh has.
+        mesh = Mesh(mesh.devices, mesh.axis_names) if mesh is not None else None
         self._mesh = mesh
         self._devices = mesh.size if mesh is not None else 1
         self._graph, state = nnx.split(model)

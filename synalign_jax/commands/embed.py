@@ -1,0 +1,62 @@
+"""synalign embed: the vectors of a file's texts, in a .npy file."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+EXAMPLE = "Example:  synalign embed reviews.jsonl --out vectors.npy"
+
+
+def register(subparsers: argparse._SubParsersAction) -> None:
+    parser = subparsers.add_parser(
+        "embed",
+        help="turn texts into vectors",
+        description="Embed the texts of a JSONL, CSV, TSV or Parquet file, one float32 row a text. Stopped at"
+        " any moment, the same command goes on where it was; no text is ever embedded twice.",
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("data", metavar="DATA", help="the file with the texts")
+    parser.add_argument("--out", required=True, metavar="FILE", help="the .npy file to write")
+    parser.add_argument(
+        "--encoder",
+        default="all-MiniLM-L6-v2",
+        metavar="NAME",
+        help="folder, hub name or all-MiniLM-L6-v2 (default)",
+    )
+    parser.add_argument("--text", default="text", metavar="COLUMN", help="name of the text column")
+    parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
+    parser.add_argument(
+        "--max-tokens", type=int, metavar="N", help="cut texts at fewer tokens than the model"
+    )
+    parser.add_argument(
+        "--prompt", metavar="WORDS", help="words before every text, or the name of a prompt of the model's"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    from synalign_jax.pipeline.progress import Terminal
+    from synalign_jax.pipeline.tables import DataError, read_table
+    from synalign_jax.text import EmbeddingCache, Encoder, embed_texts, keep_compiled
+
+    from .wiring import cache_folder
+
+    out = Path(options.out)
+    if out.suffix != ".npy":
+        raise DataError(f"--out: {out} does not end in .npy")
+    if not out.parent.is_dir():
+        raise DataError(f"--out: there is no folder {out.parent}")
+    texts = read_table(options.data, text=options.text, required=(options.text,)).texts or []
+    keep_compiled(cache_folder() / "xla")
+    encoder = Encoder.from_pretrained(
+        options.encoder, dtype=options.dtype, max_tokens=options.max_tokens, prompt=options.prompt
+    )
+    with Terminal().bar("Embedding", len(texts), "texts") as bar, EmbeddingCache(cache_folder()) as cache:
+        embedded = embed_texts(encoder, texts, cache=cache, out=out, on_progress=bar.advance)
+    rows, width = embedded.vectors.shape
+    print(f"{out}: {rows:,} rows of {width} float32, by {encoder.identity}")
+    if embedded.truncated:
+        print(f"{embedded.truncated:,} texts are longer than the encoder reads; their ends do not count")
+    return 0
