@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -35,7 +34,7 @@ def random_features(
     count: int,
     *,
     key: PRNGKeyArray,
-    kind: Literal["orthogonal", "independent"] = "orthogonal",
+    kind: str = "orthogonal",
 ) -> FeatureMap:
     """Draw Theta so that E phi(x) . phi(y) = k(x, y).
 

@@ -192,7 +192,7 @@ def minimise(
             return Solution(progress.best, certificate, converged, steps)
         progress = _descend(K, linear, rho, cap_array, curvature, progress)
         steps += _CHUNK
-        if linear.shape[1] == 1:
+        if linear.shape[1] == 1 and steps % (2 * _CHUNK) == 0:
             polished = _polish(K, linear[:, 0], rho[0], cap_array, progress.best[:, 0])
             progress = Progress(polished[:, None], polished[:, None], jnp.ones(1, K.dtype))
 
@@ -206,11 +206,11 @@ def _polish(
 ) -> Float[Array, " m"]:
     """Newton steps on the support while they lower the objective; entries that turn negative leave it."""
     best = float(_objective(K, linear, rho, a))
-    for _ in range(4):
+    for _ in range(3):
         free = int(jnp.sum((a > 0) & (a < cap)))
         if not 0 < free <= _NEWTON_LIMIT:
             return a
-        size = min(2 ** max(6, (free - 1).bit_length()), K.shape[0])
+        size = min(64 * -(-free // 64) if free < 1_024 else 512 * -(-free // 512), K.shape[0])
         candidate = project(_newton(K, linear, rho, cap, a, size), jnp.ones((), K.dtype), cap)
         value = float(_objective(K, linear, rho, candidate))
         if not value < best:

@@ -1,0 +1,179 @@
+"""synalign align: weights and a resampled set for a pool that already exists; no LLM."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from synalign_jax.core.align import Alignment
+    from synalign_jax.pipeline.progress import Terminal
+    from synalign_jax.pipeline.tables import Table
+
+_EMBED_TOGETHER = 2_048
+EXAMPLE = "Example:  synalign align --real real.jsonl --synthetic pool.jsonl --out aligned"
+
+
+def register(subparsers: argparse._SubParsersAction) -> None:
+    parser = subparsers.add_parser(
+        "align",
+        help="weigh a pool that you already have",
+        description="Weigh the rows of a pool so that they are distributed like the real rows, and draw a set"
+        " by the weights. Files are JSONL, CSV, TSV or Parquet with a column 'text' or 'embedding' and"
+        " perhaps 'label', or .npy embeddings.",
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--real", required=True, metavar="FILE", help="the real rows")
+    parser.add_argument("--synthetic", required=True, metavar="FILE", help="the pool")
+    parser.add_argument("--out", required=True, metavar="FOLDER", help="where the results go")
+    parser.add_argument("--size", type=int, metavar="N", help="rows to draw (default: the ESS)")
+    parser.add_argument("--regularization", default="auto", metavar="GAMMA", help="'auto' or a number")
+    parser.add_argument("--method", default="auto", help="auto, exact, landmarks or projections")
+    parser.add_argument("--encoder", default="all-MiniLM-L6-v2", metavar="NAME", help="for texts")
+    parser.add_argument("--text", default="text", metavar="COLUMN", help="the text column")
+    parser.add_argument("--label", default="label", metavar="COLUMN", help="the label column")
+    parser.add_argument("--embedding", default="embedding", metavar="COLUMN", help="the embedding column")
+    parser.add_argument("--seed", type=int, default=0, help="decides folds and draws (default 0)")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    import jax
+    from rich.console import Console
+    from rich.table import Table as Grid
+
+    from synalign_jax.core.align import align
+    from synalign_jax.core.checks import InputError
+    from synalign_jax.core.memory import alignment_memory
+    from synalign_jax.core.resample import resample
+    from synalign_jax.pipeline.progress import Terminal
+
+    terminal = Terminal()
+    out = Path(options.out)
+    if out.exists() and not out.is_dir():
+        raise InputError(f"--out: {out} is a file; name a folder")
+    gamma = _gamma(options.regularization)
+    real, pool = (_read(path, options, terminal) for path in (options.real, options.synthetic))
+    if (real.labels is None) != (pool.labels is None):
+        lacking = options.real if real.labels is None else options.synthetic
+        raise InputError(
+            f"{lacking}: no column '{options.label}', yet the other file has one; add or drop it"
+        )
+    if options.size is not None and not 1 <= options.size <= len(pool):
+        raise InputError(f"--size: {options.size}; the pool has {len(pool)} rows, ask for 1 to that many")
+    real_vectors, pool_vectors = _embed(real, pool, options, terminal)
+    largest, width = pool_vectors.shape
+    if pool.labels is not None:
+        largest = max(Counter(pool.labels).values())
+    if options.method != "projections":
+        terminal.say(f"Memory: {alignment_memory(len(real), largest, width, method=options.method)}")
+    align_key, draw_key = jax.random.split(jax.random.key(options.seed))
+    with terminal.console.status("Solving for the weights"):
+        found = align(
+            real_vectors,
+            pool_vectors,
+            key=align_key,
+            real_labels=real.labels,
+            synthetic_labels=pool.labels,
+            regularization=gamma,
+            method=options.method,
+        )
+    size = options.size or max(1, min(round(found.ess), int(np.count_nonzero(found.weights))))
+    with terminal.console.status("Drawing rows"):
+        drawn = np.sort(
+            resample(found.weights, size, key=draw_key, embeddings=pool_vectors, labels=pool.labels)
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    np.save(out / "weights.npy", found.weights)
+    _write_rows(out / "resampled.jsonl", pool, drawn, found.weights)
+    grid = Grid(show_header=False, box=None)
+    for name, value in _facts(found, size):
+        grid.add_row(name, value)
+    Console().print(grid)
+    print(f"Weights: {out / 'weights.npy'}\nRows drawn: {out / 'resampled.jsonl'}")
+    return 0
+
+
+def _gamma(text: str) -> float | str:
+    from synalign_jax.core.checks import InputError
+
+    if text == "auto":
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(f"--regularization: {text!r}; give 'auto' or a number from 0") from None
+
+
+def _read(path: str, options: argparse.Namespace, terminal: Terminal) -> Table:
+    from synalign_jax.pipeline.tables import read_table
+
+    with terminal.bar(f"Reading {Path(path).name}", None, "rows") as bar:
+        return read_table(
+            path, text=options.text, label=options.label, embedding=options.embedding, progress=bar.reach
+        )
+
+
+def _embed(
+    real: Table, pool: Table, options: argparse.Namespace, terminal: Terminal
+) -> tuple[np.ndarray, np.ndarray]:
+    """The files' own embeddings where both have them, else both texts through one encoder."""
+    from synalign_jax.core.checks import InputError
+
+    if real.embeddings is not None and pool.embeddings is not None:
+        return real.embeddings, pool.embeddings
+    for path, table in ((options.real, real), (options.synthetic, pool)):
+        if table.texts is None:
+            raise InputError(
+                f"{path}: no column '{options.text}' to embed, and not both files have embeddings; give both"
+                " files texts, or both embeddings of one model"
+            )
+    from synalign_jax.text import Encoder
+
+    encoder = Encoder.from_pretrained(options.encoder)
+    vectors = []
+    for name, table in (("real", real), ("synthetic", pool)):
+        texts = table.texts or []
+        parts = []
+        with terminal.bar(f"Embedding {name}", len(texts), "texts") as bar:
+            for start in range(0, len(texts), _EMBED_TOGETHER):
+                parts.append(encoder.embed(texts[start : start + _EMBED_TOGETHER]))
+                bar.advance(len(parts[-1]))
+        vectors.append(np.concatenate(parts))
+    return vectors[0], vectors[1]
+
+
+def _write_rows(path: Path, pool: Table, drawn: np.ndarray, weights: np.ndarray) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        for i in drawn.tolist():
+            row: dict[str, object] = {"index": i, "weight": float(weights[i])}
+            if pool.texts is not None:
+                row["text"] = pool.texts[i]
+            if pool.labels is not None:
+                row["label"] = pool.labels[i]
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def _facts(found: Alignment, size: int) -> list[tuple[str, str]]:
+    gammas = sorted(set(found.regularization.values()))
+    spread = f"{gammas[0]:.2g}" if len(gammas) == 1 else f"{gammas[0]:.2g} to {gammas[-1]:.2g} by label"
+    return [
+        ("MMD² to the real rows, equal weights", f"{found.mmd2_before:.3g}"),
+        (
+            "MMD² to the real rows, weighted",
+            f"{found.mmd2_after:.3g} (optimum at most {found.gap:.1g} below)",
+        ),
+        ("held-out MMD²", "not measured" if math.isnan(found.heldout_mmd2) else f"{found.heldout_mmd2:.3g}"),
+        ("noise band: real rows against their law", f"{found.noise_band:.3g}"),
+        ("regularisation gamma", spread),
+        ("effective sample size", f"{found.ess:,.0f} of {len(found.weights):,}"),
+        ("rows drawn", f"{size:,}"),
+        ("status", found.status),
+    ]

@@ -1,0 +1,142 @@
+"""One label's rows as an alignment problem, and its kernel sums."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from .checks import InputError
+from .kernels import Kernel, diagonal, gram
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One label's rows. `cap` bounds the weights within the label, which sum to 1."""
+
+    label: Any
+    proportion: float
+    real: Float[Array, "n d"]
+    pool: Any
+    rows: np.ndarray
+    kernel: Kernel
+    cap: float
+    within_real: float  # mean of k(z_i, z_i')
+    noise_band: float  # (mean k(z_i, z_i) - mean over pairs k(z_i, z_i')) / n
+
+    @property
+    def size(self) -> int:
+        return len(self.rows)
+
+    def take(self, positions: np.ndarray) -> Float[Array, "rows d"]:
+        return jnp.asarray(self.pool[self.rows[positions]], self.real.dtype)
+
+
+def split(
+    real: Any,
+    synthetic: Any,
+    real_labels: Sequence[Any] | None,
+    synthetic_labels: Sequence[Any] | None,
+    label_proportions: Mapping[Any, Any] | None,
+    kernel: Kernel,
+    max_weight: float | None,
+) -> list[Problem]:
+    """One problem a label."""
+    if (real_labels is None) != (synthetic_labels is None):
+        raise InputError("labels: given for one side only; give real_labels and synthetic_labels, or neither")
+    if real_labels is None or synthetic_labels is None:
+        if label_proportions is not None:
+            raise InputError("label_proportions: they need real_labels and synthetic_labels")
+        everything = np.arange(len(synthetic))
+        return [_build(None, 1.0, jnp.asarray(real), synthetic, everything, kernel, max_weight)]
+    for name, labels, count in (
+        ("real_labels", real_labels, len(real)),
+        ("synthetic_labels", synthetic_labels, len(synthetic)),
+    ):
+        if len(labels) != count:
+            raise InputError(f"{name}: {len(labels)} labels for {count} rows")
+    of_real, of_pool = np.asarray(real_labels), np.asarray(synthetic_labels)
+    present = sorted(set(of_real.tolist()))
+    shares = dict(label_proportions or {label: float(np.mean(of_real == label)) for label in present})
+    unseen = [label for label in shares if label not in present]
+    if unseen:
+        raise InputError(
+            f"label_proportions: {unseen} have no real rows to match; drop them or add real rows"
+        )
+    if not all(share >= 0 for share in shares.values()) or not sum(shares.values()) > 0:
+        raise InputError("label_proportions: they are not negative and their sum is positive")
+    missing = [label for label, share in shares.items() if share > 0 and not np.any(of_pool == label)]
+    if missing:
+        raise InputError(
+            f"synthetic_labels: the pool has no row labelled {missing}; generate some, drop the label from"
+            " the real rows, or set its share to 0 in label_proportions"
+        )
+    surplus = sorted(set(of_pool.tolist()) - set(present))
+    if surplus:
+        warnings.warn(f"{surplus} label synthetic rows but no real row: their weight is 0", stacklevel=3)
+    total = sum(shares.values())
+    return [
+        _build(
+            label,
+            share / total,
+            jnp.asarray(real)[np.flatnonzero(of_real == label)],
+            synthetic,
+            np.flatnonzero(of_pool == label),
+            kernel,
+            max_weight,
+        )
+        for label, share in shares.items()
+        if share > 0
+    ]
+
+
+def _build(
+    label: Any,
+    proportion: float,
+    real: Array,
+    pool: Any,
+    rows: np.ndarray,
+    kernel: Kernel,
+    max_weight: float | None,
+) -> Problem:
+    n = real.shape[0]
+    cap = 1.0 if max_weight is None else min(1.0, max_weight / proportion)
+    if cap * len(rows) < 1.0:
+        name = "" if label is None else f" labelled {label!r}"
+        raise InputError(
+            f"max_weight: {max_weight} for {len(rows)} rows{name} keeps their sum below {proportion:.3g};"
+            f" give at least {proportion / len(rows):.3g}"
+        )
+    own = float(jnp.mean(diagonal(kernel, real)))
+    within = float(mean_gram(kernel, real))
+    pairs = (n * within - own) / (n - 1) if n > 1 else float("nan")
+    return Problem(label, proportion, real, pool, rows, kernel, cap, within, (own - pairs) / n)
+
+
+@jax.jit
+def centred(
+    K: Float[Array, "m m"], attraction: Float[Array, " m"], within_real: float | Float[Array, ""]
+) -> Float[Array, "m m"]:
+    """<phi(e_j) - mu, phi(e_l) - mu> with mu the mean of the real rows: on the simplex MMD^2 is w' K w.
+
+    Centring takes out the large constant part of the kernel, which costs digits and conditioning.
+    """
+    return K - attraction[:, None] - attraction[None, :] + within_real
+
+
+@jax.jit
+def mean_columns(kernel: Kernel, rows: Float[Array, "m d"], real: Float[Array, "n d"]) -> Float[Array, " m"]:
+    """mean over i of k(e_j, z_i)."""
+    return jnp.mean(gram(kernel, rows, real), axis=1)
+
+
+@jax.jit
+def mean_gram(kernel: Kernel, x: Float[Array, "n d"]) -> Float[Array, ""]:
+    """mean over i, j of k(x_i, x_j)."""
+    return jnp.mean(gram(kernel, x, x))

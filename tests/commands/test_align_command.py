@@ -1,0 +1,83 @@
+"""synalign align on files with embeddings: what it writes, prints and refuses."""
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from synalign_jax.commands import align
+from synalign_jax.core.checks import InputError
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[Path, Path]:
+    rng = np.random.default_rng(0)
+    real = rng.normal(size=(40, 4))
+    pool = rng.normal(size=(120, 4)) + np.where(np.arange(120)[:, None] % 3, 1.5, 0.0)
+    paths = tmp_path / "real.jsonl", tmp_path / "pool.jsonl"
+    for path, rows in zip(paths, (real, pool), strict=True):
+        lines = [
+            {"text": f"row {i}", "label": "ab"[i % 2], "embedding": row.tolist()}
+            for i, row in enumerate(rows)
+        ]
+        path.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    return paths
+
+
+def _run(*arguments: object) -> int:
+    parser = argparse.ArgumentParser()
+    align.register(parser.add_subparsers())
+    options = parser.parse_args(["align", *map(str, arguments)])
+    return options.run(options)
+
+
+def test_weights_and_rows_are_written(
+    files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    real, pool = files
+    out = tmp_path / "out"
+    assert _run("--real", real, "--synthetic", pool, "--out", out, "--size", 30) == 0
+    weights = np.load(out / "weights.npy")
+    np.testing.assert_allclose(weights.sum(), 1.0, rtol=1e-5)
+    rows = [json.loads(line) for line in (out / "resampled.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert len({row["index"] for row in rows}) == 30
+    for row in rows:
+        assert row["text"] == f"row {row['index']}"
+        assert row["weight"] == pytest.approx(weights[row["index"]])
+    assert sum(row["label"] == "a" for row in rows) == 15
+    printed = capsys.readouterr()
+    assert "Memory: method exact" in printed.err
+    for fact in ("held-out", "noise band", "effective sample size", "converged"):
+        assert fact in printed.out
+
+
+def test_npy_files_have_no_labels(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name, rows in (("real", 30), ("pool", 60)):
+        np.save(tmp_path / f"{name}.npy", rng.normal(size=(rows, 3)).astype("f4"))
+    arguments = (
+        "--real",
+        tmp_path / "real.npy",
+        "--synthetic",
+        tmp_path / "pool.npy",
+        "--out",
+        tmp_path / "out",
+    )
+    assert _run(*arguments, "--regularization", "0.01") == 0
+    assert np.load(tmp_path / "out/weights.npy").shape == (60,)
+
+
+def test_what_cannot_work_is_refused_before_solving(files: tuple[Path, Path], tmp_path: Path) -> None:
+    real, pool = files
+    arguments = ("--real", real, "--synthetic", pool, "--out", tmp_path / "out")
+    with pytest.raises(InputError, match="--size: 121; the pool has 120 rows"):
+        _run(*arguments, "--size", 121)
+    with pytest.raises(InputError, match="--regularization: 'much'"):
+        _run(*arguments, "--regularization", "much")
+    real.write_text(real.read_text(encoding="utf-8").replace('"label"', '"kind"'), encoding="utf-8")
+    with pytest.raises(InputError, match=r"pool.jsonl: no column 'kind'"):
+        _run(*arguments, "--label", "kind")
+    with pytest.raises(InputError, match="is a file; name a folder"):
+        _run("--real", real, "--synthetic", pool, "--out", real)
