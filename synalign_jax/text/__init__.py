@@ -5,6 +5,7 @@ from .classifier import FineTuned, finetune
 from .compilation import keep_compiled
 from .encoder import Encoder
 from .errors import ModelError
+from .given import GivenVectors
 from .protocol import Embedder
 from .stream import Embedded, embed_texts
 
@@ -14,6 +15,7 @@ __all__ = [
     "EmbeddingCache",
     "Encoder",
     "FineTuned",
+    "GivenVectors",
     "ModelError",
     "embed_texts",
     "finetune",

@@ -1,3 +1,6 @@
+import signal
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -104,3 +107,41 @@ def test_a_bad_text_is_named_by_its_place_in_the_whole_list() -> None:
         embed_texts(Counting(), ["fine", "bad \ud800"])
     with pytest.raises(ModelError, match="texts: expected a list of texts, got one str"):
         embed_texts(Counting(), "fine")
+
+
+_CHILD = """
+import sys, time
+import numpy as np
+from synalign_jax.text import EmbeddingCache, embed_texts
+
+class Slow:
+    identity, dimension = "slow", 8
+    def embed(self, texts):
+        time.sleep(0.05)
+        print("asked", len(texts), flush=True)
+        return np.array([[len(t) + i for i in range(8)] for t in texts], np.float32)
+
+texts = [f"text {i} " + "x" * (i % 9) for i in range(20_000)]
+with EmbeddingCache(sys.argv[1]) as cache:
+    embed_texts(Slow(), texts, cache=cache, out=sys.argv[1] + "/vectors.npy")
+"""
+
+
+@pytest.mark.parametrize("answers", [1, 3])
+def test_nothing_is_embedded_twice_after_a_kill(tmp_path: Path, answers: int) -> None:
+    command = [sys.executable, "-c", _CHILD, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        lines = [child.stdout.readline() for _ in range(answers)]
+        child.send_signal(signal.SIGKILL)
+        lines += child.stdout.readlines()
+    assert child.returncode == -signal.SIGKILL
+    again = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    first, second = (
+        sum(int(line.split()[1]) for line in part) for part in (lines, again.stdout.splitlines())
+    )
+    # The block that was in hand may have been lost; everything before it was kept.
+    in_hand = int(lines[-1].split()[1])
+    assert 20_000 <= first + second <= 20_000 + in_hand
+    expected = [[len(f"text {i} ") + i % 9 + j for j in range(8)] for i in range(20_000)]
+    np.testing.assert_array_equal(np.load(tmp_path / "vectors.npy"), expected)
