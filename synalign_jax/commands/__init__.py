@@ -1,5 +1,5 @@
 """One file a command of the synalign program."""
 
-from . import demo, evaluate, report, run
+from . import align, demo, embed, evaluate, ledger, report, run
 
-COMMANDS = (demo, run, evaluate, report)
+COMMANDS = (demo, run, align, embed, evaluate, report, ledger)

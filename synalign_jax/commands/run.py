@@ -12,17 +12,37 @@ def register(subparsers: argparse._SubParsersAction) -> None:
         description="Load real rows, explore them, have the LLM write new ones, align, evaluate and report."
         " Stopped or killed, the same command goes on where it stopped.",
         epilog="Example:  synalign demo --save my.toml   (writes a file to start from)\n"
+        "          synalign run my.toml --dry-run\n"
         "          synalign run my.toml",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("config", help="the run's settings, a TOML file")
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="render every prompt, estimate tokens, cost and time, and send nothing to the LLM",
+    )
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     from synalign_jax.pipeline.config import load_config
 
-    return run_config(load_config(options.config))
+    config = load_config(options.config)
+    if options.dry_run:
+        return _dry_run(config)
+    return run_config(config)
+
+
+def _dry_run(config) -> int:
+    from synalign_jax.pipeline.dryrun import dry_run
+
+    from .wiring import tools_for
+
+    estimate, prompts = dry_run(config, tools_for(config))
+    print(estimate)
+    print(f"\nEvery prompt: {prompts}")
+    return 0
 
 
 def run_config(config) -> int:

@@ -65,7 +65,11 @@ async def open_llm(config: Config) -> AsyncIterator[LLM]:
                 chat = OpenAIChat(server.base_url, api_key_env=None, endpoint=f"llamacpp:{llm.model}")
             else:
                 chat = OpenAIChat(
-                    llm.base_url or "", api_key=_key_in(llm.api_key_file), api_key_env=llm.api_key_env
+                    llm.base_url or "",
+                    api_key=_key_in(llm.api_key_file),
+                    api_key_env=llm.api_key_env,
+                    proxy=llm.proxy,
+                    ca_file=llm.ca_file,
                 )
         stack.push_async_callback(chat.aclose)
         yield chat
@@ -75,7 +79,7 @@ def open_embedder(config: Config) -> Embedder:
     """The source of embeddings of [encoder]."""
     encoder = config.encoder
     if encoder.kind == "openai":
-        from synalign_adapters.openai import OpenAIEmbeddings
+        from synalign_adapters.embeddings import OpenAIEmbeddings
 
         return OpenAIEmbeddings(
             encoder.base_url or "",
@@ -83,6 +87,10 @@ def open_embedder(config: Config) -> Embedder:
             api_key=_key_in(encoder.api_key_file),
             api_key_env=encoder.api_key_env,
         )
+    if encoder.kind == "sentence-transformers":
+        from synalign_adapters.sentence_transformers import SentenceTransformers
+
+        return SentenceTransformers(encoder.model)
     from synalign_jax.text import Encoder
 
     return Encoder.from_pretrained(encoder.model, max_tokens=encoder.max_tokens)

@@ -6,6 +6,7 @@ Writes `weights` (float64, they sum to 1) and `alignment` (what the solver found
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,8 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
     real_labels = [row["label"] for row in view.read_rows("few_shot")]
     made_labels = [row["label"] for row in view.read_rows("synthetic")]
     labelled = set(real_labels) != {UNLABELLED}
-    with tools.reporter.bar("align", None, "rows"):
+    with tools.reporter.bar("align", None, "rows"), warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always", UserWarning)
         found = align(
             np.asarray(view.read_array("real_vectors")),
             np.asarray(view.read_array("synthetic_vectors")),
@@ -33,6 +35,8 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
             synthetic_labels=made_labels if labelled else None,
             regularization=config.align.regularization,
         )
+    for warning in heard:
+        view.warn(f"align: {warning.message}")
     if not found.converged:
         view.warn(f"the weights are not at their optimum: {found.status}")
     view.write_array("weights", np.asarray(found.weights, np.float64))

@@ -55,9 +55,11 @@ class Data(_Section, frozen=True, kw_only=True):
 
 
 class Encoder(_Section, frozen=True, kw_only=True):
-    """`kind` "flax" loads a BERT-family encoder; "openai" asks `base_url`/v1/embeddings."""
+    """`kind` "flax" loads a BERT-family encoder; "openai" asks `base_url` for embeddings;
+    "sentence-transformers" loads any model of that library, with torch.
+    """
 
-    kind: Literal["flax", "openai"] = "flax"
+    kind: Literal["flax", "openai", "sentence-transformers"] = "flax"
     model: str = "all-MiniLM-L6-v2"
     max_tokens: Count | None = None
     base_url: str | None = None
@@ -95,6 +97,8 @@ class Llm(_Section, frozen=True, kw_only=True):
     base_url: str | None = None
     api_key_env: str | None = None
     api_key_file: str | None = None
+    proxy: str | None = None
+    ca_file: str | None = None
     temperature: Annotated[float, Meta(ge=0, le=5)] = 1.0
     top_p: Annotated[float, Meta(gt=0, le=1)] = 0.95
     concurrency: Count = 16
@@ -184,7 +188,7 @@ class Config(_Section, frozen=True, kw_only=True):
 # Settings that say how to go about a run and not what comes out of it: they may change between two starts.
 OPERATIONAL = {
     "llm": {
-        "api_key_env", "api_key_file", "concurrency", "attempt_timeout", "max_attempts",
+        "api_key_env", "api_key_file", "proxy", "ca_file", "concurrency", "attempt_timeout", "max_attempts",
         "requests_per_minute", "tokens_per_minute", "prices", "max_cost", "max_requests", "max_tokens_total",
     },
     "encoder": {"api_key_env", "api_key_file"},
@@ -294,6 +298,10 @@ def _check_sense(config: Config, name: str) -> None:
             if not re.match(r"https?://[^/\s]", settings.base_url):
                 raise ConfigError(
                     f"{name}: [{section}] base_url '{settings.base_url}' needs to begin with http:// or https://"
+                )
+            if "@" in settings.base_url:
+                raise ConfigError(
+                    f"{name}: [{section}] base_url holds a user or password; use api_key_env or api_key_file"
                 )
     if config.llm.max_cost is not None and config.llm.prices is None:
         raise ConfigError(f"{name}: [llm] max_cost needs [llm.prices]: without prices nothing has a cost")

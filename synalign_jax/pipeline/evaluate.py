@@ -20,6 +20,9 @@ from .folder import StageView
 from .seeds import generator, key
 from .tools import Tools
 
+JUDGED = ("synthetic aligned", "real + aligned")
+"""The training sets that the report's verdict is about."""
+
 _SPLITS = 500
 
 

@@ -15,6 +15,7 @@ import pyarrow as pa
 from synalign_jax.core.checks import InputError
 from synalign_jax.core.coverage import best_cosine, hull_coverage
 from synalign_jax.core.explore import COMPLETE, explore
+from synalign_jax.core.pca import principal_components
 
 from .config import Config
 from .folder import StageView
@@ -91,19 +92,21 @@ def _coverage(vectors: np.ndarray, clusters: list[dict[str, Any]], seed: int) ->
     curves: dict[str, list[Any]] = {
         name: [] for name in ("rows", "hull", "hull_random", "cosine", "cosine_random")
     }
+    # In its own plane the hull is the same, and the plane is found once.
+    plane = np.asarray(principal_components(vectors, 2).project(vectors))
     for last in range(max(cluster["round"] for cluster in clusters) + 1):
         chosen = sorted({i for cluster in clusters if cluster["round"] <= last for i in cluster["members"]})
         draws = [rng.choice(len(vectors), len(chosen), replace=False) for _ in range(_RANDOM_DRAWS)]
         curves["rows"].append(len(chosen))
-        curves["hull"].append(_hull(vectors, chosen))
-        curves["hull_random"].append([_hull(vectors, draw) for draw in draws])
+        curves["hull"].append(_hull(plane, chosen))
+        curves["hull_random"].append([_hull(plane, draw) for draw in draws])
         curves["cosine"].append(best_cosine(vectors, chosen))
         curves["cosine_random"].append([best_cosine(vectors, draw) for draw in draws])
     return curves
 
 
-def _hull(vectors: np.ndarray, chosen: Any) -> float:
+def _hull(plane: np.ndarray, chosen: Any) -> float:
     try:
-        return hull_coverage(vectors, chosen)
+        return hull_coverage(plane, chosen)
     except InputError:  # the real rows themselves span no plane
         return 0.0

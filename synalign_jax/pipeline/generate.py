@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from synalign_jax.core.explore import explore
+from synalign_jax.llm.driver import Outcome
 
 from .ask import open_asker
 from .calls import FEWEST_CHARACTERS, Call, make_call, row_shape, rows_of
@@ -122,7 +123,7 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
         sieve.real.add(text)
     kept: list[dict[str, Any]] = []
     rejected: list[dict[str, Any]] = []
-    failed = 0
+    failed: list[Outcome] = []
     with open_asker(view, config, tools) as asker:
         for wave in itertools.count(1):
             calls: list[Call] = []
@@ -153,7 +154,8 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
             for call, outcome in zip(calls, outcomes, strict=True):
                 state = labels[call.label]
                 state.calls += 1
-                failed += outcome.response is None
+                if outcome.response is None:
+                    failed.append(outcome)
                 for row in rows_of(call, outcome, config):
                     reason = sieve.verdict(row["text"])
                     if reason is None and len(state.rows) >= state.wanted:
@@ -165,10 +167,7 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
                         rejected.append({**row, "reason": reason})
     for state in sorted(labels.values(), key=lambda state: state.label):
         if not state.rows:
-            raise NoAnswersError(
-                f"the LLM wrote no usable row for the label '{state.label}';"
-                f" look at its answers with: synalign ledger {view.root}"
-            )
+            raise NoAnswersError("row", state.label, failed, view.root)
         if len(state.rows) < state.wanted:
             view.warn(
                 f"{len(state.rows)} of {state.wanted} rows wanted for the label '{state.label}' after"
@@ -179,7 +178,7 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
     view.facts.update(
         rows=len(kept),
         calls=sum(state.calls for state in labels.values()),
-        failed_calls=failed,
+        failed_calls=len(failed),
         rejected=dict(sorted(Counter(row["reason"] for row in rejected).items())),
         labels={state.label: len(state.rows) for state in labels.values()},
     )

@@ -8,11 +8,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from synalign_jax.llm.driver import Outcome
 from synalign_jax.llm.protocol import ChatRequest, ChatResponse, Message
 
 from .ask import Asker, open_asker
@@ -33,7 +35,7 @@ ATTRIBUTES = pa.schema(
 )
 
 _NAMES_WANTED = 4
-_FALLBACK = {
+FALLBACK = {
     "subject": "what they are about",
     "style": "how they are written",
     "tone": "the feeling behind them",
@@ -44,7 +46,16 @@ _DEMONSTRATIONS_CHARACTERS = 2_400
 
 
 class NoAnswersError(RuntimeError):
-    """The LLM answered, but nothing in its answers could be used."""
+    """Of all requests for a label, none got an answer that could be used."""
+
+    def __init__(self, what: str, label: str, outcomes: Iterable[Outcome], folder: Path) -> None:
+        last = next((outcome.error for outcome in outcomes if outcome.error is not None), None)
+        super().__init__(
+            f"the LLM gave no usable {what}"
+            + (f" for the label '{label}'" if label else "")
+            + (f"; the first failure was: {last}" if last is not None else "")
+            + f"\nLook at its answers, and retry them, with: synalign ledger {folder}"
+        )
 
 
 def run(view: StageView, config: Config, tools: Tools) -> None:
@@ -81,10 +92,7 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
     failed = len(clusters) - len(rows)
     bare = sorted({cluster["label"] for cluster in clusters} - {row["label"] for row in rows})
     if bare:
-        raise NoAnswersError(
-            f"the LLM gave no usable attributes for the label '{bare[0]}';"
-            f" look at its answers with: synalign ledger {view.root}"
-        )
+        raise NoAnswersError("attributes", bare[0], outcomes, view.root)
     if failed:
         view.warn(f"{failed} of {len(clusters)} clusters got no usable attributes and were left out")
     view.write_rows("attributes", rows, ATTRIBUTES)
@@ -179,8 +187,8 @@ def _ask_names(
             found.setdefault(name, " ".join(item["question"].split()))
     if len(found) >= 2:
         return found
-    view.warn(f"the LLM named no usable attributes; {', '.join(_FALLBACK)} are used instead")
-    return _FALLBACK
+    view.warn(f"the LLM named no usable attributes; {', '.join(FALLBACK)} are used instead")
+    return FALLBACK
 
 
 def shown(demonstrations: list[str]) -> list[str]:

@@ -20,9 +20,7 @@ from synalign_jax.evaluate.facts import (
     SyntheticRow,
 )
 from synalign_jax.evaluate.figures import (
-    accuracy_figure,
     coverage_figure,
-    distance_figure,
     plane_figures,
     weight_figure,
 )
@@ -31,6 +29,7 @@ from synalign_jax.evaluate.report import render_report
 from synalign_jax.llm.ledger import Ledger
 
 from .config import Config
+from .evaluate import JUDGED
 from .folder import StageView
 from .tools import Tools
 
@@ -46,7 +45,6 @@ def run(view: StageView, config: Config, tools: Tools, records: Sequence[dict[st
     weighted = view.read_rows("weighted")
     chosen = {row["index"] for row in view.read_rows("aligned")}
     students = msgspec.convert(evaluation["students"], Comparison) if "students" in evaluation else None
-    distance = _distance(evaluation)
     facts = ReportFacts(
         title=config.report.title,
         created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -55,14 +53,15 @@ def run(view: StageView, config: Config, tools: Tools, records: Sequence[dict[st
         stages=tuple(
             Stage(record["stage"], record["facts"].get("rows"), record["seconds"]) for record in records
         ),
-        distance=distance,
+        distance=_distance(evaluation),
         effective_rows=alignment["ess"],
         pool_rows=len(weighted),
         students=students,
+        judged=JUDGED if students is not None else (),
         losses=next((r["facts"]["rejected"] for r in records if r["stage"] == "generate"), {}),
         usage=_usage(view, config, records),
         warnings=tuple(text for record in records for text in record["warnings"]),
-        figures=_figures(view, weights, sorted(chosen), distance, students),
+        figures=_figures(view, weights, sorted(chosen)),
         rows=_rows(view, weighted, weights, chosen, config.report.rows),
     )
     view.write_text("report", ".html", render_report(facts))
@@ -97,13 +96,7 @@ def _usage(view: StageView, config: Config, records: Sequence[dict[str, Any]]) -
     )
 
 
-def _figures(
-    view: StageView,
-    weights: np.ndarray,
-    chosen: list[int],
-    distance: Distance | None,
-    students: Comparison | None,
-) -> tuple[Figure, ...]:
+def _figures(view: StageView, weights: np.ndarray, chosen: list[int]) -> tuple[Figure, ...]:
     real = np.asarray(view.read_array("real_vectors"))
     made = np.asarray(view.read_array("synthetic_vectors"))
     before, after, share = plane_figures(real, made, made[chosen], seed=_POINTS_SEED)
@@ -115,10 +108,6 @@ def _figures(
             (("as generated", before), ("after alignment", after)),
         )
     ]
-    if distance is not None:
-        picture = distance_figure(distance.before, distance.after, distance.noise)
-        caption = f"MMD² to {distance.rows}, over the band in which real rows differ from real rows."
-        figures.append(Figure("Distance to real rows", caption, (("", picture),)))
     figures.append(
         Figure(
             "Weights",
@@ -136,11 +125,6 @@ def _figures(
             (("", coverage_figure(curves)),),
         )
     )
-    if students is not None:
-        caption = (
-            "Accuracy on held-out real rows of a linear classifier on the embeddings, trained on each set."
-        )
-        figures.append(Figure("Students", caption, (("", accuracy_figure(students)),)))
     return tuple(figures)
 
 

@@ -72,24 +72,28 @@ def run(config: Config, tools: Tools) -> Path:
         KeyboardInterrupt: after it, the same call goes on where it stopped.
     """
     with RunFolder(config) as folder:
-        for stage in STAGES:
-            record = folder.record(stage.name)
-            if record is not None:
-                tools.reporter.say(f"{stage.name:<16} done before")
-                continue
-            try:
-                record = folder.run(stage, tools, *_extra(stage, folder))
-            except OSError as error:
-                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                    raise
-                raise RunFolderError(
-                    f"{folder.root}: the disk is full. Free some space and start again:"
-                    " everything up to here is kept"
-                ) from error
-            tools.reporter.say(f"{stage.name:<16} {record['seconds']:7.1f} s   {_facts(record['facts'])}")
-            for warning in record["warnings"]:
-                tools.reporter.say(f"{'':<16} note: {warning}")
+        run_stages(folder, tools, STAGES)
     return folder.root / "report.html"
+
+
+def run_stages(folder: RunFolder, tools: Tools, stages: tuple[Stage, ...]) -> None:
+    """Run those of `stages` that have not finished yet."""
+    for stage in stages:
+        if folder.record(stage.name) is not None:
+            tools.reporter.say(f"{stage.name:<16} done before")
+            continue
+        try:
+            record = folder.run(stage, tools, *_extra(stage, folder))
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise RunFolderError(
+                f"{folder.root}: the disk is full. Free some space and start again:"
+                " everything up to here is kept"
+            ) from error
+        tools.reporter.say(f"{stage.name:<16} {record['seconds']:7.1f} s   {_facts(record['facts'])}")
+        for warning in record["warnings"]:
+            tools.reporter.say(f"{'':<16} note: {warning}")
 
 
 def again(config: Config, tools: Tools, stages: tuple[str, ...]) -> Path:

@@ -33,6 +33,7 @@ def test_three_sections_are_enough() -> None:
         ({k: v for k, v in MINIMAL.items() if k != "llm"}, "the setting 'llm' is missing"),
         (_with("llm", base_url=None), "[llm] base_url is missing"),
         (_with("llm", base_url="localhost:8000/v1"), "needs to begin with http:// or https://"),
+        (_with("llm", base_url="http://user:secret@host/v1"), "base_url holds a user or password"),
         (_with("llm", max_cost=1.0), "max_cost needs [llm.prices]"),
     ],
 )

@@ -1,0 +1,69 @@
+"""What a run would ask and what that would cost, before any request is sent."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from collections import Counter
+from pathlib import Path
+
+from synalign_jax.llm.estimate import Estimate, estimate
+from synalign_jax.llm.protocol import ChatRequest
+
+from .ask import budget, limits
+from .calls import make_call, row_shape
+from .config import Config
+from .folder import RunFolder, Stage, StageView, replacing
+from .prompts import load_prompts
+from .quotas import quotas
+from .reason import FALLBACK, attributes_request
+from .run import STAGES, run_stages
+from .tools import Tools
+
+_PLAN = Stage("plan", lambda *_: None, ("few_shot", "clusters"), ())
+# What stands for an answer that is not there yet: about as long as attributes are.
+_PLACEHOLDER = "(to be summarised by the model from the rows above)"
+
+
+def dry_run(config: Config, tools: Tools) -> tuple[Estimate, Path]:
+    """Run the stages before the first LLM request, render every prompt, and bound tokens, cost and time.
+
+    The rows' prompts hold a placeholder for the attributes, and no call is repeated, so that the true figures
+    can be higher by what answers cost that are dropped.
+
+    Returns:
+        the estimate, and the path of the prompts (JSONL).
+    """
+    with RunFolder(config) as folder:
+        before = itertools.takewhile(lambda stage: stage.name != "reason", STAGES)
+        run_stages(folder, tools, tuple(before))
+        requests = _requests(StageView(folder.root, _PLAN), config)
+        path = folder.root / "prompts.jsonl"
+        with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+            for request in requests:
+                messages = [{"role": m.role, "content": m.content} for m in request.messages]
+                file.write(json.dumps({"messages": messages, "max_tokens": request.max_tokens}) + "\n")
+    return estimate(requests, budget=budget(config.llm), limits=limits(config.llm)), path
+
+
+def _requests(view: StageView, config: Config) -> list[ChatRequest]:
+    rows = view.read_rows("few_shot")
+    texts = [row["text"] for row in rows]
+    clusters = view.read_rows("clusters")
+    prompts = load_prompts(config)
+    if not prompts.attributes:
+        prompts = prompts.with_attributes(FALLBACK)
+    requests = [attributes_request(config, prompts, cluster, texts) for cluster in clusters]
+    shape = row_shape(config, texts)
+    for label, wanted in quotas(Counter(row["label"] for row in rows), config.generate.rows).items():
+        own = [
+            {**cluster, "attributes": dict.fromkeys(prompts.attributes, _PLACEHOLDER)}
+            for cluster in clusters
+            if cluster["label"] == label
+        ]
+        requests += [
+            make_call(config, prompts, shape, own[number % len(own)], own, number, texts).request
+            for number in range(math.ceil(wanted / shape.rows_per_call))
+        ]
+    return requests
