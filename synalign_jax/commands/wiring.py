@@ -88,9 +88,9 @@ def open_embedder(config: Config) -> Embedder:
             api_key_env=encoder.api_key_env,
         )
     if encoder.kind == "sentence-transformers":
-        from synalign_adapters.sentence_transformers import SentenceTransformers
+        from synalign_adapters.sentence_transformers import SentenceTransformersEmbedder
 
-        return SentenceTransformers(encoder.model)
+        return SentenceTransformersEmbedder(encoder.model)
     from synalign_jax.text import Encoder
 
     return Encoder.from_pretrained(encoder.model, max_tokens=encoder.max_tokens)
