@@ -208,7 +208,7 @@ class Http:
             return Misconfigured(f"{text} (check the model name {model!r} and the path of base_url)", raw=raw)
         if 300 <= status < 400:
             return Misconfigured(f"{text} (a redirect; set base_url to where it leads)", raw=raw)
-        if status in (400, 405, 406, 411, 413, 414, 415, 422):
+        if status in (400, 405, 406, 411, 413, 414, 415, 422, 501):
             return Refused(text, raw=raw)
         if status == 429:
             return RateLimited(text, retry_after=wait, raw=raw)

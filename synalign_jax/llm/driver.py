@@ -95,9 +95,8 @@ class _Run:
         self._tally = Tally(len(jobs) if isinstance(jobs, Sized) else None)
         self._desk = Desk(llm, ledger, limits, self._budget, self._gate, self._tally)
         self._ended: asyncio.Queue[Outcome | None] = asyncio.Queue()
-        self._room = asyncio.Semaphore(
-            2 * limits.concurrency + 64
-        )  # jobs alive: in flight, waiting or unread
+        # So many jobs are alive at once, in flight, waiting or unread: it bounds the memory.
+        self._room = asyncio.Semaphore(2 * limits.concurrency + 64)
         self._tasks: set[asyncio.Task[None]] = set()
         self._asked: dict[str, asyncio.Future[Known | None]] = {}  # keys that a job of this run is busy with
         self._fatal: BaseException | None = None

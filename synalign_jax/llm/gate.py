@@ -46,10 +46,6 @@ class Gate:
     def closed(self) -> bool:
         return self._closed.is_set()
 
-    @property
-    def waiting(self) -> int:
-        return len(self._waiting)
-
     def pause_left(self) -> float:
         """Seconds until anything may be sent, by what the endpoint asked or the breaker set."""
         until = self._paused_until
