@@ -22,6 +22,7 @@ class Concurrency:
         self.limit = min(initial, ceiling)
         self._step = max(1, ceiling // 64)
         self._starting = True
+        self._share = 0.0  # of refusals, over the last windows
         self._knee: float | None = None  # seconds an answer takes where slow start ended
         self._free = self.limit  # the highest limit known to meet no queue
         self._last: tuple[int, float] | None = None  # limit and mean latency of the window before
@@ -45,14 +46,14 @@ class Concurrency:
     def resume(self) -> None:
         """The endpoint is back after an outage: start small, and double as at the start."""
         self.limit = min(max(1, self.limit // 2), 16)
-        self._starting, self._last = True, None
+        self._starting, self._last, self._share = True, None, 0.0
         self._clear()
 
     def _settle(self) -> None:
         total = self._answers + self._refusals
         if total < max(self.limit, 4):
             return
-        share = self._refusals / total
+        share = self._share = (self._share + self._refusals / total) / 2
         latency = self._seconds / self._answers if self._answers else None
         self._clear()
         if share > _NOISE or latency is None:

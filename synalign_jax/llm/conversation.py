@@ -171,8 +171,11 @@ class Conversation:
         Raises:
             BadAnswer: it is not what was asked for.
         """
-        choices = tuple(replace(c, text=structured.clean(c.text)) for c in response.choices)
-        response = replace(response, choices=choices)
+        choices = response.choices
+        cleaned = [structured.clean(choice.text) for choice in choices]
+        if any(text is not choice.text for text, choice in zip(cleaned, choices, strict=True)):
+            choices = tuple(replace(c, text=text) for c, text in zip(choices, cleaned, strict=True))
+            response = replace(response, choices=choices)
         try:
             if len(choices) != self._request.n:
                 raise BadAnswer(f"{len(choices)} choice(s), {self._request.n} asked for")
@@ -222,7 +225,7 @@ class Conversation:
                 return Misconfigured(
                     f"nothing has answered yet: {error}; check base_url and that the server runs"
                 )
-        elif breaker.probes >= limits.max_attempts:
+        elif breaker.open and (last or breaker.probes >= limits.max_attempts):
             return error_of(
                 error.kind,
                 f"the endpoint has stopped answering: {error}; start the run again when it is back, nothing"
@@ -241,7 +244,9 @@ class Conversation:
             wait = max(error.retry_after or 0.0, self._backoff(limits.first_wait, self._refusals))
         else:
             self._failures += 1
-            calm = isinstance(error, ServerError | Unsupported)  # nothing says that the load is to blame
+            calm = isinstance(
+                error, ServerError | Timeout | Unsupported
+            )  # load is not to blame, or has passed
             first = limits.first_wait / 4 if calm else limits.first_wait
             wait = max(error.retry_after or 0.0, self._backoff(first, self._failures))
             if not error.retry or self._failures >= limits.max_attempts:

@@ -101,6 +101,7 @@ class _Run:
         self._asked: dict[str, asyncio.Future[Known | None]] = {}  # keys that a job of this run is busy with
         self._fatal: BaseException | None = None
         self._fed = False
+        self._resumes = ledger.holds_ends()  # else the ledger's look before each request to send suffices
 
     async def outcomes(self) -> AsyncGenerator[Outcome]:
         helpers = [asyncio.ensure_future(self._feed())]
@@ -178,8 +179,7 @@ class _Run:
         self._asked[key] = mine = asyncio.get_running_loop().create_future()
         known = None
         try:
-            known = await self._ledger.lookup(key)
-            if known:
+            if self._resumes and (known := await self._ledger.lookup(key)):
                 return _recalled(job, known)
             conversation = Conversation(self._desk, job.request, key, body)
             known = await conversation.hold()

@@ -103,6 +103,11 @@ class Ledger:
         )
         return self._order("finish", ending)
 
+    def holds_ends(self) -> bool:
+        """Whether any request has ended yet; if none has, no lookup is worth its while."""
+        with self._reading() as db:
+            return tables.holds_ends(db)
+
     # -- for people ----------------------------------------------------------------------------------------
 
     def summary(self) -> Summary:

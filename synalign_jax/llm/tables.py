@@ -201,6 +201,13 @@ def open_runs(db: sqlite3.Connection) -> list[int]:
     return [run for (run,) in db.execute("SELECT id FROM runs WHERE ended IS NULL").fetchall()]
 
 
+def holds_ends(db: sqlite3.Connection) -> bool:
+    (found,) = db.execute(
+        "SELECT EXISTS (SELECT 1 FROM requests WHERE state IN ('answered', 'dead'))"
+    ).fetchone()
+    return bool(found)
+
+
 def summary(db: sqlite3.Connection, alive: Collection[int]) -> Summary:
     """The totals; what runs that are not `alive` left in flight counts as lost."""
     states = dict(db.execute("SELECT state, count(*) FROM requests GROUP BY state"))
