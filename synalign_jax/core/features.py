@@ -74,7 +74,7 @@ def random_features(
     bounds = [round(i * count / len(parts)) for i in range(len(parts) + 1)]
     theta, scale = [], []
     for (amplitude, part), start, stop, part_key in zip(
-        parts, bounds, bounds[1:], jax.random.split(radius_key, len(parts)), strict=True
+        parts, bounds[:-1], bounds[1:], jax.random.split(radius_key, len(parts)), strict=True
     ):
         theta.append(gaussian[:, start:stop] * _spectral_radius(part, stop - start, part_key))
         scale.append(jnp.full(stop - start, jnp.sqrt(amplitude / (stop - start))))

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from .checks import InputError
 from .kernels import Kernel, gram
-from .landmarks import cholesky, maximise
+from .landmarks import cholesky, maximise, newton_factor
 from .problem import Problem, centred, mean_columns
 from .quadratic import minimise
 from .sharding import put_rows, replicated
@@ -23,6 +23,8 @@ from .witness import Witness
 _HIGHEST = jax.lax.Precision.HIGHEST
 BLOCK = 8_192  # rows of the pool that are read and evaluated together
 _SAMPLE = 4_096  # rows from which the part of MMD^2 that landmarks miss is estimated
+
+_REFINEMENTS = 4  # Newton steps over the whole pool, two passes each
 
 LANDMARKS = 4_096
 HELD_VALUES = 2**29  # kernel values between pool and landmarks that are held: 2 GiB in float32
@@ -107,39 +109,43 @@ def fit_landmarks(
     strength = gamma + missed / problem.size
     cross = _place(problem, basis, np.sort(order[:solved]), mesh)
     local = jnp.asarray if mesh is None else lambda x: jax.device_put(np.asarray(x), replicated(mesh))
-    dual, done = maximise(
-        cross,
+    settings = (
         local(basis.within),
         local(jnp.asarray(strength * solved, cross.dtype)),
         local(jnp.asarray(min(1.0, problem.cap * problem.size / solved), cross.dtype)),
+    )
+    dual, done = maximise(
+        cross,
+        *settings,
         strength,
         relative=0.1 * tolerance,
         max_steps=max_steps,
     )
-    v = jnp.asarray(np.asarray(dual.v))
     held = cross if solved == problem.size and mesh is None else None
-    h = np.concatenate([np.asarray(block @ -v, np.float64) for _, block in _blocks(problem, basis, held)])
-    nu = _nu(h, strength * problem.size, problem.cap)
-    weights = np.clip((h - nu) / (strength * problem.size), 0.0, problem.cap)
-    both = np.stack([weights, np.full(problem.size, 1.0 / problem.size)])
-    moments = np.zeros((2, s))
-    for rows, block in _blocks(problem, basis, held):
-        moments += np.asarray(jnp.matmul(both[:, rows].astype(block.dtype), block, precision=_HIGHEST))
+    whole = _Whole(problem, basis, strength, held)
+    point = whole.evaluate(np.asarray(dual.v))
+    if solved < problem.size:
+        # The rows left out move the optimum a little: Newton steps on the bound of the whole pool.
+        hessian = newton_factor(cross, *settings, dual.omega, min(solved, 2 * s))
+        point, done = whole.refine(point, jnp.asarray(np.asarray(hessian)), tolerance)
+    v, weights = point.v, point.weights
+    uniform = np.full(problem.size, 1.0 / problem.size)
     after, before = (
-        _mmd2(problem, basis, factor, moment, w, sample_key) for moment, w in zip(moments, both, strict=True)
+        _mmd2(problem, basis, factor, moment, w, sample_key)
+        for moment, w in ((point.moment, weights), (whole.uniform_moment, uniform))
     )
     penalty = problem.size * float(np.sum(weights**2)) - 1.0
-    bound = _bound(h, gamma, problem.cap) - float(v @ jnp.matmul(basis.within, v, precision=_HIGHEST))
-    constant = float(v @ basis.attraction - problem.within_real * jnp.sum(v))
+    bound = _bound(point.h, gamma, problem.cap) - whole.norm(v)
+    constant = float(v @ np.asarray(basis.attraction, np.float64) - problem.within_real * v.sum())
     return Fit(
         weights=weights,
         before=before,
         after=after,
         gap=max(0.0, after + gamma * penalty - bound),
         converged=done,
-        witness=signed_witness(problem, basis.landmarks, v, float(jnp.sum(v))),
+        witness=signed_witness(problem, basis.landmarks, jnp.asarray(v, cross.dtype), float(v.sum())),
         strength=strength,
-        offset=nu - constant,
+        offset=point.nu - constant,
     )
 
 
@@ -188,6 +194,62 @@ def _place(problem: Problem, basis: _Basis, positions: np.ndarray, mesh: Mesh | 
     blocks = _cross_blocks(basis, problem.take(positions[:whole]).reshape(-1, BLOCK, problem.real.shape[1]))
     blocks = blocks.reshape(whole, -1)
     return jnp.concatenate([blocks, rest]) if len(rest) else blocks
+
+
+class _Point(NamedTuple):
+    """The dual problem of the whole pool at v; `moment` is sum_j w_j <phi~(e_j), phi~(landmark)>."""
+
+    v: np.ndarray
+    h: np.ndarray
+    nu: float
+    weights: np.ndarray
+    moment: np.ndarray
+    bound: float
+
+
+class _Whole:
+    """The dual problem over every row of the pool, in float64 sums over blocks; two passes a point."""
+
+    def __init__(self, problem: Problem, basis: _Basis, strength: float, held: Array | None) -> None:
+        self._problem, self._basis, self._strength, self._held = problem, basis, strength, held
+        self._within = np.asarray(basis.within, np.float64)
+        self.uniform_moment = np.zeros(len(self._within))
+
+    def norm(self, v: np.ndarray) -> float:
+        return float(v @ self._within @ v)
+
+    def evaluate(self, v: np.ndarray) -> _Point:
+        v = v.astype(np.float64)
+        m, problem = self._problem.size, self._problem
+        coefficients = jnp.asarray(-v, self._basis.within.dtype)
+        h = np.empty(m)
+        uniform = np.zeros_like(v)
+        for rows, block in _blocks(problem, self._basis, self._held):
+            h[rows] = jnp.matmul(block, coefficients, precision=_HIGHEST)
+            uniform += np.asarray(jnp.sum(block, axis=0), np.float64) / m
+        self.uniform_moment = uniform
+        rho = self._strength * m
+        nu = _nu(h, rho, problem.cap)
+        weights = np.clip((h - nu) / rho, 0.0, problem.cap)
+        moment = np.zeros_like(v)
+        for rows, block in _blocks(problem, self._basis, self._held):
+            moment += np.asarray(jnp.matmul(weights[rows].astype(block.dtype), block, precision=_HIGHEST))
+        bound = float(rho * (weights @ weights) - 2.0 * (h @ weights)) - self.norm(v)
+        return _Point(v, h, nu, weights, moment, bound)
+
+    def refine(self, point: _Point, factor: Float[Array, "s s"], tolerance: float) -> tuple[_Point, bool]:
+        for _ in range(_REFINEMENTS):
+            slope = 2.0 * (point.moment - self._within @ point.v)
+            direction = 0.5 * np.asarray(
+                jax.scipy.linalg.cho_solve((factor, True), jnp.asarray(slope, factor.dtype))
+            )
+            if direction @ slope <= 0.5 * tolerance * (point.bound - self._strength):
+                return point, True
+            trial = self.evaluate(point.v + direction)
+            if trial.bound <= point.bound:
+                return point, False
+            point = trial
+        return point, False
 
 
 def _blocks(problem: Problem, basis: _Basis, held: Array | None) -> Iterator[tuple[slice, Array]]:

@@ -58,7 +58,7 @@ def evaluate_dual(
 
 
 @partial(jax.jit, static_argnames=("rows",))
-def _newton_factor(
+def newton_factor(
     cross: Float[Array, "m s"],
     within: Float[Array, "s s"],
     rho: Float[Array, ""],
@@ -111,7 +111,7 @@ def maximise(
     factor = None
     for _ in range(max_steps):
         if factor is None:
-            factor = _newton_factor(cross, within, rho, cap, dual.omega, rows)
+            factor = newton_factor(cross, within, rho, cap, dual.omega, rows)
         direction = 0.5 * jax.scipy.linalg.cho_solve((factor, True), dual.slope)
         if float(direction @ dual.slope) <= relative * max(float(dual.bound) - floor, 0.0):
             return dual, True

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from .checks import InputError, check_rows, check_weights
 from .kernels import Kernel, gram, pooled_rbf
+from .resample import resample
 
 _MAX_ROWS = 4_096
 _LEVELS = (0.5, 0.9, 0.95, 0.99)
@@ -43,7 +44,7 @@ def two_sample_test(
     """Test whether the weighted rows of `x` and of `y` come from one law.
 
     Rows are assigned to the two sets anew `permutations` times, and MMD^2 (V-statistic) is computed for
-    each. Weighted rows are not exchangeable, so a weighted set is first resampled, independently by its
+    each. Weighted rows are not exchangeable, so a weighted set is first resampled, systematically by its
     weights, to its effective sample size; the test then speaks of sets drawn by the weights. Weights that
     were fitted to `x` hide differences: test against real rows that the fit did not see.
 
@@ -79,7 +80,7 @@ def two_sample_test(
     reached = np.count_nonzero(null >= float(observed) - 1e-6 * abs(float(observed)))
     return TwoSampleTest(
         mmd2=float(observed),
-        p_value=(1 + reached) / (1 + permutations),
+        p_value=float(1 + reached) / (1 + permutations),
         quantiles={level: float(np.quantile(null, level)) for level in _LEVELS},
         null=null,
     )
@@ -94,9 +95,10 @@ def _sample(name: str, rows: Any, weights: Any, limit: int, key: PRNGKeyArray) -
         return jnp.asarray(rows[chosen])
     check_weights(f"{name}_weights", weights, count)
     shares = np.asarray(weights, np.float64) / np.sum(weights, dtype=np.float64)
-    effective = int(np.clip(1.0 / np.sum(shares**2), 2, limit))
-    drawn = jax.random.choice(key, count, (effective,), p=jnp.asarray(shares, jnp.float32))
-    return jnp.asarray(rows[np.sort(np.asarray(drawn))])
+    effective = int(np.clip(round(1.0 / np.sum(shares**2)), 2, limit))
+    # Systematic draws repeat a row only where its weight asks for it; repeats would look like structure.
+    drawn = resample(shares, effective, key=key, method="systematic")
+    return jnp.asarray(rows[np.sort(drawn)])
 
 
 @partial(jax.jit, static_argnames=("n", "permutations"))

@@ -69,5 +69,5 @@ def test_bad_requests_are_named() -> None:
         random_features(tk.ExpSineSquared(scale=1.0, gamma=1.0), 5, 8, key=jax.random.key(0))
     with pytest.raises(InputError, match="count: 0"):
         random_features(rbf(1.0), 5, 0, key=jax.random.key(0))
-    with pytest.raises(InputError, match="length_scale: -1.0"):
+    with pytest.raises(InputError, match=r"length_scale: -1\.0"):
         inverse_multiquadric(-1.0)
