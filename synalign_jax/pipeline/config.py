@@ -72,7 +72,7 @@ class Explore(_Section, frozen=True, kw_only=True):
 
     rounds: Count = 8
     neighbors: Natural = 3
-    acquisition: Literal["auto", "max_variance", "integrated_variance"] = "auto"
+    acquisition: Literal["auto", "max_variance", "integrated_variance", "rim_variance"] = "auto"
     project: int | Literal["auto", "none"] = "auto"
 
 
