@@ -309,14 +309,18 @@ def _length_scale(points: np.ndarray, acquisition: str) -> float:
 
 
 def _reference_weights(embeddings: Any, rows: np.ndarray, acquisition: str) -> np.ndarray:
-    """How much each reference row counts: equally, or by its radius in whitened leading components."""
+    """How much each reference row counts: equally, or by its radius in whitened leading components.
+
+    The rows in the middle keep some weight, or else the best cosine would suffer for the hull.
+    """
     if acquisition == "integrated_variance":
         return np.full(len(rows), 1.0 / len(rows), embeddings.dtype)
     components = principal_components(embeddings, _RIM_DIMENSIONS)
     live = components.variance > 1e-12 * components.variance.max()
     scores = components.project(embeddings[rows])[:, live] / np.sqrt(components.variance[live])
-    radius = np.linalg.norm(scores, axis=1) + 1e-6
-    return (radius / radius.sum()).astype(embeddings.dtype)
+    radius = np.linalg.norm(scores, axis=1)
+    weights = radius + 0.25 * max(float(radius.mean()), 1e-6)
+    return (weights / weights.sum()).astype(embeddings.dtype)
 
 
 def _groups(labels: Any, rows: int) -> dict[Any, np.ndarray]:

@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from scipy.linalg import solve_triangular
@@ -247,7 +249,8 @@ class _Covariance:
     def __call__(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """(len(x), len(y)) covariances of centred rows, in memory of its own."""
         if self._scale is None:
-            return np.array(gram(self._kernel, jnp.asarray(x), jnp.asarray(y)))
+            values = _gram(self._kernel, _padded(x), _padded(y))
+            return np.asarray(values)[: len(x), : len(y)].copy()
         values = x @ (y.T * (1.0 / self._scale**2))
         values -= np.sum(x * x, axis=1)[:, None] * (0.5 / self._scale**2)
         values -= np.sum(y * y, axis=1)[None, :] * (0.5 / self._scale**2)
@@ -261,6 +264,15 @@ class _Covariance:
         # (x - mean) . center without a centred copy of the pool.
         products -= self._mean @ center
         return np.maximum(self._squares + self._squares[row] - 2.0 * products, 0.0)
+
+
+_gram = eqx.filter_jit(gram)
+
+
+def _padded(rows: np.ndarray) -> jax.Array:
+    """Zero rows up to a power of two, so that few shapes are compiled."""
+    size = 1 << max(len(rows) - 1, 0).bit_length()
+    return jnp.asarray(np.pad(rows, ((0, size - len(rows)), (0, 0))))
 
 
 def _blocks(pool: Any, size: int = 65_536) -> Iterator[tuple[int, np.ndarray]]:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int
 
-from .kernels import Kernel, gram, squared_distances
+from .kernels import Kernel, gram, rbf_length_scale
 from .posterior import PosteriorState, factor_product, observe, posterior_init, resolution
 from .sharding import columns_sharded, replicated
 
@@ -76,11 +76,29 @@ def select(
     if mesh is not None:
         state = state._replace(factor=jax.lax.with_sharding_constraint(state.factor, columns_sharded(mesh)))
     floor = resolution(points.dtype, state.variance)
-    gain = None if references is None else _prior_gain(state, references)
+    prior = gain = None
+    if references is not None:
+        prior = gram(kernel, points[references.rows], points)
+        total = jnp.matmul(references.weights, prior * prior, precision=_PRECISION)
+        gain = _Gain(total, state.factor[:, references.rows])
+
+    squares, length_scale = jnp.sum(points * points, axis=1), rbf_length_scale(kernel)
+
+    def distances(rows: Int[Array, " b"]) -> Float[Array, "n b"]:
+        product = jnp.matmul(points, points[rows].T, precision=_PRECISION)
+        return jnp.maximum(squares[:, None] + squares[rows] - 2.0 * product, 0.0)
+
+    def covariances(rows: Int[Array, " b"]) -> Float[Array, "n b"]:
+        if length_scale is None:
+            return gram(kernel, points, points[rows])
+        # The squares are computed once for all rounds, not once a round as `gram` must.
+        return jnp.exp(distances(rows) * (-0.5 / jnp.square(length_scale)).astype(points.dtype))
 
     def advance(state: PosteriorState, gain: _Gain | None, rows: Int[Array, " b"]) -> tuple:
-        after = observe(state, rows, gram(kernel, points, points[rows]))
-        return after, None if gain is None else _update_gain(gain, state, after, rows.shape[0])
+        after = observe(state, rows, covariances(rows))
+        if gain is not None and references is not None and prior is not None:
+            gain = _update_gain(gain, after, rows.shape[0], references, prior)
+        return after, gain
 
     def observe_outside(i: Int[Array, ""], carry: tuple) -> tuple:
         # The last block runs past the end: repeating its last row changes nothing.
@@ -101,7 +119,7 @@ def select(
         state, gain, picks = carry
         score = state.variance if gain is None else gain.total / (state.variance + noise)
         center = _argmax(jnp.where(eligible(state), score, -1.0), priority)
-        rows = _nearest(points, center, in_pool, cluster)
+        rows = _nearest(jnp.where(in_pool, distances(center[None])[:, 0], jnp.inf), center, cluster)
         after, gain = advance(state, gain, rows)
         picks = picks._replace(
             clusters=picks.clusters.at[picks.done].set(rows),
@@ -127,33 +145,35 @@ class _Gain(NamedTuple):
 
     Attributes:
         total: (n,) sum_r weights_r c(z, z_r)^2, with c the posterior covariance.
-        prior: (n, r) k(z, z_r).
-        references: the z_r.
+        factor: (capacity, r) the factor's columns at the references z_r.
     """
 
     total: Float[Array, " n"]
-    prior: Float[Array, "n r"]
-    references: References
+    factor: Float[Array, "capacity r"]
 
 
-def _prior_gain(state: PosteriorState, references: References) -> _Gain:
-    prior = gram(state.kernel, state.points, state.points[references.rows])
-    return _Gain(jnp.matmul(prior * prior, references.weights, precision=_PRECISION), prior, references)
-
-
-def _update_gain(gain: _Gain, before: PosteriorState, after: PosteriorState, block: int) -> _Gain:
-    """With new factor rows A, c' = c - A^T A_R: the square is expanded, so that c is never stored."""
-    rows, weights = gain.references
-    added = jax.lax.dynamic_slice_in_dim(after.factor, before.count, block)
-    weighted = added[:, rows] * weights
-    # c(pool, references) weighted^T, from the prior and what was observed before.
-    explained = jnp.matmul(before.factor[:, rows], weighted.T, precision=_PRECISION)
-    linear = jnp.matmul(gain.prior, weighted.T, precision=_PRECISION).T - factor_product(before, explained)
+def _update_gain(
+    gain: _Gain,
+    after: PosteriorState,
+    block: int,
+    references: References,
+    prior: Float[Array, "r n"],
+) -> _Gain:
+    """With the `block` newest factor rows A, c' = c - A^T A_R: expanding the square, c is never stored."""
+    start = after.count - block
+    added = jax.lax.dynamic_slice_in_dim(after.factor, start, block)
+    added_references = added[:, references.rows]
+    weighted = added_references * references.weights
+    # weighted c, with c from before: the rows of gain.factor that A will fill are still zero.
+    explained = factor_product(after, jnp.matmul(gain.factor, weighted.T, precision=_PRECISION))
+    linear = jnp.matmul(weighted, prior, precision=_PRECISION) - explained
     square = jnp.matmul(
-        jnp.matmul(weighted, added[:, rows].T, precision=_PRECISION), added, precision=_PRECISION
+        jnp.matmul(weighted, added_references.T, precision=_PRECISION), added, precision=_PRECISION
     )
-    total = gain.total + jnp.sum(added * (square - 2.0 * linear), axis=0)
-    return gain._replace(total=jnp.maximum(total, 0.0))
+    return _Gain(
+        total=jnp.maximum(gain.total + jnp.sum(added * (square - 2.0 * linear), axis=0), 0.0),
+        factor=jax.lax.dynamic_update_slice_in_dim(gain.factor, added_references, start, axis=0),
+    )
 
 
 def _argmax(score: Float[Array, " n"], priority: Float[Array, " n"]) -> Int[Array, ""]:
@@ -161,17 +181,13 @@ def _argmax(score: Float[Array, " n"], priority: Float[Array, " n"]) -> Int[Arra
     return jnp.argmax(jnp.where(score >= jnp.max(score), priority, -1.0)).astype(jnp.int32)
 
 
-def _nearest(
-    points: Float[Array, "n d"], center: Int[Array, ""], in_pool: Bool[Array, " n"], count: int
-) -> Int[Array, " count"]:
-    """`center` and its nearest rows of the pool in Euclidean distance, `count` in all."""
-    far = jnp.asarray(jnp.inf, points.dtype)
-    distance = jnp.where(in_pool, squared_distances(points, points[center][None])[:, 0], far)
+def _nearest(distance: Float[Array, " n"], center: Int[Array, ""], count: int) -> Int[Array, " count"]:
+    """`center` and the rows nearest to it, `count` in all."""
 
     def take(i: Int[Array, ""], carry: tuple) -> tuple:
         rows, distance = carry
         row = jnp.argmin(distance).astype(jnp.int32)
-        return rows.at[i].set(row), distance.at[row].set(far)
+        return rows.at[i].set(row), distance.at[row].set(jnp.inf)
 
     rows = jnp.zeros(count, jnp.int32)
     # A sort of the whole pool would cost more than `count` passes over it.

@@ -1,0 +1,144 @@
+"""synalign explore: choose demonstration clusters from a file, with no LLM."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+
+def register(subparsers: argparse._SubParsersAction) -> None:
+    parser = subparsers.add_parser(
+        "explore",
+        help="choose the rows of a file that show most of it",
+        description="Choose clusters of rows that together leave as little as possible unknown of DATA.",
+        epilog=(
+            "Examples:\n"
+            "  synalign explore reviews.csv --rounds 20 --out clusters.jsonl\n"
+            "  synalign explore news.parquet --rounds 5 --by-label --neighbors 0 --out clusters.jsonl\n"
+            "  synalign explore vectors.npy --rounds 30 --acquisition max_variance --out clusters.jsonl\n\n"
+            "Each line of the output is a cluster: its row numbers (the centre first), its label, its texts\n"
+            "where DATA has them, and the centre's posterior variance. A picture of the chosen rows over\n"
+            "the pool's first two principal components is written beside it."
+        ),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("data", help="JSONL, CSV, TSV, Parquet, or .npy embeddings")
+    parser.add_argument("--rounds", type=int, required=True, help="clusters to choose (for each label)")
+    parser.add_argument("--neighbors", type=int, default=3, help="rows beside each centre (default: 3)")
+    parser.add_argument("--out", required=True, help="where the clusters go, one JSON object a line")
+    parser.add_argument("--picture", help="SVG or PNG file (default: beside --out, as .svg)")
+    parser.add_argument(
+        "--acquisition",
+        default="auto",
+        choices=("auto", "max_variance", "integrated_variance", "rim_variance"),
+        help="max_variance is the paper's rule; auto is rim_variance, which covers real pools best",
+    )
+    parser.add_argument("--project", default="auto", help="PCA dimensions to choose in, auto or none")
+    parser.add_argument("--length-scale", type=float, help="of the RBF kernel (default: from the data)")
+    parser.add_argument("--by-label", action="store_true", help="choose for every label on its own")
+    parser.add_argument("--observed", help="file of rows seen elsewhere, to be avoided")
+    parser.add_argument("--text", default="text", help="column of the text (default: text)")
+    parser.add_argument("--label", default="label", help="column of the label (default: label)")
+    parser.add_argument("--embedding", default="embedding", help="column of vectors (default: embedding)")
+    parser.add_argument(
+        "--encoder", default="all-MiniLM-L6-v2", help="embeds the text where DATA has no vectors"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="(default: 0)")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    import jax
+
+    from synalign_jax.core.checks import InputError
+    from synalign_jax.core.explore import COMPLETE, explore
+    from synalign_jax.core.kernels import rbf
+
+    table, vectors = _read(options.data, options)
+    if options.by_label and table.labels is None:
+        raise InputError(
+            f"{options.data}: --by-label needs a column {options.label!r}; --label names another"
+        )
+    found = explore(
+        vectors,
+        rounds=options.rounds,
+        neighbors=options.neighbors,
+        key=jax.random.key(options.seed),
+        kernel=None if options.length_scale is None else rbf(options.length_scale),
+        acquisition=options.acquisition,
+        project=_project(options.project),
+        labels=table.labels if options.by_label else None,
+        observed=None if options.observed is None else _read(options.observed, options)[1],
+    )
+    out = Path(options.out)
+    picture = Path(options.picture) if options.picture else out.with_suffix(".svg")
+    with out.open("w", encoding="utf-8") as file:
+        for cluster, variance in zip(found.clusters.tolist(), found.variance.tolist(), strict=True):
+            file.write(json.dumps(_record(cluster, variance, table), ensure_ascii=False) + "\n")
+    _draw(picture, vectors, found.clusters)
+    print(f"{len(found.clusters)} clusters of {found.clusters.shape[1]} rows from {len(vectors):,}: {out}")
+    print(f"picture: {picture}")
+    if found.status != COMPLETE:
+        print(f"stopped before all rounds were done: {found.status}")
+    return 0
+
+
+def _read(path: str, options: argparse.Namespace) -> tuple[Any, Any]:
+    """The table, and its vectors or those of its texts."""
+    from synalign_jax.core.checks import InputError
+    from synalign_jax.pipeline.tables import read_table
+
+    table = read_table(path, text=options.text, label=options.label, embedding=options.embedding)
+    if table.embeddings is not None:
+        return table, table.embeddings
+    if table.texts is None:
+        raise InputError(
+            f"{path}: neither a column {options.text!r} nor {options.embedding!r};"
+            " --text or --embedding names the right one"
+        )
+    from synalign_jax.text.encoder import Encoder
+
+    return table, Encoder.from_pretrained(options.encoder).embed(table.texts)
+
+
+def _project(setting: str) -> int | str | None:
+    if setting == "none":
+        return None
+    return int(setting) if setting.isdigit() else setting
+
+
+def _record(cluster: list[int], variance: float, table: Any) -> dict[str, Any]:
+    record: dict[str, Any] = {"rows": cluster, "variance": variance}
+    if table.labels is not None:
+        record["label"] = table.labels[cluster[0]]
+    if table.texts is not None:
+        record["texts"] = [table.texts[row] for row in cluster]
+    return record
+
+
+def _draw(path: Path, vectors: Any, clusters: Any) -> None:
+    import matplotlib
+
+    matplotlib.use("agg")
+    import matplotlib.pyplot as plt
+    import numpy as np
+
+    from synalign_jax.core.pca import principal_components
+
+    # More dots than this only blacken the picture and swell the file.
+    shown = np.unique(np.linspace(0, len(vectors) - 1, 5_000).astype(int))
+    components = principal_components(vectors, 2)
+    pool, chosen = components.project(vectors[shown]), components.project(vectors[clusters.ravel()])
+    if pool.shape[1] == 1:
+        pool, chosen = np.pad(pool, ((0, 0), (0, 1))), np.pad(chosen, ((0, 0), (0, 1)))
+    figure, axes = plt.subplots(figsize=(6, 5))
+    axes.scatter(*pool.T, s=4, color="0.75", label="pool", linewidths=0)
+    axes.scatter(*chosen.T, s=12, color="tab:blue", label="in a cluster", linewidths=0)
+    axes.scatter(*chosen[:: clusters.shape[1]].T, s=28, color="tab:red", label="centre", linewidths=0)
+    axes.set(xlabel="first principal component", ylabel="second principal component")
+    axes.legend(fontsize=8)
+    figure.tight_layout()
+    figure.savefig(path)
+    plt.close(figure)
