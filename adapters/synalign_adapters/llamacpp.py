@@ -31,7 +31,7 @@ class LlamaCppServer:
         model: path of the GGUF file.
         slots: answers generated at the same time.
         context: tokens of prompt and answer that each slot can hold.
-        threads: CPU threads; all cores by default.
+        threads: CPU threads; by default all cores but one, and at least one.
         gpu_layers: layers put on a GPU, -1 for as many as fit; without a GPU it means nothing.
         start_timeout: seconds that loading may take.
 
@@ -50,7 +50,7 @@ class LlamaCppServer:
         start_timeout: float = 300.0,
     ) -> None:
         self._model = os.fspath(model)
-        self._settings = [str(slots), str(context), str(threads or os.cpu_count() or 1), str(gpu_layers)]
+        self._settings = [str(slots), str(context), str(threads or _free_cores()), str(gpu_layers)]
         self._start_timeout = start_timeout
         self._child: subprocess.Popen[bytes] | None = None
         self.base_url = ""
@@ -102,3 +102,9 @@ class LlamaCppServer:
             return f"no sign of life within {self._start_timeout:g} s"
         line = child.stdout.readline().decode("utf-8", "replace").strip()
         return line or f"it ended with status {child.wait()}"
+
+
+def _free_cores() -> int:
+    # llama.cpp's threads wait for each other by spinning: with one more than the cores that are free a step
+    # takes many times as long. One core is left to the process that asks.
+    return max(1, (os.cpu_count() or 1) - 1)
