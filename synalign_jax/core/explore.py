@@ -319,7 +319,7 @@ def _reference_weights(embeddings: Any, rows: np.ndarray, acquisition: str) -> n
     live = components.variance > 1e-12 * components.variance.max()
     scores = components.project(embeddings[rows])[:, live] / np.sqrt(components.variance[live])
     radius = np.linalg.norm(scores, axis=1)
-    weights = radius + 0.25 * max(float(radius.mean()), 1e-6)
+    weights = radius + 0.5 * max(float(radius.mean()), 1e-6)
     return (weights / weights.sum()).astype(embeddings.dtype)
 
 

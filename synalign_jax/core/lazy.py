@@ -21,7 +21,7 @@ from scipy.linalg import solve_triangular
 from .kernels import Kernel, diagonal, gram, rbf_length_scale
 from .posterior import resolution
 
-_TILE = 16_384
+_TILE = 8_192
 _PANEL = 512
 # Rounds after which rows are sorted into tiles anew: early, when variances part from their common start.
 _SORT_AFTER = (8, 32, 128)
@@ -69,13 +69,14 @@ class LazyExplorer:
         self._observed = np.zeros(n, bool)
         # The observed points with variance of their own, and the rows of their Cholesky factor.
         self._seen = _Observations(pool.shape[1], pool.dtype)
-        self._variance = np.concatenate([self._covariance.diagonal(block) for _, block in _blocks(pool)])
+        self._variance = np.concatenate([self._covariance.diagonal(block) for block in _blocks(pool)])
         self._floor = resolution(pool.dtype, self._variance)
         self._tiles = [_Tile(np.arange(i, min(i + _TILE, n))) for i in range(0, n, _TILE)]
+        self._bounds = np.array([self._score(tile).max() for tile in self._tiles])
         self._rounds = 0
         self.recomputed = 0
         if outside is not None:
-            self._observe(self._covariance.centre(outside))
+            self._observe(self._covariance.observed(outside))
 
     @property
     def rows_left(self) -> bool:
@@ -91,26 +92,28 @@ class LazyExplorer:
         variance = float(self._variance[center])
         cluster = self._nearest(center)
         fresh = cluster[~self._observed[cluster]]
-        self._observe(self._covariance.centre(self._pool[fresh]))
+        self._observe(self._covariance.observed(self._pool[fresh]))
         self._observed[cluster] = True
         self._rounds += 1
         return LazyPick(cluster, variance)
 
     def _best(self) -> int | None:
         """The eligible row of largest variance, after refreshing every tile that might hold a larger one."""
-        bounds = np.array([self._score(tile).max() for tile in self._tiles])
-        stale = np.array([tile.filled < self._seen.count for tile in self._tiles])
-        while np.any(stale & (bounds > 0) & (bounds >= np.max(bounds[~stale], initial=0.0))):
-            i = int(np.argmax(np.where(stale, bounds, -1.0)))
-            self._refresh(self._tiles[i], bounds)
-            bounds[i], stale[i] = self._score(self._tiles[i]).max(), False
-        best = bounds.max()
+        settled = np.zeros(len(self._tiles), bool)
+        while not settled.all():
+            i = int(np.argmax(np.where(settled, -np.inf, self._bounds)))
+            if self._bounds[i] < np.max(self._bounds[settled], initial=0.0):
+                break
+            if self._tiles[i].filled < self._seen.count:
+                self._refresh(self._tiles[i])
+                self._drop_columns()
+            # Rows observed since lower the bound of a tile that is up to date as well.
+            self._bounds[i], settled[i] = self._score(self._tiles[i]).max(), True
+        best = self._bounds.max()
         if best <= 0:
             return None
-        rows = np.concatenate(
-            [t.rows[self._score(t) == best] for t, b, old in zip(self._tiles, bounds, stale, strict=True)
-             if b == best and not old]
-        )  # fmt: skip
+        tied = [self._tiles[i] for i in np.flatnonzero(settled & (self._bounds == best))]
+        rows = np.concatenate([tile.rows[self._score(tile) == best] for tile in tied])
         return int(rows[np.argmax(self._priority[rows])])
 
     def _score(self, tile: _Tile) -> np.ndarray:
@@ -118,29 +121,28 @@ class LazyExplorer:
         eligible = ~self._observed[tile.rows] & (variance > self._floor[tile.rows])
         return np.where(eligible, variance, -1.0)
 
-    def _refresh(self, tile: _Tile, bounds: np.ndarray | None = None) -> None:
+    def _refresh(self, tile: _Tile) -> None:
         """Bring one tile up to date with every observed row."""
         seen, count = self._seen, self._seen.count
-        points = self._covariance.centre(self._pool[tile.rows])
-        rebuilt = tile.columns is None
-        variance = self._covariance.diagonal(points) if rebuilt else self._variance[tile.rows]
+        points = np.asarray(self._pool[tile.rows])
+        squares = self._covariance.squares[tile.rows]
+        variance = self._variance[tile.rows]
+        bound = variance if tile.filled else self._covariance.diagonal(points)
         columns = tile.room(count, points.dtype)
         for start in range(tile.filled, count, _PANEL):
             stop = min(start + _PANEL, count)
-            panel = self._covariance(seen.points[start:stop], points)
+            panel = self._covariance(seen.points[start:stop], points, squares)
             panel -= seen.factor[start:stop, :start] @ columns[:start]
             columns[start:stop] = _solve(seen.factor[start:stop, start:stop], panel)
-            variance = variance - np.einsum("ij,ij->j", columns[start:stop], columns[start:stop])
+            bound = bound - np.einsum("ij,ij->j", columns[start:stop], columns[start:stop])
         tile.filled = count
-        # A rebuilt variance differs from the kept bound by rounding; the smaller keeps it monotone.
-        self._variance[tile.rows] = np.clip(variance, 0.0, self._variance[tile.rows])
+        # Computed again from its first column on, a bound may come out larger by rounding.
+        self._variance[tile.rows] = np.clip(bound, 0.0, variance)
         self.recomputed += len(tile.rows)
-        if bounds is not None:
-            self._drop_columns(bounds)
 
-    def _drop_columns(self, bounds: np.ndarray) -> None:
+    def _drop_columns(self) -> None:
         held = sum(tile.size for tile in self._tiles)
-        for i in np.argsort(bounds):
+        for i in np.argsort(self._bounds):
             if held <= self._memory:
                 return
             held -= self._tiles[i].size
@@ -148,15 +150,20 @@ class LazyExplorer:
 
     def _sort(self) -> None:
         """Bring everything up to date and regroup: rows of similar variance become stale together."""
+        count = self._seen.count
+        keep = 2 * self._variance.nbytes * count <= self._memory
         for tile in self._tiles:
             self._refresh(tile)
+            if not keep:
+                tile.drop()
         order = np.argsort(-self._variance, kind="stable")
         place = np.empty_like(order)
         for i, tile in enumerate(self._tiles):
             place[tile.rows] = np.arange(len(tile.rows)) + i * _TILE
-        count, old = self._seen.count, [tile.columns for tile in self._tiles]
+        old = [tile.columns for tile in self._tiles]
         self._tiles = [_Tile(order[i : i + _TILE]) for i in range(0, len(order), _TILE)]
-        for tile in self._tiles:
+        self._bounds = np.array([self._score(tile).max() for tile in self._tiles])
+        for tile in self._tiles if keep else ():
             columns = tile.room(count, self._pool.dtype)
             source = place[tile.rows]
             for i in np.unique(source // _TILE):
@@ -215,9 +222,7 @@ class _Observations:
             self.points = np.concatenate([self.points, np.empty_like(self.points)])
             self.factor = np.pad(self.factor, ((0, count), (0, count)))
         prior = float(covariance.diagonal(point[None])[0])
-        row = _solve(
-            self.factor[:count, :count], covariance(self.points[:count], point[None])
-        )[:, 0]  # fmt: skip
+        row = _solve(self.factor[:count, :count], covariance.among(self.points[:count], point))
         variance = prior - float(row @ row)
         if variance <= resolution(self.points.dtype, prior):
             return
@@ -228,17 +233,25 @@ class _Observations:
 
 
 class _Covariance:
-    """k between blocks of rows, on the host; rows of an RBF kernel are centred first."""
+    """k between observed points and rows of the pool, on the host.
+
+    For an RBF kernel the observed points are centred and the pool's rows are not: with the squared norms of
+    the centred rows, (x - mean) . (y - mean) = (x - mean) . y - (x - mean) . mean needs no centred copy.
+
+    Attributes:
+        squares: (n,) squared norms of the centred rows of the pool.
+    """
 
     def __init__(self, kernel: Kernel, pool: Any) -> None:
         self._kernel = kernel
         scale = rbf_length_scale(kernel)
         self._scale = None if scale is None else float(scale)
-        mean = sum(block.sum(axis=0, dtype=np.float64) for _, block in _blocks(pool)) / pool.shape[0]
+        mean = sum(block.sum(axis=0, dtype=np.float64) for block in _blocks(pool)) / pool.shape[0]
         self._mean = mean.astype(pool.dtype)
-        self._squares = np.concatenate([np.sum((b - self._mean) ** 2, axis=1) for _, b in _blocks(pool)])
+        self.squares = np.concatenate([self._square(block - self._mean) for block in _blocks(pool)])
 
-    def centre(self, rows: Any) -> np.ndarray:
+    def observed(self, rows: Any) -> np.ndarray:
+        """Rows as they are kept once observed."""
         return np.asarray(rows) if self._scale is None else np.asarray(rows) - self._mean
 
     def diagonal(self, rows: np.ndarray) -> np.ndarray:
@@ -246,24 +259,33 @@ class _Covariance:
             return np.ones(len(rows), rows.dtype)
         return np.array(diagonal(self._kernel, jnp.asarray(rows)))
 
-    def __call__(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """(len(x), len(y)) covariances of centred rows, in memory of its own."""
+    def among(self, points: np.ndarray, point: np.ndarray) -> np.ndarray:
+        """(len(points),) covariances of observed points with one more."""
         if self._scale is None:
-            values = _gram(self._kernel, _padded(x), _padded(y))
-            return np.asarray(values)[: len(x), : len(y)].copy()
-        values = x @ (y.T * (1.0 / self._scale**2))
-        values -= np.sum(x * x, axis=1)[:, None] * (0.5 / self._scale**2)
-        values -= np.sum(y * y, axis=1)[None, :] * (0.5 / self._scale**2)
+            return self(points, point[None], np.zeros(1))[:, 0]
+        return np.exp(np.sum((points - point) ** 2, axis=1) * (-0.5 / self._scale**2))
+
+    def __call__(self, points: np.ndarray, rows: np.ndarray, squares: np.ndarray) -> np.ndarray:
+        """(len(points), len(rows)) covariances of observed points with rows of the pool, a new array."""
+        if self._scale is None:
+            values = _gram(self._kernel, _padded(points), _padded(rows))
+            return np.asarray(values)[: len(points), : len(rows)].copy()
+        values = (points * (1.0 / self._scale**2)) @ rows.T
+        values -= ((0.5 * self._square(points) + points @ self._mean) / self._scale**2)[:, None]
+        values -= (0.5 / self._scale**2) * squares
         np.minimum(values, 0.0, out=values)
         return np.exp(values, out=values)
 
     def distances(self, pool: Any, row: int) -> np.ndarray:
-        """Squared Euclidean distances of every row of the pool, as stored, to one of them: one pass."""
+        """Squared Euclidean distances of every row of the pool to one of them: one pass."""
         center = np.asarray(pool[row]) - self._mean
-        products = np.concatenate([block @ center for _, block in _blocks(pool)])
-        # (x - mean) . center without a centred copy of the pool.
+        products = np.concatenate([block @ center for block in _blocks(pool)])
         products -= self._mean @ center
-        return np.maximum(self._squares + self._squares[row] - 2.0 * products, 0.0)
+        return np.maximum(self.squares + self.squares[row] - 2.0 * products, 0.0)
+
+    @staticmethod
+    def _square(rows: np.ndarray) -> np.ndarray:
+        return np.einsum("ij,ij->i", rows, rows)
 
 
 _gram = eqx.filter_jit(gram)
@@ -275,9 +297,9 @@ def _padded(rows: np.ndarray) -> jax.Array:
     return jnp.asarray(np.pad(rows, ((0, size - len(rows)), (0, 0))))
 
 
-def _blocks(pool: Any, size: int = 65_536) -> Iterator[tuple[int, np.ndarray]]:
+def _blocks(pool: Any, size: int = 65_536) -> Iterator[np.ndarray]:
     for start in range(0, pool.shape[0], size):
-        yield start, np.asarray(pool[start : start + size])
+        yield np.asarray(pool[start : start + size])
 
 
 def _solve(factor: np.ndarray, right: np.ndarray) -> np.ndarray:
