@@ -16,10 +16,10 @@ from .checks import InputError, check_rows, check_weights
 from .features import FeatureMap, features
 from .kernels import Kernel, diagonal, gram, has_product_form, pooled_rbf
 
-_DENSE_CELLS = 2**22  # block cells for kernels that need only matrix products: 16 MiB in float32
-_VMAP_VALUES = (
-    2**26
-)  # block cells x width for the others, whose derivative may hold every coordinate difference
+_CPU_BLOCK = 256
+_ACCELERATOR_BLOCK = 8_192
+# Block cells x width for other kernels, whose derivative may hold every coordinate difference.
+_VMAP_VALUES = 2**26
 
 
 class Cloud(NamedTuple):
@@ -90,9 +90,12 @@ def mmd2(
 
 
 def pick_block_size(kernel: Kernel, rows: int, width: int) -> int:
-    """Rows of a block: a block's temporaries stay within tens of MiB, and small inputs are one block."""
-    cells = _DENSE_CELLS if has_product_form(kernel) else max(_VMAP_VALUES // width, 64)
-    return min(2 ** int(math.log2(cells) / 2), max(8, rows))
+    """Rows of a block: small enough for the cache of a CPU, large enough for at most 33,000 a sweep."""
+    size = _CPU_BLOCK if jax.default_backend() == "cpu" else _ACCELERATOR_BLOCK
+    size = max(size, 2 ** math.ceil(math.log2(max(rows, 1) / 256)))
+    if not has_product_form(kernel):
+        size = min(size, max(8, math.isqrt(_VMAP_VALUES // width)))
+    return min(size, max(8, rows))
 
 
 def encode_labels(
