@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 WORKER = Path(__file__).parent / "align_worker.py"
 
@@ -30,6 +31,7 @@ def _wait(*processes: subprocess.Popen) -> None:
         assert process.returncode == 0, errors
 
 
+@pytest.mark.slow
 def test_weights_do_not_depend_on_devices_or_processes(tmp_path: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
