@@ -121,7 +121,8 @@ def hindsight(own: str, other: str, n: int, seed: int) -> tuple[float, float]:
 
 def noise(rows: np.ndarray, kernel: Kernel) -> float:
     """What a V-statistic counts for its own rows: (1 - E k) / n."""
-    gram = np.asarray(kernel(jnp.asarray(rows[:1_000]), jnp.asarray(rows[1_000:2_000])))
+    half = min(len(rows) // 2, 1_000)
+    gram = np.asarray(kernel(jnp.asarray(rows[:half]), jnp.asarray(rows[half : 2 * half])))
     return float(1 - gram.mean()) / len(rows)
 
 

@@ -16,7 +16,7 @@ from .checks import InputError, check_rows, check_weights
 from .features import FeatureMap, features
 from .kernels import Kernel, diagonal, gram, has_product_form, pooled_rbf
 
-_CPU_BLOCK = 256
+_CPU_BLOCK = 512
 _ACCELERATOR_BLOCK = 8_192
 # Block cells x width for other kernels, whose derivative may hold every coordinate difference.
 _VMAP_VALUES = 2**26
@@ -232,7 +232,11 @@ def _sweep(
                 sums[name] = jax.tree.map(jnp.add, sums[name], slope)
             else:
                 target = name.replace("y_", "x_") if y is None else name
-                sums[target] = sums[target].at[i if name[0] == "x" else j].add(slope)
+                place = i if name[0] == "x" else j
+                # Not .at[].add, a scatter, for which XLA on CPU copies the whole sum at every block.
+                sums[target] = jax.lax.dynamic_update_index_in_dim(
+                    sums[target], sums[target][place] + slope, place, 0
+                )
         return (bigger, lost, sums), None
 
     zero = jnp.zeros((), x.points.dtype)

@@ -14,6 +14,9 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from .checks import InputError, check_rows, check_weights
 from .kernels import Kernel, diagonal, gram, pooled_rbf
 
+_HERDING_LIMIT = 2**31  # rows with weight times rows drawn, above which "auto" does not herd: about a minute
+_EXCHANGES = 2  # passes over the chosen rows
+
 
 def resample(
     weights: Any,
@@ -31,8 +34,9 @@ def resample(
     "independent" draws with replacement, as SynAlign does (section 3.3). "systematic" takes every row its
     expected number of times, rounded up or down by one shared random offset (Kitagawa, 1996). "herding" picks
     distinct rows greedily so that their MMD to the weighted pool falls fastest (Chen, Welling & Smola,
-    "Super-Samples from Kernel Herding", UAI 2010). "auto" is herding where `embeddings` are given and enough
-    rows have weight, else systematic.
+    "Super-Samples from Kernel Herding", UAI 2010), then exchanges each for a better one where there is one.
+    "auto" is herding where `embeddings` are given, enough rows have weight and the sizes allow it, else
+    systematic.
 
     Args:
         weights: (m,) relative weights.
@@ -65,8 +69,9 @@ def resample(
     for (rows, count), group_key in zip(groups, jax.random.split(key, len(groups)), strict=True):
         chosen = method
         if method == "auto":
-            enough = embeddings is not None and np.count_nonzero(values[rows]) >= count
-            chosen = "herding" if enough else "systematic"
+            support = np.count_nonzero(values[rows])
+            herds = embeddings is not None and support >= count and support * count <= _HERDING_LIMIT
+            chosen = "herding" if herds else "systematic"
         inside = values[rows] / values[rows].sum()
         if chosen == "independent":
             drawn = np.asarray(jax.random.choice(group_key, len(rows), (count,), p=jnp.asarray(inside)))
@@ -127,7 +132,7 @@ def _herding(
 def _herd(
     kernel: Kernel, points: Float[Array, "m d"], weights: Float[Array, " m"], count: int
 ) -> Int[Array, " count"]:
-    """Greedy minimisation of ||mu - (1/(t+1)) sum of chosen||^2, each row at most once."""
+    """Greedy minimisation of ||mu - (1/(t+1)) sum of chosen||^2, each row at most once, then exchanges."""
     m = points.shape[0]
     block = 1_024
     missing = -m % block
@@ -140,13 +145,27 @@ def _herd(
     mean = jax.lax.scan(add, jnp.zeros(m, points.dtype), (blocks, padded))[0]
     own = diagonal(kernel, points)
 
+    def column(row: Array) -> Array:
+        return gram(kernel, points, points[row][None])[:, 0]
+
     def pick(state: tuple[Array, Array], step: Array) -> tuple[tuple[Array, Array], Array]:
         chosen_sum, taken = state
         # The squared distance after adding row j is, up to a constant and the factor 1 / (t + 1)^2,
         # k_jj + 2 sum_chosen k_jl - 2 (t + 1) mu_j.
         merit = 2.0 * (step + 1.0) * mean - 2.0 * chosen_sum - own
         best = jnp.argmax(jnp.where(taken, -jnp.inf, merit))
-        return (chosen_sum + gram(kernel, points, points[best][None])[:, 0], taken.at[best].set(True)), best
+        return (chosen_sum + column(best), taken.at[best].set(True)), best
+
+    def exchange(state: tuple[Array, Array, Array], place: Array) -> tuple[tuple[Array, Array, Array], None]:
+        chosen, chosen_sum, taken = state
+        old = chosen[place]
+        chosen_sum, taken = chosen_sum - column(old), taken.at[old].set(False)
+        merit = 2.0 * count * mean - 2.0 * chosen_sum - own
+        best = jnp.argmax(jnp.where(taken, -jnp.inf, merit))
+        state = chosen.at[place].set(best), chosen_sum + column(best), taken.at[best].set(True)
+        return state, None
 
     steps = jnp.arange(count, dtype=points.dtype)
-    return jax.lax.scan(pick, (jnp.zeros(m, points.dtype), jnp.zeros(m, bool)), steps)[1]
+    (chosen_sum, taken), chosen = jax.lax.scan(pick, (jnp.zeros(m, points.dtype), jnp.zeros(m, bool)), steps)
+    places = jnp.tile(jnp.arange(count), _EXCHANGES)
+    return jax.lax.scan(exchange, (chosen, chosen_sum, taken), places)[0][0]
