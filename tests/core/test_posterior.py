@@ -82,6 +82,41 @@ def test_variance_only_falls_and_stays_between_zero_and_the_prior(seed: int, sca
     assert np.asarray(state.variance).max() < 1e-3
 
 
+@pytest.mark.parametrize(
+    ("rows", "count"), [(1_500, 300), pytest.param(10_000, 2_000, marks=pytest.mark.slow)]
+)
+def test_float32_stays_near_float64_on_unit_vectors(rows: int, count: int) -> None:
+    rng = np.random.default_rng(3)
+    # A spectrum that falls like that of sentence embeddings.
+    points = rng.normal(size=(rows, 384)) / np.sqrt(np.arange(1, 385))
+    points = (points / np.linalg.norm(points, axis=1, keepdims=True)).astype(np.float32)
+    chosen = rng.permutation(rows)[:count]
+    state, _ = jax.jit(
+        lambda start, blocks: jax.lax.scan(lambda s, b: (posterior_update(s, b), None), start, blocks)
+    )(posterior_init(points, rbf(1.0), capacity=count), jnp.asarray(chosen.reshape(-1, 4)))
+    exact = direct_variance(unit_rbf, points, chosen, 1e-6)
+    np.testing.assert_allclose(state.variance, exact, atol=1e-4)
+    assert float(state.variance.min()) >= 0.0
+
+
+def unit_rbf(x: np.ndarray, y: np.ndarray | None = None) -> np.ndarray:
+    if y is None:
+        return np.ones(len(x))
+    squares = np.sum(x * x, axis=1)[:, None] + np.sum(y * y, axis=1) - 2.0 * x @ y.T
+    return np.exp(-0.5 * squares)
+
+
+def test_float64_reaches_float64() -> None:
+    points = np.random.default_rng(4).normal(size=(200, 5))
+    rows = np.arange(40)
+    with jax.enable_x64(True):
+        state = posterior_update(posterior_init(points, rbf(2.0), capacity=40, noise=1e-10), rows)
+        assert state.variance.dtype == np.float64
+        variance = np.asarray(state.variance)
+    expected = direct_variance(rbf(2.0), points, rows, 1e-10)
+    np.testing.assert_allclose(variance, expected, atol=1e-9)
+
+
 def test_bad_input_is_named() -> None:
     points = np.ones((3, 2), np.float32)
     with pytest.raises(InputError, match="capacity: 0"):
