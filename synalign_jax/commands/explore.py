@@ -28,7 +28,7 @@ def register(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--rounds", type=int, required=True, help="clusters to choose (for each label)")
     parser.add_argument("--neighbors", type=int, default=3, help="rows beside each centre (default: 3)")
     parser.add_argument("--out", required=True, help="where the clusters go, one JSON object a line")
-    parser.add_argument("--picture", help="SVG or PNG file (default: beside --out, as .svg)")
+    parser.add_argument("--picture", help="SVG file (default: beside --out)")
     parser.add_argument(
         "--acquisition",
         default="auto",
@@ -55,6 +55,8 @@ def run(options: argparse.Namespace) -> int:
     from synalign_jax.core.checks import InputError
     from synalign_jax.core.explore import COMPLETE, explore
     from synalign_jax.core.kernels import rbf
+    from synalign_jax.evaluate.figures import selection_figure
+    from synalign_jax.evaluate.svg import document
 
     table, vectors = _read(options.data, options)
     if options.by_label and table.labels is None:
@@ -77,7 +79,7 @@ def run(options: argparse.Namespace) -> int:
     with out.open("w", encoding="utf-8") as file:
         for cluster, variance in zip(found.clusters.tolist(), found.variance.tolist(), strict=True):
             file.write(json.dumps(_record(cluster, variance, table), ensure_ascii=False) + "\n")
-    _draw(picture, vectors, found.clusters)
+    picture.write_text(document(selection_figure(vectors, found.clusters)), encoding="utf-8")
     print(f"{len(found.clusters)} clusters of {found.clusters.shape[1]} rows from {len(vectors):,}: {out}")
     print(f"picture: {picture}")
     if found.status != COMPLETE:
@@ -116,29 +118,3 @@ def _record(cluster: list[int], variance: float, table: Any) -> dict[str, Any]:
     if table.texts is not None:
         record["texts"] = [table.texts[row] for row in cluster]
     return record
-
-
-def _draw(path: Path, vectors: Any, clusters: Any) -> None:
-    import matplotlib
-
-    matplotlib.use("agg")
-    import matplotlib.pyplot as plt
-    import numpy as np
-
-    from synalign_jax.core.pca import principal_components
-
-    # More dots than this only blacken the picture and swell the file.
-    shown = np.unique(np.linspace(0, len(vectors) - 1, 5_000).astype(int))
-    components = principal_components(vectors, 2)
-    pool, chosen = components.project(vectors[shown]), components.project(vectors[clusters.ravel()])
-    if pool.shape[1] == 1:
-        pool, chosen = np.pad(pool, ((0, 0), (0, 1))), np.pad(chosen, ((0, 0), (0, 1)))
-    figure, axes = plt.subplots(figsize=(6, 5))
-    axes.scatter(*pool.T, s=4, color="0.75", label="pool", linewidths=0)
-    axes.scatter(*chosen.T, s=12, color="tab:blue", label="in a cluster", linewidths=0)
-    axes.scatter(*chosen[:: clusters.shape[1]].T, s=28, color="tab:red", label="centre", linewidths=0)
-    axes.set(xlabel="first principal component", ylabel="second principal component")
-    axes.legend(fontsize=8)
-    figure.tight_layout()
-    figure.savefig(path)
-    plt.close(figure)

@@ -22,7 +22,7 @@ class Components(NamedTuple):
 
     def project(self, x: Any) -> np.ndarray:
         """(rows, dims) coordinates of `x`, in the dtype of `x`."""
-        blocks = [np.asarray(x[i : i + _BLOCK]) for i in range(0, x.shape[0], _BLOCK)]
+        blocks = [np.asarray(x[i : i + _BLOCK]) for i in range(0, max(x.shape[0], 1), _BLOCK)]
         return np.concatenate([((b - self.mean) @ self.axes).astype(b.dtype) for b in blocks])
 
 

@@ -7,6 +7,7 @@ from .figures import (
     distance_figure,
     plane_figures,
     principal_plane,
+    selection_figure,
     weight_figure,
 )
 from .metrics import (
@@ -44,6 +45,7 @@ __all__ = [
     "predict",
     "principal_plane",
     "render_report",
+    "selection_figure",
     "train_student",
     "weight_figure",
     "wilson_interval",

@@ -10,12 +10,14 @@ import numpy as np
 from markupsafe import Markup
 
 from synalign_jax.core.checks import InputError, check_rows, check_weights
+from synalign_jax.core.pca import principal_components
 
 from . import svg
 from .metrics import Comparison
 from .students import effective_rows
 
 _MAX_POINTS = 700
+_MAX_POOL_POINTS = 4_000
 
 
 class Projection(NamedTuple):
@@ -70,14 +72,8 @@ def plane_figures(real: Any, before: Any, after: Any, *, seed: int = 0) -> tuple
         plane(np.asarray(x)[np.sort(rng.permutation(len(x))[:n])])
         for x, n in ((real, _MAX_POINTS), (before, count), (after, count))
     ]
-    everything = np.concatenate(shown)
-    low, high = everything.min(axis=0), everything.max(axis=0)
-    # One scale for both directions: a stretched axis would bend distances.
-    half = 0.52 * float((high - low).max()) or 1.0
-    middle = (low + high) / 2
+    to_x, to_y = _square(np.concatenate(shown))
     size = svg.WIDTH
-    to_x = svg.scale(middle[0] - half, middle[0] + half, 6, size - 6)
-    to_y = svg.scale(middle[1] - half, middle[1] + half, size - 6, 6)
 
     def panel(synthetic: np.ndarray, words: str) -> Markup:
         return svg.figure(
@@ -90,6 +86,35 @@ def plane_figures(real: Any, before: Any, after: Any, *, seed: int = 0) -> tuple
         )
 
     return panel(shown[1], "as generated"), panel(shown[2], "after alignment"), plane.share
+
+
+def selection_figure(rows: Any, clusters: Any) -> Markup:
+    """The chosen clusters over their pool, in the pool's two principal directions.
+
+    Args:
+        rows: (n, width) embeddings; of a large pool some evenly spaced rows are drawn.
+        clusters: (rounds, size) row numbers, the centre first.
+    """
+    components = principal_components(rows, 2)
+    clusters = np.asarray(clusters)
+    pool, neighbors, centers = (
+        _two_wide(components.project(rows[np.unique(which)]))
+        for which in (
+            np.linspace(0, len(rows) - 1, _MAX_POOL_POINTS).astype(int),
+            clusters[:, 1:],
+            clusters[:, 0],
+        )
+    )
+    to_x, to_y = _square(np.concatenate([pool, neighbors, centers]))
+    return svg.figure(
+        svg.WIDTH,
+        f"{len(centers)} clusters of {clusters.shape[1]} rows over a pool of {len(rows)}, in two directions",
+        svg.rect(0.5, 0.5, svg.WIDTH - 1, svg.WIDTH - 1, "frame"),
+        svg.dots(to_x(pool[:, 0]), to_y(pool[:, 1]), "point real"),
+        svg.dots(to_x(neighbors[:, 0]), to_y(neighbors[:, 1]), "point chosen"),
+        svg.dots(to_x(centers[:, 0]), to_y(centers[:, 1]), "point center"),
+        *_legend(("pool", "real"), ("in a cluster", "chosen"), ("its centre", "center")),
+    )
 
 
 def weight_figure(weights: Any) -> Markup:
@@ -218,6 +243,22 @@ def distance_figure(before: svg.Number, after: svg.Number, noise: tuple[svg.Numb
         label(end, 30, f"after {after:.2g}", "label strong"),
         svg.text(left, y + 38, "0", class_="note") if band[0] > left + 60 else Markup(""),
     )
+
+
+def _square(points: np.ndarray) -> tuple[Any, Any]:
+    """The maps of both directions that fit (n, 2) points into a square picture."""
+    low, high = points.min(axis=0), points.max(axis=0)
+    # One scale for both directions: a stretched axis would bend distances.
+    half = 0.52 * float((high - low).max()) or 1.0
+    middle = (low + high) / 2
+    return (
+        svg.scale(middle[0] - half, middle[0] + half, 6, svg.WIDTH - 6),
+        svg.scale(middle[1] - half, middle[1] + half, svg.WIDTH - 6, 6),
+    )
+
+
+def _two_wide(points: np.ndarray) -> np.ndarray:
+    return np.pad(points, ((0, 0), (0, 2 - points.shape[1])))
 
 
 def _legend(*entries: tuple[str, str]) -> list[Markup]:

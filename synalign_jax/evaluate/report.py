@@ -12,6 +12,7 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
+from . import svg
 from .cleaning import readable
 from .facts import ReportFacts
 from .figures import accuracy_figure, distance_figure
@@ -25,7 +26,7 @@ def render_report(facts: ReportFacts) -> str:
     Content-Security-Policy, so that nothing in a row's text could run or be fetched even if it were not
     escaped. At most MAX_ROWS rows are shown, evenly spaced over those given.
     """
-    style, script = _asset("report.css"), _asset("report.js")
+    style, script = svg.stylesheet() + _asset("report.css"), _asset("report.js")
     distance = facts.distance
     rows = facts.rows
     shown = [rows[i * len(rows) // MAX_ROWS] for i in range(MAX_ROWS)] if len(rows) > MAX_ROWS else rows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from importlib.resources import files
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,18 @@ def element(tag: str, *children: str, **attributes: object) -> Markup:
 def figure(height: Number, label: str, *children: str) -> Markup:
     """An <svg> of the common width; `label` is read out to those who cannot see it."""
     return element("svg", *children, viewBox=f"0 0 {WIDTH} {height:g}", role="img", aria_label=label)
+
+
+def stylesheet() -> str:
+    """The looks of all figures, in light and in dark."""
+    return files("synalign_jax.evaluate").joinpath("assets", "figures.css").read_text(encoding="utf-8")
+
+
+def document(picture: Markup) -> str:
+    """A figure as an SVG file of its own: named as XML, with its style sheet and a ground to lie on."""
+    head, body = picture.split(">", 1)
+    ground = rect(0, 0, 10_000, 10_000, "ground")
+    return f'{head} xmlns="http://www.w3.org/2000/svg"><style>{stylesheet()}</style>{ground}{body}\n'
 
 
 def text(x: Number, y: Number, content: str, **attributes: object) -> Markup:

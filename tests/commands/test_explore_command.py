@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import xml.etree.ElementTree as ET
 
 import numpy as np
 import pytest
@@ -36,20 +37,22 @@ def test_clusters_and_picture_are_written(rows, tmp_path, capsys) -> None:
     for cluster in clusters:
         assert cluster["texts"] == [f"row {i} é" for i in cluster["rows"]]
         assert {"ab"[i % 2] for i in cluster["rows"]} == {cluster["label"]}
-    assert "<svg" in out.with_suffix(".svg").read_text(encoding="utf-8")
+    root = ET.parse(out.with_suffix(".svg")).getroot()
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    assert "8 clusters of 3 rows over a pool of 60" in root.attrib["aria-label"]
     assert "8 clusters of 3 rows from 60" in capsys.readouterr().out
 
 
-def test_vectors_alone_and_a_png(tmp_path, capsys) -> None:
+def test_vectors_alone_and_a_picture_elsewhere(tmp_path, capsys) -> None:
     np.save(tmp_path / "pool.npy", np.random.default_rng(1).normal(size=(12, 3)).astype(np.float32))
     options = arguments(
         str(tmp_path / "pool.npy"), "--rounds", "40", "--neighbors", "0", "--project", "2",
-        "--acquisition", "max_variance", "--picture", str(tmp_path / "p.png"),
+        "--acquisition", "max_variance", "--picture", str(tmp_path / "p.svg"),
         "--out", str(tmp_path / "c.jsonl"),
     )  # fmt: skip
     assert options.run(options) == 0
     assert len((tmp_path / "c.jsonl").read_text().splitlines()) == 12
-    assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "p.svg").exists()
     assert "rows exhausted" in capsys.readouterr().out
 
 

@@ -16,9 +16,10 @@ from synalign_jax.evaluate import (
     distance_figure,
     plane_figures,
     principal_plane,
+    selection_figure,
     weight_figure,
 )
-from synalign_jax.evaluate.svg import ticks
+from synalign_jax.evaluate.svg import document, ticks
 
 
 def _points(picture: str, kind: str) -> np.ndarray:
@@ -109,3 +110,19 @@ def test_ticks_are_few_round_and_inside(low: float, span: float) -> None:
     assert 1 <= len(values) <= 6
     assert low - 1e-6 * span <= values[0]
     assert values[-1] <= low + span * (1 + 1e-6)
+
+
+def test_chosen_rows_lie_where_the_pool_has_them() -> None:
+    rows = np.random.default_rng(3).normal(size=(50, 6))
+    clusters = np.array([[4, 7, 9], [20, 21, 30]])
+    picture = selection_figure(rows, clusters)
+    pool, chosen, centers = (_points(picture, kind) for kind in ("real", "chosen", "center"))
+    np.testing.assert_array_equal(centers, pool[[4, 20]])
+    np.testing.assert_array_equal(chosen, pool[[7, 9, 21, 30]])
+
+
+@pytest.mark.parametrize("width", [1, 2])
+def test_single_rows_and_narrow_pools_can_be_drawn(width) -> None:
+    rows = np.random.default_rng(4).normal(size=(5, width))
+    root = ET.fromstring(document(selection_figure(rows, [[3], [1]])))
+    assert len(root.findall(".//{*}path[@class='point center']")) == 1
