@@ -41,6 +41,7 @@ def register(subparsers: argparse._SubParsersAction) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from synalign_jax.llm.ledger import Ledger, LedgerError
+    from synalign_jax.pipeline.run import reopen
 
     path = Path(options.folder)
     path = path / "ledger.sqlite" if path.is_dir() else path
@@ -48,7 +49,10 @@ def run(options: argparse.Namespace) -> int:
         raise LedgerError(f"{path}: no such ledger; name a run folder that has asked an LLM")
     with Ledger(path) as ledger:
         if options.retry:
-            count = ledger.revive(None if options.retry == "all" else options.retry)
+            kind = None if options.retry == "all" else options.retry
+            if (path.parent / "config.json").is_file() and any(True for _ in ledger.dead_letters(kind)):
+                reopen(path.parent)
+            count = ledger.revive(kind)
             print(f"{count} request(s) opened again; start the run again to ask for them")
         elif options.failures:
             _show_failures(ledger, None if options.failures == "all" else options.failures)

@@ -8,7 +8,7 @@ from typing import Any
 
 from . import align, embed, evaluate, explore, generate, load, reason, report, resample
 from .config import Config
-from .folder import RunFolder, RunFolderError, Stage
+from .folder import RunFolder, RunFolderError, Stage, open_finished
 from .tools import Tools
 
 STAGES = (
@@ -102,6 +102,19 @@ def again(config: Config, tools: Tools, stages: tuple[str, ...]) -> Path:
         for name in stages:
             folder.forget(name)
     return run(config, tools)
+
+
+def reopen(folder: str | Path) -> None:
+    """Make the stages of a run that ask the LLM, and all after them, run again: answers come from the ledger,
+    and only requests that it holds no answer for are sent.
+
+    Raises:
+        RunFolderError: the folder holds no run, or another process is at work in it.
+    """
+    names = [stage.name for stage in STAGES]
+    with RunFolder(open_finished(folder)) as opened:
+        for name in names[names.index("reason") :]:
+            opened.forget(name)
 
 
 def _extra(stage: Stage, folder: RunFolder) -> tuple[Any, ...]:

@@ -3,6 +3,7 @@
 import json
 import os
 import threading
+import zlib
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -70,12 +71,19 @@ class Endpoint:
             return 404, "application/json", b'{"error": {"message": "The model does not exist"}}'
         if self.mode == "html":
             return 200, "text/html", b"<html><body>Welcome to nginx</body></html>"
-        content = "no JSON at all" if self.mode == "prose" else json.dumps(answer(body))
+        broken = self.mode == "prose" or (self.mode == "some" and _unlucky(body))
+        content = "no JSON at all" if broken else json.dumps(answer(body))
         message = {"role": "assistant", "content": content}
         choice = {"index": 0, "message": message, "finish_reason": "stop"}
         usage = {"prompt_tokens": 5, "completion_tokens": 5}
         value = {"model": "the-model", "choices": [choice], "usage": usage}
         return 200, "application/json", json.dumps(value).encode()
+
+
+def _unlucky(body: dict) -> bool:
+    """One request for rows in three, whenever and however often it is sent."""
+    rows = "texts" in body["response_format"]["json_schema"]["schema"]["properties"]
+    return rows and zlib.crc32(body["messages"][0]["content"].encode()) % 3 == 0
 
 
 @pytest.fixture(scope="module")
@@ -139,6 +147,24 @@ def test_a_disk_that_is_full_stops_the_run_and_the_next_start_goes_on(
     full.unlink(missing_ok=True)
     assert main(["run", str(place / "full.toml")]) == 0
     assert "explore          done before" in capsys.readouterr().err
+
+
+def test_what_was_given_up_is_asked_for_again_after_a_retry(
+    place: Path, endpoint: Endpoint, capsys: pytest.CaptureFixture[str]
+) -> None:
+    endpoint.mode = "some"
+    (place / "some.toml").write_text((place / "run.toml").read_text().replace('"out"', '"some"'))
+    record = place / "some" / "done" / "generate.json"
+    assert main(["run", str(place / "some.toml")]) == 0
+    failed = json.loads(record.read_text())["facts"]["failed_calls"]
+    assert failed > 0
+    endpoint.mode = "answer"
+    assert main(["ledger", str(place / "some"), "--retry"]) == 0
+    assert f"{failed} request(s) opened again" in capsys.readouterr().out
+    assert main(["run", str(place / "some.toml")]) == 0
+    said = capsys.readouterr().err
+    assert "explore          done before" in said
+    assert json.loads(record.read_text())["facts"]["failed_calls"] == 0
 
 
 def test_the_key_is_in_no_file_of_the_run(place: Path) -> None:
