@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any, NamedTuple
@@ -106,6 +106,7 @@ def compare_training_sets(
     seeds: int = 32,
     confidence: float = 0.95,
     head: str = "linear",
+    on_progress: Callable[[int], None] | None = None,
 ) -> Comparison:
     """Train students on every set and score them on the same real test rows.
 
@@ -126,6 +127,7 @@ def compare_training_sets(
         key: draws the bootstrap weights, resamples and random starts.
         baseline: the set that `gain` is measured against; None is the first.
         seeds: students for the training spread, two a split.
+        on_progress: called with 1 after each set; the students of a set are trained together.
 
     Raises:
         InputError: no set, arrays that do not fit together, fewer than two classes, or a bad setting.
@@ -154,6 +156,8 @@ def compare_training_sets(
     for (name, training), labels, set_key in zip(sets.items(), codes, set_keys, strict=True):
         rows = labelled_rows(training.embeddings, labels, training.weights, len(classes))
         scored[name] = _score(rows, test, truth, resamples, set_key, len(classes), seeds, head)
+        if on_progress is not None:
+            on_progress(1)
     return Comparison(
         tuple(
             _summary(name, len(sets[name].embeddings), own, scored[baseline], len(test), confidence)

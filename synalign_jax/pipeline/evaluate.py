@@ -48,13 +48,15 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
         )
     labels = {row["label"] for row in few_shot}
     if is_test.any() and len(labels) > 1:
-        with tools.reporter.bar("evaluate: train students", None, "students"):
+        sets = _training_sets(few_shot, real, synthetic, made, weights, held_out, vectors, is_test)
+        with tools.reporter.bar("evaluate: train students", len(sets), "sets") as bar:
             comparison = compare_training_sets(
-                _training_sets(few_shot, real, synthetic, made, weights, held_out, vectors, is_test),
+                sets,
                 vectors[is_test],
                 [row["label"] for row in held_out if row["part"] == "test"],
                 key=key(config.run.seed, "evaluate"),
                 seeds=config.evaluate.seeds,
+                on_progress=bar.advance,
             )
         result["students"] = dataclasses.asdict(comparison)
     view.write_json("evaluation", result)

@@ -13,10 +13,11 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
+    Task,
     TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
 )
+from rich.text import Text
 
 _LINE_EVERY_S = 10.0
 
@@ -84,13 +85,25 @@ class Terminal:
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TextColumn("{task.fields[rate]}", markup=False),
-            TimeElapsedColumn(),
-            TextColumn("left", markup=False),
-            TimeRemainingColumn(),
+            _Times(),
             TextColumn("{task.fields[note]}", markup=False),
             console=self.console,
         ) as live:
             yield _Live(live, title, total, unit)
+
+
+class _Times(ProgressColumn):
+    """The time taken and, where it can be told, the time left."""
+
+    def render(self, task: Task) -> Text:
+        left = "" if task.time_remaining is None else f", {_clock(task.time_remaining)} left"
+        return Text(_clock(task.elapsed or 0) + left)
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
 class _Live:
