@@ -16,7 +16,7 @@ from .checks import InputError, check_rows
 from .kernels import Kernel, diagonal, median_length_scale, rbf, rbf_length_scale
 from .lazy import LazyExplorer
 from .pca import principal_components
-from .select import References, rows_needed, select
+from .select import References, capacities, rows_needed, select
 from .sharding import put_rows
 
 ACQUISITIONS = ("max_variance", "integrated_variance", "rim_variance")
@@ -179,7 +179,10 @@ def _explore_pool(
     """`explore` for one pool with every setting resolved."""
     n, outside = embeddings.shape[0], 0 if observed is None else observed.shape[0]
     cluster, devices = neighbors + 1, 1 if mesh is None else mesh.size
-    capacity = _capacity_class(rows_needed(min(rounds, n), cluster, outside))
+    sizes = capacities(
+        rows_needed(min(rounds, n), cluster, outside), -(-_size_class(n + outside) // devices), outside
+    )
+    capacity = sizes[-1]
     key_ties, key_references, key_sample = jax.random.split(key, 3)
 
     columns = capacity if acquisition == "max_variance" else capacity + _REFERENCES
@@ -229,10 +232,11 @@ def _explore_pool(
     # Distances do not change, and rows near the origin lose nothing in the expansion of the square.
     origin = points.mean(axis=0) if rbf_length_scale(kernel) is not None else np.zeros(1, points.dtype)
     size = -(-_size_class(n + outside) // devices) * devices
-    padded = np.repeat(points[:1] - origin, size, axis=0)
-    padded[:n] = points - origin
+    padded = np.empty((size, points.shape[1]), np.result_type(points, origin))
+    np.subtract(points, origin, out=padded[:n])
     if observed is not None:
         padded[n : n + outside] = observed - origin
+    padded[n + outside :] = padded[0]
     priority = np.pad(priority, (0, size - n))
     picks = select(
         jnp.asarray(padded) if mesh is None else put_rows(padded, mesh),
@@ -243,7 +247,7 @@ def _explore_pool(
         rounds=jnp.asarray(min(rounds, n)),
         priority=jnp.asarray(priority) if mesh is None else put_rows(priority, mesh),
         references=references,
-        capacity=capacity,
+        capacities=sizes,
         cluster=cluster,
         mesh=mesh,
     )
@@ -274,14 +278,6 @@ def _size_class(rows: int) -> int:
     if rows <= 1024:
         return max(64, 1 << (rows - 1).bit_length())
     return -(-rows // 1024) * 1024
-
-
-def _capacity_class(rows: int) -> int:
-    """Rows of the factor, in steps of eight: a growing number of rounds compiles the loop twice at most."""
-    capacity = 512
-    while capacity < rows:
-        capacity *= 8
-    return capacity
 
 
 def _acquisition(name: str) -> str:

@@ -18,9 +18,6 @@ from .checks import InputError, check_rows
 from .kernels import Kernel, diagonal, gram
 
 _PRECISION = jax.lax.Precision.HIGHEST
-# The factor is read in slices of this many rows, and only as far as it is filled. Cutting a slice out copies
-# it, so a factor of one slice is read whole.
-_SLICE = 512
 
 
 class PosteriorState(NamedTuple):
@@ -110,25 +107,12 @@ def resolution(dtype: Any, scale: Any) -> Any:
 
 
 def factor_product(state: PosteriorState, columns: Float[Array, "capacity b"]) -> Float[Array, "b n"]:
-    """columns^T factor, from the filled part of the factor alone.
+    """columns^T factor.
 
     With the factor's own columns at some rows this is what the observed rows explain of their covariances,
     k_O(rows)^T (K_OO + noise I)^-1 k_O(pool).
     """
-    capacity, n = state.factor.shape
-    if capacity <= _SLICE:
-        return jnp.matmul(columns.T, state.factor, precision=_PRECISION)
-
-    def add(i: Int[Array, ""], total: Float[Array, "b n"]) -> Float[Array, "b n"]:
-        # The last slice is clamped to the factor's end: rows that an earlier slice covered count once.
-        start = jnp.minimum(i * _SLICE, capacity - _SLICE)
-        fresh = (jnp.arange(_SLICE) + start >= i * _SLICE)[:, None]
-        part = jax.lax.dynamic_slice_in_dim(columns, start, _SLICE) * fresh
-        stored = jax.lax.dynamic_slice_in_dim(state.factor, start, _SLICE)
-        return total + jnp.matmul(part.T, stored, precision=_PRECISION)
-
-    slices = (state.count + _SLICE - 1) // _SLICE
-    return jax.lax.fori_loop(0, slices, add, jnp.zeros((columns.shape[1], n), columns.dtype))
+    return jnp.matmul(columns.T, state.factor, precision=_PRECISION)
 
 
 def _repeated(rows: Int[Array, " b"]) -> Bool[Array, " b"]:

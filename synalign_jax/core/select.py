@@ -17,12 +17,34 @@ from .sharding import columns_sharded, replicated
 _PRECISION = jax.lax.Precision.HIGHEST
 # Rows observed elsewhere enter in blocks of this many.
 _OUTSIDE_BLOCK = 64
+# A factor of fewer values is read so fast that a loop more is not worth compiling.
+_GROWN = 2_000_000
 
 
 def rows_needed(rounds: int, cluster: int, outside: int) -> int:
     """Rows of the factor that `rounds` clusters and `outside` rows observed elsewhere fill."""
     # A cluster fills a whole block even where some of its rows were observed before.
     return rounds * cluster + _blocks(outside) * _OUTSIDE_BLOCK
+
+
+def capacities(rows: int, width: int, outside: int) -> tuple[int, ...]:
+    """How many rows the factor has room for, at first and after growing, so that `rows` fit in the end.
+
+    The last is in steps of eight: a growing number of rounds compiles the loop twice at most.
+
+    Args:
+        rows: from `rows_needed`.
+        width: columns of the factor.
+        outside: rows observed elsewhere; they are observed first, so the factor has room for them at once.
+    """
+    last = 512
+    while last < rows:
+        last *= 8
+    sizes = [last]
+    first = max(64, _blocks(outside) * _OUTSIDE_BLOCK)
+    while sizes[0] * width > _GROWN and sizes[0] >= 2 * first:
+        sizes.insert(0, sizes[0] // 2)
+    return tuple(sizes)
 
 
 class Picks(NamedTuple):
@@ -51,7 +73,7 @@ def select(
     rounds: Int[Array, ""],
     priority: Float[Array, " n"],
     references: References | None,
-    capacity: int,
+    capacities: tuple[int, ...],
     cluster: int,
     mesh: Mesh | None,
 ) -> Picks:
@@ -66,15 +88,18 @@ def select(
         rounds: clusters wanted; the shapes do not depend on it.
         priority: decides between rows of equal score.
         references: the rows whose variance is to fall; None picks the row of largest variance.
-        capacity: rows of the factor, at least `rows_needed`.
+        capacities: rows of the factor from the start and after each time it fills up, from `capacities`.
         cluster: rows of a cluster.
         mesh: the devices over which `points` are split, None for one device.
     """
     n = points.shape[0]
     in_pool = jnp.arange(n) < pool
-    state = posterior_init(points, kernel, capacity=capacity)._replace(noise=noise)
-    if mesh is not None:
-        state = state._replace(factor=jax.lax.with_sharding_constraint(state.factor, columns_sharded(mesh)))
+    state = posterior_init(points, kernel, capacity=capacities[0])._replace(noise=noise)
+
+    def split(factor: Float[Array, "capacity n"]) -> Float[Array, "capacity n"]:
+        return factor if mesh is None else jax.lax.with_sharding_constraint(factor, columns_sharded(mesh))
+
+    state = state._replace(factor=split(state.factor))
     floor = resolution(points.dtype, state.variance)
     prior = gain = None
     if references is not None:
@@ -88,14 +113,18 @@ def select(
         product = jnp.matmul(points, points[rows].T, precision=_PRECISION)
         return jnp.maximum(squares[:, None] + squares[rows] - 2.0 * product, 0.0)
 
-    def covariances(rows: Int[Array, " b"]) -> Float[Array, "n b"]:
+    def covariances(rows: Int[Array, " b"], first: Float[Array, "n 1"] | None = None) -> Float[Array, "n b"]:
+        """With the points `rows`; `first` holds the distances from rows[0] where they are known."""
         if length_scale is None:
             return gram(kernel, points, points[rows])
         # The squares are computed once for all rounds, not once a round as `gram` must.
-        return jnp.exp(distances(rows) * (-0.5 / jnp.square(length_scale)).astype(points.dtype))
+        squared = distances(rows) if first is None else jnp.hstack([first, distances(rows[1:])])
+        return jnp.exp(squared * (-0.5 / jnp.square(length_scale)).astype(points.dtype))
 
-    def advance(state: PosteriorState, gain: _Gain | None, rows: Int[Array, " b"]) -> tuple:
-        after = observe(state, rows, covariances(rows))
+    def advance(
+        state: PosteriorState, gain: _Gain | None, rows: Int[Array, " b"], with_rows: Float[Array, "n b"]
+    ) -> tuple:
+        after = observe(state, rows, with_rows)
         if gain is not None and references is not None and prior is not None:
             gain = _update_gain(gain, after, rows.shape[0], references, prior)
         return after, gain
@@ -104,7 +133,7 @@ def select(
         # The last block runs past the end: repeating its last row changes nothing.
         rows = jnp.minimum(i * _OUTSIDE_BLOCK + jnp.arange(_OUTSIDE_BLOCK), outside - 1)
         state, gain = carry
-        return advance(state, gain, pool + rows)
+        return advance(state, gain, pool + rows, covariances(pool + rows))
 
     state, gain = jax.lax.fori_loop(0, _blocks(outside), observe_outside, (state, gain))
 
@@ -113,14 +142,16 @@ def select(
 
     def more(carry: tuple) -> Bool[Array, ""]:
         state, _, picks = carry
-        return (picks.done < rounds) & jnp.any(eligible(state))
+        room = state.count + cluster <= state.factor.shape[0]
+        return room & (picks.done < rounds) & jnp.any(eligible(state))
 
     def one_round(carry: tuple) -> tuple:
         state, gain, picks = carry
         score = state.variance if gain is None else gain.total / (state.variance + noise)
         center = _argmax(jnp.where(eligible(state), score, -1.0), priority)
-        rows = _nearest(jnp.where(in_pool, distances(center[None])[:, 0], jnp.inf), center, cluster)
-        after, gain = advance(state, gain, rows)
+        distance = distances(center[None])
+        rows = _nearest(jnp.where(in_pool, distance[:, 0], jnp.inf), center, cluster)
+        after, gain = advance(state, gain, rows, covariances(rows, distance))
         picks = picks._replace(
             clusters=picks.clusters.at[picks.done].set(rows),
             variance=picks.variance.at[picks.done].set(state.variance[center]),
@@ -128,14 +159,20 @@ def select(
         )
         return after, gain, picks
 
-    room = capacity // cluster
+    room = capacities[-1] // cluster
     picks = Picks(
         clusters=jnp.zeros((room, cluster), jnp.int32),
         variance=jnp.zeros(room, points.dtype),
         done=jnp.zeros((), jnp.int32),
         rows_left=jnp.ones((), bool),
     )
-    state, _, picks = jax.lax.while_loop(more, one_round, (state, gain, picks))
+    for capacity in capacities:
+        # A round reads the whole factor: one that grows has fewer rows to read that are empty yet.
+        added = capacity - state.factor.shape[0]
+        state = state._replace(factor=split(jnp.pad(state.factor, ((0, added), (0, 0)))))
+        if gain is not None:
+            gain = gain._replace(factor=jnp.pad(gain.factor, ((0, added), (0, 0))))
+        state, gain, picks = jax.lax.while_loop(more, one_round, (state, gain, picks))
     picks = picks._replace(rows_left=jnp.any(in_pool & ~state.observed))
     return picks if mesh is None else jax.lax.with_sharding_constraint(picks, replicated(mesh))
 
