@@ -53,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
     from synalign_jax.core.checks import InputError
     from synalign_jax.core.memory import alignment_memory
     from synalign_jax.core.resample import resample
-    from synalign_jax.pipeline.progress import Terminal
+    from synalign_jax.pipeline.progress import Steps, Terminal
 
     terminal = Terminal()
     out = Path(options.out)
@@ -75,7 +75,7 @@ def run(options: argparse.Namespace) -> int:
     if options.method != "projections":
         terminal.say(f"Memory: {alignment_memory(len(real), largest, width, method=options.method)}")
     align_key, draw_key = jax.random.split(jax.random.key(options.seed))
-    with terminal.console.status("Solving for the weights"):
+    with Steps(terminal, "Align") as steps:
         found = align(
             real_vectors,
             pool_vectors,
@@ -84,6 +84,7 @@ def run(options: argparse.Namespace) -> int:
             synthetic_labels=pool.labels,
             regularization=gamma,
             method=options.method,
+            on_progress=steps,
         )
     size = options.size or max(1, min(round(found.ess), int(np.count_nonzero(found.weights))))
     with terminal.console.status("Drawing rows"):

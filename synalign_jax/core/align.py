@@ -17,6 +17,7 @@ from .checks import InputError, check_rows
 from .fit import Fit, fit_exact, fit_landmarks
 from .kernels import Kernel, pooled_rbf
 from .problem import split
+from .progress import Tell, silent
 from .projected import fit_projections
 from .regularization import choose
 from .witness import evaluate
@@ -120,6 +121,7 @@ def align(
     mesh: Mesh | None = None,
     tolerance: float = 0.01,
     max_steps: int = 4_000,
+    on_progress: Tell = silent,
 ) -> Alignment:
     """Weigh `synthetic` so that it is distributed like `real`.
 
@@ -144,6 +146,8 @@ def align(
         mesh: devices to split the landmark solve over, in one process or several.
         tolerance: the gap allowed, relative to the objective.
         max_steps: gradient (exact) or Newton (landmarks) steps, after which an unfinished solve is returned.
+        on_progress: called with a piece of the work, how much of it is done and how much there is, as
+            ("pass 2 over the pool", 65_536, 1_000_000).
 
     Raises:
         InputError: bad arrays, labels on one side only, a label that the pool lacks, a setting out of range.
@@ -167,14 +171,14 @@ def align(
         if regularization not in ("auto", 0, 0.0):
             raise InputError("regularization: method='projections' has none; leave it out")
     elif regularization == "auto":
-        gammas, heldout = choose(problems, choice_key)
+        gammas, heldout = choose(problems, choice_key, on_progress)
     else:
         gammas = [float(regularization)] * len(problems)
     weights = np.zeros(len(synthetic))
     groups = []
-    for problem, gamma, held, key_of_fit in zip(
-        problems, gammas, heldout, jax.random.split(fit_key, len(problems)), strict=True
-    ):
+    keys = jax.random.split(fit_key, len(problems))
+    for i, (problem, gamma, held, key_of_fit) in enumerate(zip(problems, gammas, heldout, keys, strict=True)):
+        on_progress("solve", i, len(problems))
         chosen = method
         if method == "auto":
             chosen = "exact" if problem.size <= EXACT_LIMIT and mesh is None else "landmarks"
@@ -182,7 +186,13 @@ def align(
             fit = fit_exact(problem, gamma, tolerance=tolerance, max_steps=max_steps)
         elif chosen == "landmarks":
             fit = fit_landmarks(
-                problem, gamma, tolerance=tolerance, max_steps=max_steps, key=key_of_fit, mesh=mesh
+                problem,
+                gamma,
+                tolerance=tolerance,
+                max_steps=max_steps,
+                key=key_of_fit,
+                mesh=mesh,
+                tell=on_progress,
             )
         else:
             fit = fit_projections(problem, steps=max_steps, key=key_of_fit)

@@ -214,7 +214,6 @@ def _explore_pool(
             priority=priority,
             noise=noise,
             outside=observed,
-            memory=memory,
         )
         picked = list(itertools.islice(iter(explorer.pick, None), rounds))
         return _exploration(

@@ -15,6 +15,7 @@ from .checks import InputError
 from .kernels import Kernel, gram
 from .landmarks import cholesky, maximise, newton_factor
 from .problem import Problem, centred, mean_columns
+from .progress import Tell, silent
 from .quadratic import minimise
 from .sharding import put_rows, replicated
 from .simplex import threshold
@@ -85,6 +86,7 @@ def fit_landmarks(
     max_steps: int,
     key: PRNGKeyArray,
     mesh: Mesh | None = None,
+    tell: Tell = silent,
 ) -> Fit:
     """Maximise the dual in the span of random landmarks, and take the weights that its witness gives.
 
@@ -122,7 +124,7 @@ def fit_landmarks(
         max_steps=max_steps,
     )
     held = cross if solved == problem.size and mesh is None else None
-    whole = _Whole(problem, basis, strength, held)
+    whole = _Whole(problem, basis, strength, held, tell)
     point = whole.evaluate(np.asarray(dual.v))
     if solved < problem.size:
         # The rows left out move the optimum a little: Newton steps on the bound of the whole pool.
@@ -210,8 +212,11 @@ class _Point(NamedTuple):
 class _Whole:
     """The dual problem over every row of the pool, in float64 sums over blocks; two passes a point."""
 
-    def __init__(self, problem: Problem, basis: _Basis, strength: float, held: Array | None) -> None:
+    def __init__(
+        self, problem: Problem, basis: _Basis, strength: float, held: Array | None, tell: Tell
+    ) -> None:
         self._problem, self._basis, self._strength, self._held = problem, basis, strength, held
+        self._tell, self._passes = tell, 0
         self._within = np.asarray(basis.within, np.float64)
         self.uniform_moment = np.zeros(len(self._within))
 
@@ -224,7 +229,7 @@ class _Whole:
         coefficients = jnp.asarray(-v, self._basis.within.dtype)
         h = np.empty(m)
         uniform = np.zeros_like(v)
-        for rows, block in _blocks(problem, self._basis, self._held):
+        for rows, block in self._blocks():
             h[rows] = jnp.matmul(block, coefficients, precision=_HIGHEST)
             uniform += np.asarray(jnp.sum(block, axis=0), np.float64) / m
         self.uniform_moment = uniform
@@ -232,10 +237,22 @@ class _Whole:
         nu = _nu(h, rho, problem.cap)
         weights = np.clip((h - nu) / rho, 0.0, problem.cap)
         moment = np.zeros_like(v)
-        for rows, block in _blocks(problem, self._basis, self._held):
+        for rows, block in self._blocks():
             moment += np.asarray(jnp.matmul(weights[rows].astype(block.dtype), block, precision=_HIGHEST))
         bound = float(rho * (weights @ weights) - 2.0 * (h @ weights)) - self.norm(v)
         return _Point(v, h, nu, weights, moment, bound)
+
+    def _blocks(self) -> Iterator[tuple[slice, Array]]:
+        """The cross matrix of the whole pool, block by block; `held` saves computing it again."""
+        size = self._problem.size
+        self._passes += 1
+        for start in range(0, size, BLOCK):
+            self._tell(f"pass {self._passes} over the pool", start, size)
+            rows = slice(start, min(start + BLOCK, size))
+            if self._held is not None:
+                yield rows, self._held[rows]
+            else:
+                yield rows, _cross(self._basis, self._problem.take(np.arange(rows.start, rows.stop)))
 
     def refine(self, point: _Point, factor: Float[Array, "s s"], tolerance: float) -> tuple[_Point, bool]:
         for _ in range(_REFINEMENTS):
@@ -250,14 +267,6 @@ class _Whole:
                 return point, False
             point = trial
         return point, False
-
-
-def _blocks(problem: Problem, basis: _Basis, held: Array | None) -> Iterator[tuple[slice, Array]]:
-    """The cross matrix of the whole pool, block by block; `held` saves computing it again."""
-    for start in range(0, problem.size, BLOCK):
-        rows = slice(start, min(start + BLOCK, problem.size))
-        positions = np.arange(rows.start, rows.stop)
-        yield rows, _cross(basis, problem.take(positions)) if held is None else held[rows]
 
 
 @jax.jit

@@ -1,8 +1,9 @@
 """Maximum-variance selection on a pool whose Cholesky factor does not fit in memory, with the exact picks.
 
 Variance only falls as rows are observed, so a stale variance is an upper bound (Minoux, "Accelerated greedy
-algorithms for maximizing submodular set functions", 1978). Rows are kept in tiles of similar variance; a tile
-is brought up to date only while its largest stale variance could still beat the best row known exactly.
+algorithms for maximizing submodular set functions", 1978): a round brings up to date only the rows whose
+bound could still beat the best row known exactly. Of a row nothing is kept but its variance and how many
+observed rows that counts; the inverse of the observed rows' Cholesky factor gives the part that is missing.
 
 NumPy on the host: the pool may be a memory map, and the work that is left has a new shape every time.
 """
@@ -16,15 +17,14 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.linalg import solve_triangular
 
 from .kernels import Kernel, diagonal, gram, rbf_length_scale
 from .posterior import resolution
 
-_TILE = 8_192
-_PANEL = 512
-# Rounds after which rows are sorted into tiles anew: early, when variances part from their common start.
-_SORT_AFTER = (8, 32, 128)
+# Rows brought up to date together at first; twice as many each time that they do not settle the round.
+_FIRST_BATCH = 512
+# Numbers of one block of covariances, in float64.
+_BLOCK_VALUES = 2**23
 
 
 class LazyPick(NamedTuple):
@@ -49,7 +49,6 @@ class LazyExplorer:
         priority: np.ndarray,
         noise: float,
         outside: np.ndarray | None = None,
-        memory: int = 6 << 30,
     ) -> None:
         """
         Args:
@@ -59,24 +58,22 @@ class LazyExplorer:
             priority: (n,) decides between rows of equal variance.
             noise: sigma_n^2.
             outside: (o, d) rows observed elsewhere.
-            memory: bytes for factor columns. Columns of the least promising tiles are dropped when it is full
-                and computed again when they are needed.
         """
         n = pool.shape[0]
-        self._pool, self._neighbors, self._noise, self._priority = pool, neighbors, noise, priority
-        self._memory = memory
+        self._pool, self._neighbors, self._priority = pool, neighbors, priority
         self._covariance = _Covariance(kernel, pool)
+        self._seen = _Observations(pool.shape[1], pool.dtype, noise)
         self._observed = np.zeros(n, bool)
-        # The observed points with variance of their own, and the rows of their Cholesky factor.
-        self._seen = _Observations(pool.shape[1], pool.dtype)
-        self._variance = np.concatenate([self._covariance.diagonal(block) for block in _blocks(pool)])
-        self._floor = resolution(pool.dtype, self._variance)
-        self._tiles = [_Tile(np.arange(i, min(i + _TILE, n))) for i in range(0, n, _TILE)]
-        self._bounds = np.array([self._score(tile).max() for tile in self._tiles])
-        self._rounds = 0
+        prior = np.concatenate([self._covariance.diagonal(block) for block in _blocks(pool)])
+        self._floor = resolution(pool.dtype, prior)
+        # The variance, perhaps stale, of the rows that may still be picked; -1 of the others. In the pool's
+        # precision: below it, rows are as good as each other.
+        self._bound = np.where(prior > self._floor, prior, -1.0).astype(pool.dtype)
+        # Which of the observed rows each variance takes into account: so many from the first on.
+        self._counted = np.zeros(n, np.int32)
         self.recomputed = 0
         if outside is not None:
-            self._observe(self._covariance.observed(outside))
+            self._seen.append(self._covariance.observed(outside), self._covariance)
 
     @property
     def rows_left(self) -> bool:
@@ -84,97 +81,59 @@ class LazyExplorer:
 
     def pick(self) -> LazyPick | None:
         """The next cluster, centre first; None when no unobserved row has variance left."""
-        if self._rounds in _SORT_AFTER:
-            self._sort()
         center = self._best()
         if center is None:
             return None
-        variance = float(self._variance[center])
+        variance = float(self._bound[center])
         cluster = self._nearest(center)
         fresh = cluster[~self._observed[cluster]]
-        self._observe(self._covariance.observed(self._pool[fresh]))
-        self._observed[cluster] = True
-        self._rounds += 1
+        self._seen.append(self._covariance.observed(self._pool[fresh]), self._covariance)
+        self._observed[cluster], self._bound[cluster] = True, -1.0
         return LazyPick(cluster, variance)
 
     def _best(self) -> int | None:
-        """The eligible row of largest variance, after refreshing every tile that might hold a larger one."""
-        settled = np.zeros(len(self._tiles), bool)
-        while not settled.all():
-            i = int(np.argmax(np.where(settled, -np.inf, self._bounds)))
-            if self._bounds[i] < np.max(self._bounds[settled], initial=0.0):
+        """The eligible row of largest variance, after refreshing every row that might have a larger one."""
+        batch, bound = _FIRST_BATCH, self._bound
+        while True:
+            exact = self._counted == self._seen.count
+            best = bound[exact].max(initial=0.0)
+            # As large is not smaller: a tie is decided by priority among all that share it.
+            stale = np.flatnonzero((bound >= best) & (bound > 0) & ~exact)
+            if not len(stale):
                 break
-            if self._tiles[i].filled < self._seen.count:
-                self._refresh(self._tiles[i])
-                self._drop_columns()
-            # Rows observed since lower the bound of a tile that is up to date as well.
-            self._bounds[i], settled[i] = self._score(self._tiles[i]).max(), True
-        best = self._bounds.max()
+            if len(stale) > batch:
+                stale = stale[np.argpartition(-bound[stale], batch)[:batch]]
+            self._refresh(stale)
+            batch *= 2
         if best <= 0:
             return None
-        tied = [self._tiles[i] for i in np.flatnonzero(settled & (self._bounds == best))]
-        rows = np.concatenate([tile.rows[self._score(tile) == best] for tile in tied])
+        rows = np.flatnonzero(bound == best)
         return int(rows[np.argmax(self._priority[rows])])
 
-    def _score(self, tile: _Tile) -> np.ndarray:
-        variance = self._variance[tile.rows]
-        eligible = ~self._observed[tile.rows] & (variance > self._floor[tile.rows])
-        return np.where(eligible, variance, -1.0)
-
-    def _refresh(self, tile: _Tile) -> None:
-        """Bring one tile up to date with every observed row."""
-        seen, count = self._seen, self._seen.count
-        points = np.asarray(self._pool[tile.rows])
-        squares = self._covariance.squares[tile.rows]
-        variance = self._variance[tile.rows]
-        bound = variance if tile.filled else self._covariance.diagonal(points)
-        columns = tile.room(count, points.dtype)
-        for start in range(tile.filled, count, _PANEL):
-            stop = min(start + _PANEL, count)
-            panel = self._covariance(seen.points[start:stop], points, squares)
-            panel -= seen.factor[start:stop, :start] @ columns[:start]
-            columns[start:stop] = _solve(seen.factor[start:stop, start:stop], panel)
-            bound = bound - np.einsum("ij,ij->j", columns[start:stop], columns[start:stop])
-        tile.filled = count
-        # Computed again from its first column on, a bound may come out larger by rounding.
-        self._variance[tile.rows] = np.clip(bound, 0.0, variance)
-        self.recomputed += len(tile.rows)
-
-    def _drop_columns(self) -> None:
-        held = sum(tile.size for tile in self._tiles)
-        for i in np.argsort(self._bounds):
-            if held <= self._memory:
-                return
-            held -= self._tiles[i].size
-            self._tiles[i].drop()
-
-    def _sort(self) -> None:
-        """Bring everything up to date and regroup: rows of similar variance become stale together."""
+    def _refresh(self, rows: np.ndarray) -> None:
+        """Bring the variances of these rows up to date with every observed row."""
         count = self._seen.count
-        keep = 2 * self._variance.nbytes * count <= self._memory
-        for tile in self._tiles:
-            self._refresh(tile)
-            if not keep:
-                tile.drop()
-        order = np.argsort(-self._variance, kind="stable")
-        place = np.empty_like(order)
-        for i, tile in enumerate(self._tiles):
-            place[tile.rows] = np.arange(len(tile.rows)) + i * _TILE
-        old = [tile.columns for tile in self._tiles]
-        self._tiles = [_Tile(order[i : i + _TILE]) for i in range(0, len(order), _TILE)]
-        self._bounds = np.array([self._score(tile).max() for tile in self._tiles])
-        for tile in self._tiles if keep else ():
-            columns = tile.room(count, self._pool.dtype)
-            source = place[tile.rows]
-            for i in np.unique(source // _TILE):
-                take = source // _TILE == i
-                columns[:count, take] = old[i][:count, source[take] - i * _TILE]
-            tile.filled = count
+        # A block costs what its most outdated row does, so rows join those that miss about as much.
+        missing = count - self._counted[rows]
+        size = max(256, _BLOCK_VALUES // count)
+        for power in np.unique(np.frexp(missing)[1]):
+            alike = rows[np.frexp(missing)[1] == power]
+            for start in range(0, len(alike), size):
+                self._refresh_block(np.sort(alike[start : start + size]))
+        self._counted[rows] = count
+        self.recomputed += len(rows)
 
-    def _observe(self, points: np.ndarray) -> None:
-        """Append rows to the factor of the observed; rows without variance of their own are left out."""
-        for point in points:
-            self._seen.append(point, self._covariance, self._noise)
+    def _refresh_block(self, rows: np.ndarray) -> None:
+        seen, count, counted = self._seen, self._seen.count, self._counted[rows]
+        first = int(counted.min())
+        covariance = self._covariance(
+            seen.points[:count], np.asarray(self._pool[rows]), self._covariance.squares[rows]
+        )
+        explained = seen.whitener[first:count, :count] @ covariance.astype(np.float64)
+        explained *= explained
+        explained[np.arange(first, count)[:, None] < counted] = 0.0
+        left = self._bound[rows] - explained.sum(axis=0)
+        self._bound[rows] = np.where(left > self._floor[rows], left, -1.0)
 
     def _nearest(self, center: int) -> np.ndarray:
         distance = self._covariance.distances(self._pool, center)
@@ -183,53 +142,63 @@ class LazyExplorer:
         return nearest[np.argsort(distance[nearest], kind="stable")]
 
 
-class _Tile:
-    """Rows that are refreshed together, and their columns of the factor as far as they are filled."""
-
-    def __init__(self, rows: np.ndarray) -> None:
-        self.rows = rows
-        self.columns: np.ndarray | None = None
-        self.filled = 0
-
-    @property
-    def size(self) -> int:
-        return 0 if self.columns is None else self.filled * len(self.rows) * self.columns.itemsize
-
-    def room(self, count: int, dtype: np.dtype) -> np.ndarray:
-        """The columns, grown to hold `count` rows; untouched rows of an empty array take no memory."""
-        if self.columns is None or len(self.columns) < count:
-            grown = np.empty((max(1024, 2 * count), len(self.rows)), dtype)
-            if self.columns is not None:
-                grown[: self.filled] = self.columns[: self.filled]
-            self.columns = grown
-        return self.columns
-
-    def drop(self) -> None:
-        self.columns, self.filled = None, 0
-
-
 class _Observations:
-    """The observed points and the lower Cholesky factor of their covariance plus noise, grown row by row."""
+    """The observed points with variance of their own, and the inverse of their Cholesky factor.
 
-    def __init__(self, width: int, dtype: np.dtype) -> None:
+    Attributes:
+        count: how many there are.
+        points: (room, d)
+        whitener: (room, room) float64; with C the points' covariance plus noise, its filled part W has
+            W C W' = I and is lower triangular, so W k(points, x) is x's column of the pool's factor.
+    """
+
+    def __init__(self, width: int, dtype: np.dtype, noise: float) -> None:
+        self._noise = noise
         self.count = 0
         self.points = np.empty((256, width), dtype)
-        self.factor = np.zeros((256, 256), dtype)
+        self.whitener = np.zeros((256, 256))
 
-    def append(self, point: np.ndarray, covariance: _Covariance, noise: float) -> None:
-        count = self.count
-        if count == len(self.points):
-            self.points = np.concatenate([self.points, np.empty_like(self.points)])
-            self.factor = np.pad(self.factor, ((0, count), (0, count)))
-        prior = float(covariance.diagonal(point[None])[0])
-        row = _solve(self.factor[:count, :count], covariance.among(self.points[:count], point))
-        variance = prior - float(row @ row)
-        if variance <= resolution(self.points.dtype, prior):
-            return
-        self.points[count] = point
-        self.factor[count, :count] = row
-        self.factor[count, count] = np.sqrt(variance + noise)
-        self.count += 1
+    def append(self, points: np.ndarray, covariance: _Covariance) -> None:
+        """Add points, leaving out those without variance of their own; by blocks, to read W less often."""
+        for start in range(0, len(points), 64):
+            self._append_block(points[start : start + 64], covariance)
+
+    def _append_block(self, points: np.ndarray, covariance: _Covariance) -> None:
+        old = self.count
+        self._make_room(old + len(points))
+        known, whitener = self.points[:old], self.whitener[:old, :old]
+        columns = [covariance.among(known, point) for point in points]
+        columns = whitener @ np.array(columns, np.float64).reshape(len(points), old).T
+        floor = resolution(self.points.dtype, covariance.diagonal(points).astype(np.float64))
+        kept: list[int] = []
+        inner = np.zeros((0, 0))  # the whitener of what the kept points have left
+        for i, point in enumerate(points):
+            within = covariance.among(points[[*kept, i]], point).astype(np.float64)
+            within -= columns[:, [*kept, i]].T @ columns[:, i]
+            row = inner @ within[:-1]
+            variance = within[-1] - row @ row
+            if variance <= floor[i]:
+                continue
+            root = np.sqrt(variance + self._noise)
+            inner = np.block(
+                [[inner, np.zeros((len(kept), 1))], [-(row @ inner)[None] / root, np.full((1, 1), 1 / root)]]
+            )
+            kept.append(i)
+        new = slice(old, old + len(kept))
+        self.points[new] = points[kept]
+        self.whitener[new, :old] = -inner @ (columns[:, kept].T @ whitener)
+        self.whitener[new, new] = inner
+        self.count += len(kept)
+
+    def _make_room(self, rows: int) -> None:
+        if rows > len(self.points):
+            room = max(rows, 2 * len(self.points))
+            points, whitener = self.points, self.whitener
+            self.points = np.empty((room, points.shape[1]), points.dtype)
+            # Zeros that are not touched take no memory.
+            self.whitener = np.zeros((room, room))
+            self.points[: self.count] = points[: self.count]
+            self.whitener[: self.count, : self.count] = whitener[: self.count, : self.count]
 
 
 class _Covariance:
@@ -300,9 +269,3 @@ def _padded(rows: np.ndarray) -> jax.Array:
 def _blocks(pool: Any, size: int = 65_536) -> Iterator[np.ndarray]:
     for start in range(0, pool.shape[0], size):
         yield np.asarray(pool[start : start + size])
-
-
-def _solve(factor: np.ndarray, right: np.ndarray) -> np.ndarray:
-    if len(factor) == 0:
-        return right
-    return solve_triangular(factor, right, lower=True, check_finite=False)

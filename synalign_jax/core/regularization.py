@@ -12,13 +12,16 @@ from jaxtyping import PRNGKeyArray
 from .checks import InputError
 from .kernels import gram
 from .problem import Problem, centred
+from .progress import Tell, silent
 from .quadratic import minimise
 
 _POOL_ROWS = 2_048  # pool rows that cross-validation works on
 _FACTORS = 2.0 ** np.arange(-8, 7)  # candidate penalties, in units of the noise band
 
 
-def choose(problems: Sequence[Problem], key: PRNGKeyArray) -> tuple[list[float], list[float]]:
+def choose(
+    problems: Sequence[Problem], key: PRNGKeyArray, tell: Tell = silent
+) -> tuple[list[float], list[float]]:
     """Gamma of each problem, and the held-out MMD^2 there, by cross-validation on the real rows.
 
     One factor of the noise band serves all labels: the band is how much a real sample of that size errs, and
@@ -28,7 +31,10 @@ def choose(problems: Sequence[Problem], key: PRNGKeyArray) -> tuple[list[float],
         raise InputError("real: one row (a label) cannot be cross-validated; add real rows or give gamma")
     curves = np.zeros(len(_FACTORS))
     each = []
-    for problem, problem_key in zip(problems, jax.random.split(key, len(problems)), strict=True):
+    for i, (problem, problem_key) in enumerate(
+        zip(problems, jax.random.split(key, len(problems)), strict=True)
+    ):
+        tell("cross-validate", i, len(problems))
         curve = _curve(problem, problem_key) if problem.real.shape[0] > 1 else np.full(len(_FACTORS), np.nan)
         each.append(curve)
         curves += problem.proportion**2 * np.nan_to_num(curve)

@@ -16,6 +16,7 @@ from synalign_jax.core.align import align
 from .config import Config
 from .folder import StageView
 from .load import UNLABELLED
+from .progress import Steps
 from .seeds import key
 from .tools import Tools
 
@@ -25,7 +26,7 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
     real_labels = [row["label"] for row in view.read_rows("few_shot")]
     made_labels = [row["label"] for row in view.read_rows("synthetic")]
     labelled = set(real_labels) != {UNLABELLED}
-    with tools.reporter.bar("align", None, "rows"), warnings.catch_warnings(record=True) as heard:
+    with Steps(tools.reporter, "align") as steps, warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always", UserWarning)
         found = align(
             np.asarray(view.read_array("real_vectors")),
@@ -34,6 +35,7 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
             real_labels=real_labels if labelled else None,
             synthetic_labels=made_labels if labelled else None,
             regularization=config.align.regularization,
+            on_progress=steps,
         )
     for warning in heard:
         view.warn(f"align: {warning.message}")

@@ -6,7 +6,7 @@ import contextlib
 import sys
 import time
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 from rich.console import Console
 from rich.progress import (
@@ -106,6 +106,28 @@ def _clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
+class Steps:
+    """A bar for each piece of work that a function of the core tells of. Use as a context manager."""
+
+    def __init__(self, reporter: Reporter, title: str) -> None:
+        self._reporter, self._title = reporter, title
+        self._open = contextlib.ExitStack()
+        self._what = ""
+
+    def __enter__(self) -> Steps:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._open.__exit__(*error)
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        if what != self._what:
+            self._open.close()
+            self._what = what
+            self._bar = self._open.enter_context(self._reporter.bar(f"{self._title}: {what}", total, ""))
+        self._bar.reach(done)
+
+
 class _Live:
     def __init__(self, live: Progress, title: str, total: int | None, unit: str) -> None:
         self._live, self._unit = live, unit
@@ -119,7 +141,7 @@ class _Live:
     def reach(self, done: int, total: int | None = None) -> None:
         self._done = done
         rate = done / max(time.monotonic() - self._start, 1e-9)
-        text = f"{rate:,.1f} {self._unit}/s"
+        text = f"{rate:,.1f} {self._unit}/s" if self._unit else f"{rate:,.1f}/s"
         if total is None:
             self._live.update(self._task, completed=done, rate=text)
         else:
@@ -159,8 +181,9 @@ class _Lines:
         of = f"/{self._total:,}" if self._total else ""
         left = f", {(self._total - self._done) / rate:,.0f} s left" if self._total and rate else ""
         note = f"  {self._note}" if self._note else ""
+        unit = f" {self._unit}" if self._unit else ""
         print(
-            f"  {self._title}: {self._done:,}{of} {self._unit}, {rate:,.1f}/s, {elapsed:,.0f} s{left}{note}",
+            f"  {self._title}: {self._done:,}{of}{unit}, {rate:,.1f}/s, {elapsed:,.0f} s{left}{note}",
             file=sys.stderr,
             flush=True,
         )

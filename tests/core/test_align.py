@@ -226,3 +226,18 @@ def test_jax_arrays_and_float64_are_taken() -> None:
     with jax.enable_x64(True), warnings.catch_warnings():
         double = align(real.astype("f8"), pool.astype("f8"), **arguments).weights
     np.testing.assert_allclose(single, double, atol=0.01 * double.max())
+
+
+def test_progress_is_told_for_every_piece_of_work() -> None:
+    real, pool = _sets(seed=4)
+    heard = []
+    align(
+        real,
+        pool,
+        key=jax.random.key(0),
+        method="landmarks",
+        on_progress=lambda *step: heard.append(step),
+    )
+    names = list(dict.fromkeys(what for what, _, _ in heard))
+    assert names == ["cross-validate", "solve", "pass 1 over the pool", "pass 2 over the pool"]
+    assert all(0 <= done < total for _, done, total in heard)
