@@ -16,7 +16,7 @@ from .checks import InputError, check_rows, check_weights
 from .features import FeatureMap, features
 from .kernels import Kernel, diagonal, gram, has_product_form, pooled_rbf
 
-_CPU_BLOCK = 512
+_CPU_BLOCK = 1_024
 _ACCELERATOR_BLOCK = 8_192
 # Block cells x width for other kernels, whose derivative may hold every coordinate difference.
 _VMAP_VALUES = 2**26
@@ -95,7 +95,8 @@ def pick_block_size(kernel: Kernel, rows: int, width: int) -> int:
     size = max(size, 2 ** math.ceil(math.log2(max(rows, 1) / 256)))
     if not has_product_form(kernel):
         size = min(size, max(8, math.isqrt(_VMAP_VALUES // width)))
-    return min(size, max(8, rows))
+    count = -(-max(rows, 1) // size)
+    return max(8, -(-rows // count))  # blocks of one size, so that little of the last is padding
 
 
 def encode_labels(
