@@ -48,7 +48,7 @@ class Classifier(nnx.Module):
         dropout: Array | None = None,
     ) -> Float[Array, "rows texts classes"]:
         """Logits. `dropout` is a random key while training, None otherwise."""
-        hidden = self.encoder(ids, positions, segments)
+        hidden = self.encoder(ids, positions, segments, unroll=dropout is not None)
         texts = segments_per_row(ids.shape[1])
         pooled = pool(hidden, positions, segments, modes=self.modes, texts=texts)
         if dropout is not None:
