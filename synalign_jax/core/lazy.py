@@ -114,10 +114,10 @@ class LazyExplorer:
         """Bring the variances of these rows up to date with every observed row."""
         count = self._seen.count
         # A block costs what its most outdated row does, so rows join those that miss about as much.
-        missing = count - self._counted[rows]
+        power = np.frexp(count - self._counted[rows])[1]
         size = max(256, _BLOCK_VALUES // count)
-        for power in np.unique(np.frexp(missing)[1]):
-            alike = rows[np.frexp(missing)[1] == power]
+        for one in np.unique(power):
+            alike = rows[power == one]
             for start in range(0, len(alike), size):
                 self._refresh_block(np.sort(alike[start : start + size]))
         self._counted[rows] = count
