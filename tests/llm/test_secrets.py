@@ -49,17 +49,18 @@ def test_a_planted_key_is_nowhere(tmp_path: Path) -> None:
     ):
         with Stub(**settings) as stub:
             address = stub.url.replace("http://", f"http://me:{KEY}@") + f"?api-key={KEY}"
-            ran = subprocess.run(
-                [sys.executable, "-X", "dev", "-c", RUN, address, str(tmp_path / "ledger.sqlite"), HEADER],
-                env={**os.environ, "PLANTED": KEY},
-                capture_output=True,
-                text=True,
-                timeout=120,
-            )
-            assert "OpenAIChat(" in ran.stdout
-            assert ("the key in $PLANTED was refused" in ran.stderr) == (settings["key"] == "another")
-            for text in (ran.stdout, ran.stderr):
-                assert "planted" not in text.replace("$PLANTED", ""), json.dumps(text)[:2000]
+            for url in (stub.url, address):
+                ran = subprocess.run(
+                    [sys.executable, "-X", "dev", "-c", RUN, url, str(tmp_path / "ledger.sqlite"), HEADER],
+                    env={**os.environ, "PLANTED": KEY},
+                    capture_output=True,
+                    text=True,
+                    timeout=120,
+                )
+                assert "OpenAIChat(" in ran.stdout
+                assert ("the key in $PLANTED was refused" in ran.stderr) == (settings["key"] == "another")
+                for text in (ran.stdout, ran.stderr):
+                    assert "planted" not in text.replace("$PLANTED", ""), json.dumps(text)[:2000]
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert files
     for path in files:
