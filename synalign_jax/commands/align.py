@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .rows import add_options, embed_rows, read_rows
+
 if TYPE_CHECKING:
     from synalign_jax.core.align import Alignment
-    from synalign_jax.pipeline.progress import Terminal
     from synalign_jax.pipeline.tables import Table
 
-_EMBED_TOGETHER = 2_048
 EXAMPLE = "Example:  synalign align --real real.jsonl --synthetic pool.jsonl --out aligned"
 
 
@@ -36,10 +36,7 @@ def register(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--size", type=int, metavar="N", help="rows to draw (default: the ESS)")
     parser.add_argument("--regularization", default="auto", metavar="GAMMA", help="'auto' or a number")
     parser.add_argument("--method", default="auto", help="auto, exact, landmarks or projections")
-    parser.add_argument("--encoder", default="all-MiniLM-L6-v2", metavar="NAME", help="for texts")
-    parser.add_argument("--text", default="text", metavar="COLUMN", help="the text column")
-    parser.add_argument("--label", default="label", metavar="COLUMN", help="the label column")
-    parser.add_argument("--embedding", default="embedding", metavar="COLUMN", help="the embedding column")
+    add_options(parser)
     parser.add_argument("--seed", type=int, default=0, help="decides folds and draws (default 0)")
     parser.set_defaults(run=run)
 
@@ -60,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
     if out.exists() and not out.is_dir():
         raise InputError(f"--out: {out} is a file; name a folder")
     gamma = _gamma(options.regularization)
-    real, pool = (_read(path, options, terminal) for path in (options.real, options.synthetic))
+    real, pool = (read_rows(path, options, terminal) for path in (options.real, options.synthetic))
     if (real.labels is None) != (pool.labels is None):
         lacking = options.real if real.labels is None else options.synthetic
         raise InputError(
@@ -68,7 +65,9 @@ def run(options: argparse.Namespace) -> int:
         )
     if options.size is not None and not 1 <= options.size <= len(pool):
         raise InputError(f"--size: {options.size}; the pool has {len(pool)} rows, ask for 1 to that many")
-    real_vectors, pool_vectors = _embed(real, pool, options, terminal)
+    real_vectors, pool_vectors = embed_rows(
+        [(options.real, real), (options.synthetic, pool)], options, terminal
+    )
     largest, width = pool_vectors.shape
     if pool.labels is not None:
         largest = max(Counter(pool.labels).values())
@@ -111,44 +110,6 @@ def _gamma(text: str) -> float | str:
         return float(text)
     except ValueError:
         raise InputError(f"--regularization: {text!r}; give 'auto' or a number from 0") from None
-
-
-def _read(path: str, options: argparse.Namespace, terminal: Terminal) -> Table:
-    from synalign_jax.pipeline.tables import read_table
-
-    with terminal.bar(f"Reading {Path(path).name}", None, "rows") as bar:
-        return read_table(
-            path, text=options.text, label=options.label, embedding=options.embedding, progress=bar.reach
-        )
-
-
-def _embed(
-    real: Table, pool: Table, options: argparse.Namespace, terminal: Terminal
-) -> tuple[np.ndarray, np.ndarray]:
-    """The files' own embeddings where both have them, else both texts through one encoder."""
-    from synalign_jax.core.checks import InputError
-
-    if real.embeddings is not None and pool.embeddings is not None:
-        return real.embeddings, pool.embeddings
-    for path, table in ((options.real, real), (options.synthetic, pool)):
-        if table.texts is None:
-            raise InputError(
-                f"{path}: no column '{options.text}' to embed, and not both files have embeddings; give both"
-                " files texts, or both embeddings of one model"
-            )
-    from synalign_jax.text import Encoder
-
-    encoder = Encoder.from_pretrained(options.encoder)
-    vectors = []
-    for name, table in (("real", real), ("synthetic", pool)):
-        texts = table.texts or []
-        parts = []
-        with terminal.bar(f"Embedding {name}", len(texts), "texts") as bar:
-            for start in range(0, len(texts), _EMBED_TOGETHER):
-                parts.append(encoder.embed(texts[start : start + _EMBED_TOGETHER]))
-                bar.advance(len(parts[-1]))
-        vectors.append(np.concatenate(parts))
-    return vectors[0], vectors[1]
 
 
 def _write_rows(path: Path, pool: Table, drawn: np.ndarray, weights: np.ndarray) -> None:

@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from .rows import add_options, embed_rows, read_rows
+
 
 def register(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser(
@@ -39,12 +41,7 @@ def register(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--length-scale", type=float, help="of the RBF kernel (default: from the data)")
     parser.add_argument("--by-label", action="store_true", help="choose for every label on its own")
     parser.add_argument("--observed", help="file of rows seen elsewhere, to be avoided")
-    parser.add_argument("--text", default="text", help="column of the text (default: text)")
-    parser.add_argument("--label", default="label", help="column of the label (default: label)")
-    parser.add_argument("--embedding", default="embedding", help="column of vectors (default: embedding)")
-    parser.add_argument(
-        "--encoder", default="all-MiniLM-L6-v2", help="embeds the text where DATA has no vectors"
-    )
+    add_options(parser)
     parser.add_argument("--seed", type=int, default=0, help="(default: 0)")
     parser.set_defaults(run=run)
 
@@ -57,23 +54,30 @@ def run(options: argparse.Namespace) -> int:
     from synalign_jax.core.kernels import rbf
     from synalign_jax.evaluate.figures import selection_figure
     from synalign_jax.evaluate.svg import document
+    from synalign_jax.pipeline.progress import Steps, Terminal
 
-    table, vectors = _read(options.data, options)
+    terminal = Terminal()
+    paths = [options.data] if options.observed is None else [options.data, options.observed]
+    files = [(path, read_rows(path, options, terminal)) for path in paths]
+    table = files[0][1]
     if options.by_label and table.labels is None:
         raise InputError(
             f"{options.data}: --by-label needs a column {options.label!r}; --label names another"
         )
-    found = explore(
-        vectors,
-        rounds=options.rounds,
-        neighbors=options.neighbors,
-        key=jax.random.key(options.seed),
-        kernel=None if options.length_scale is None else rbf(options.length_scale),
-        acquisition=options.acquisition,
-        project=_project(options.project),
-        labels=table.labels if options.by_label else None,
-        observed=None if options.observed is None else _read(options.observed, options)[1],
-    )
+    vectors, *observed = embed_rows(files, options, terminal)
+    with Steps(terminal, "Explore") as steps:
+        found = explore(
+            vectors,
+            rounds=options.rounds,
+            neighbors=options.neighbors,
+            key=jax.random.key(options.seed),
+            kernel=None if options.length_scale is None else rbf(options.length_scale),
+            acquisition=options.acquisition,
+            project=_project(options.project),
+            labels=table.labels if options.by_label else None,
+            observed=observed[0] if observed else None,
+            on_progress=steps,
+        )
     out = Path(options.out)
     picture = Path(options.picture) if options.picture else out.with_suffix(".svg")
     with out.open("w", encoding="utf-8") as file:
@@ -85,24 +89,6 @@ def run(options: argparse.Namespace) -> int:
     if found.status != COMPLETE:
         print(f"stopped before all rounds were done: {found.status}")
     return 0
-
-
-def _read(path: str, options: argparse.Namespace) -> tuple[Any, Any]:
-    """The table, and its vectors or those of its texts."""
-    from synalign_jax.core.checks import InputError
-    from synalign_jax.pipeline.tables import read_table
-
-    table = read_table(path, text=options.text, label=options.label, embedding=options.embedding)
-    if table.embeddings is not None:
-        return table, table.embeddings
-    if table.texts is None:
-        raise InputError(
-            f"{path}: neither a column {options.text!r} nor {options.embedding!r};"
-            " --text or --embedding names the right one"
-        )
-    from synalign_jax.text.encoder import Encoder
-
-    return table, Encoder.from_pretrained(options.encoder).embed(table.texts)
 
 
 def _project(setting: str) -> int | str | None:

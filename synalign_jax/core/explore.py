@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import itertools
 from typing import Any, NamedTuple
 
 import jax
@@ -16,6 +15,7 @@ from .checks import InputError, check_rows
 from .kernels import Kernel, diagonal, median_length_scale, rbf, rbf_length_scale
 from .lazy import LazyExplorer
 from .pca import principal_components
+from .progress import Tell, silent
 from .select import References, capacities, rows_needed, select
 from .sharding import put_rows
 
@@ -76,6 +76,7 @@ def explore(
     noise: float = 1e-6,
     memory: int = 4 << 30,
     mesh: Mesh | None = None,
+    on_progress: Tell = silent,
 ) -> Exploration:
     """Choose `rounds` demonstration clusters that together leave as little as possible unknown of the pool.
 
@@ -105,6 +106,8 @@ def explore(
             "max_variance", with the same picks, and by the others in a random sample that fits.
         mesh: devices over which the rows are split; None uses one. In several processes all of them call
             this with the same arguments.
+        on_progress: called with a piece of the work, how much of it is done and how much there is, as
+            ("labels", 3, 8); a pool that is explored lazily tells its rounds.
 
     Raises:
         InputError: bad rows; fewer rows (of one label) than one cluster needs; a kernel whose k(x, x) is not
@@ -129,6 +132,7 @@ def explore(
         noise=noise,
         memory=memory,
         mesh=mesh,
+        tell=on_progress,
     )
     embeddings = _host(embeddings)
     observed = None if observed is None else _host(observed)
@@ -152,6 +156,7 @@ def explore(
                 labels=[label] * len(part.centers),
             )
         )
+        on_progress("labels", i + 1, len(groups))
     return parts[0]._replace(
         centers=np.concatenate([part.centers for part in parts]),
         clusters=np.concatenate([part.clusters for part in parts]),
@@ -175,6 +180,7 @@ def _explore_pool(
     noise: float,
     memory: int,
     mesh: Mesh | None,
+    tell: Tell,
 ) -> Exploration:
     """`explore` for one pool with every setting resolved."""
     n, outside = embeddings.shape[0], 0 if observed is None else observed.shape[0]
@@ -193,6 +199,7 @@ def _explore_pool(
         part = _explore_pool(
             embeddings[sample], observed, key=key, rounds=rounds, neighbors=neighbors, kernel=kernel,
             acquisition=acquisition, project=project, noise=noise, memory=columns * n * 8, mesh=mesh,
+            tell=tell,
         )  # fmt: skip
         return part._replace(centers=sample[part.centers], clusters=sample[part.clusters])
 
@@ -215,7 +222,10 @@ def _explore_pool(
             noise=noise,
             outside=observed,
         )
-        picked = list(itertools.islice(iter(explorer.pick, None), rounds))
+        picked = []
+        while len(picked) < rounds and (pick := explorer.pick()) is not None:
+            picked.append(pick)
+            tell("rounds", len(picked), rounds)
         return _exploration(
             np.array([pick.cluster for pick in picked]).reshape(-1, cluster),
             np.array([pick.variance for pick in picked]),

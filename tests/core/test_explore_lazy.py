@@ -78,3 +78,9 @@ def test_the_other_rules_take_a_sample_that_fits() -> None:
     assert result.recomputed == 10 * 1500
     assert len(set(result.centers)) == 10
     assert result.clusters.max() >= 1500
+
+
+def test_progress_tells_every_round() -> None:
+    told = []
+    both(pool(500, 8), rounds=12, neighbors=1, on_progress=lambda *step: told.append(step))
+    assert told == [("rounds", i, 12) for i in range(1, 13)]

@@ -1,0 +1,77 @@
+"""Rows of the files that a command is given, and their embeddings."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from synalign_jax.pipeline.progress import Terminal
+    from synalign_jax.pipeline.tables import Table
+
+_EMBED_TOGETHER = 2_048
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The settings that `read_rows` and `embed_rows` look at."""
+    parser.add_argument("--text", default="text", metavar="COLUMN", help="the text column (default: text)")
+    parser.add_argument(
+        "--label", default="label", metavar="COLUMN", help="the label column (default: label)"
+    )
+    parser.add_argument(
+        "--embedding", default="embedding", metavar="COLUMN", help="the vectors' column (default: embedding)"
+    )
+    parser.add_argument(
+        "--encoder",
+        default="all-MiniLM-L6-v2",
+        metavar="NAME",
+        help="embeds texts where there are no vectors (default: all-MiniLM-L6-v2)",
+    )
+
+
+def read_rows(path: str, options: argparse.Namespace, terminal: Terminal) -> Table:
+    from synalign_jax.pipeline.tables import read_table
+
+    with terminal.bar(f"Reading {Path(path).name}", None, "rows") as bar:
+        return read_table(
+            path, text=options.text, label=options.label, embedding=options.embedding, progress=bar.reach
+        )
+
+
+def embed_rows(
+    files: Sequence[tuple[str, Table]], options: argparse.Namespace, terminal: Terminal
+) -> list[np.ndarray]:
+    """The files' own embeddings where all of them have some, else all texts through one encoder.
+
+    Args:
+        files: path and rows of each.
+
+    Raises:
+        InputError: a file with neither what the others have nor texts.
+    """
+    from synalign_jax.core.checks import InputError
+
+    if all(table.embeddings is not None for _, table in files):
+        return [np.asarray(table.embeddings) for _, table in files]
+    for path, table in files:
+        if table.texts is None:
+            raise InputError(
+                f"{path}: no texts to embed (column {options.text!r}), and not every file has vectors"
+                f" (column {options.embedding!r}, of one model); --text and --embedding name the columns"
+            )
+    from synalign_jax.text import Encoder
+
+    encoder = Encoder.from_pretrained(options.encoder)
+    vectors = []
+    for path, table in files:
+        texts, parts = table.texts or [], []
+        with terminal.bar(f"Embedding {Path(path).name}", len(texts), "texts") as bar:
+            for start in range(0, len(texts), _EMBED_TOGETHER):
+                parts.append(encoder.embed(texts[start : start + _EMBED_TOGETHER]))
+                bar.advance(len(parts[-1]))
+        vectors.append(np.concatenate(parts))
+    return vectors

@@ -1,0 +1,172 @@
+"""The observed points of a pool whose factor is not kept: covariances, and the inverse of their factor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .kernels import Kernel, diagonal, gram, rbf_length_scale
+from .posterior import resolution
+
+
+class HostCovariance:
+    """k between observed points and rows of the pool, on the host.
+
+    For an RBF kernel the exponent -|x - p|^2 / (2 l^2) is one matrix product: of an observed point's terms
+    [p / l^2, -(|p|^2 / 2 + p . mean) / l^2, 1] with a row's terms [x, 1, -|x - mean|^2 / (2 l^2)], where p
+    is centred. Centring keeps the sums short; the pool's rows need no centred copy.
+    """
+
+    def __init__(self, kernel: Kernel, pool: Any) -> None:
+        self._kernel, self._pool = kernel, pool
+        scale = rbf_length_scale(kernel)
+        self._precision = None if scale is None else float(1.0 / scale**2)
+        mean = sum(block.sum(axis=0, dtype=np.float64) for block in blocks(pool)) / pool.shape[0]
+        self._mean = mean.astype(pool.dtype)
+        self._squares = np.concatenate([_squares(block - self._mean) for block in blocks(pool)])
+
+    def observed(self, points: Any) -> np.ndarray:
+        """Points as they are kept once observed."""
+        points = np.asarray(points)
+        return points if self._precision is None else points - self._mean
+
+    def diagonal(self, points: np.ndarray) -> np.ndarray:
+        """(b,) variances before any observation."""
+        if self._precision is not None:
+            return np.ones(len(points), points.dtype)
+        return np.array(diagonal(self._kernel, jnp.asarray(points)))
+
+    def among(self, points: np.ndarray, point: np.ndarray) -> np.ndarray:
+        """(len(points),) covariances of observed points with one more."""
+        if self._precision is None:
+            return self(points, point[None])[:, 0]
+        return np.exp(np.sum((points - point) ** 2, axis=1) * (-0.5 * self._precision))
+
+    def point_terms(self, points: np.ndarray) -> np.ndarray:
+        """(b, terms) what `__call__` needs of observed points."""
+        if self._precision is None:
+            return points
+        offset = -(0.5 * _squares(points) + points @ self._mean)[:, None]
+        return np.hstack([self._precision * points, self._precision * offset, np.ones_like(offset)])
+
+    def row_terms(self, rows: np.ndarray) -> np.ndarray:
+        """(b, terms) what `__call__` needs of rows of the pool."""
+        points = np.asarray(self._pool[rows])
+        if self._precision is None:
+            return points
+        half = (-0.5 * self._precision * self._squares[rows])[:, None]
+        return np.hstack([points, np.ones_like(half), half])
+
+    def __call__(self, points: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """(len(points), len(rows)) covariances, from the terms of both."""
+        if self._precision is None:
+            values = _gram(self._kernel, _padded(points), _padded(rows))
+            return np.asarray(values)[: len(points), : len(rows)]
+        exponent = points @ rows.T
+        return np.exp(exponent, out=exponent)
+
+    def distances(self, row: int) -> np.ndarray:
+        """(n,) squared Euclidean distances of every row of the pool to one of them: one pass."""
+        center = np.asarray(self._pool[row]) - self._mean
+        distances = np.concatenate([block @ center for block in blocks(self._pool)])
+        distances -= self._mean @ center
+        distances *= -2.0
+        distances += self._squares
+        distances += self._squares[row]
+        return distances
+
+
+class Observations:
+    """The observed points with variance of their own, and the inverse of their Cholesky factor.
+
+    Attributes:
+        count: how many there are.
+        terms: (room, terms) of the points, for HostCovariance.
+        whitener: (room, room) in the pool's precision; with C the points' covariance plus noise, its filled
+            part W has W C W' = I and is lower triangular, so W k(points, x) is x's column of the pool's
+            factor.
+    """
+
+    def __init__(self, covariance: HostCovariance, dtype: np.dtype, noise: float) -> None:
+        self._covariance, self._noise = covariance, noise
+        self.count = 0
+        self._points = np.empty((0, 0), dtype)
+        self.terms = np.empty((0, 0), dtype)
+        self.whitener = np.zeros((0, 0), dtype)
+        # Rows of W are made from earlier rows, so they are kept more precisely than they are used.
+        self._precise = np.zeros((0, 0))
+
+    def append(self, points: np.ndarray) -> None:
+        """Add points, leaving out those without variance of their own; by blocks, to read W less often."""
+        points = self._covariance.observed(points)
+        for start in range(0, len(points), 64):
+            self._append_block(points[start : start + 64])
+
+    def _append_block(self, points: np.ndarray) -> None:
+        old = self.count
+        self._make_room(old + len(points), points.shape[1])
+        covariance, known, whitener = self._covariance, self._points[:old], self._precise[:old, :old]
+        columns = [covariance.among(known, point) for point in points]
+        columns = whitener @ np.array(columns, np.float64).reshape(len(points), old).T
+        floor = resolution(points.dtype, covariance.diagonal(points).astype(np.float64))
+        kept: list[int] = []
+        inner = np.zeros((0, 0))  # the whitener of what the kept points have left
+        for i, point in enumerate(points):
+            within = covariance.among(points[[*kept, i]], point).astype(np.float64)
+            within -= columns[:, [*kept, i]].T @ columns[:, i]
+            row = inner @ within[:-1]
+            variance = within[-1] - row @ row
+            if variance <= floor[i]:
+                continue
+            root = np.sqrt(variance + self._noise)
+            inner = np.block(
+                [[inner, np.zeros((len(kept), 1))], [-(row @ inner)[None] / root, np.full((1, 1), 1 / root)]]
+            )
+            kept.append(i)
+        new = slice(old, old + len(kept))
+        self._points[new] = points[kept]
+        self.terms[new] = covariance.point_terms(points[kept])
+        self._precise[new, :old] = -inner @ (columns[:, kept].T @ whitener)
+        self._precise[new, new] = inner
+        self.count += len(kept)
+        self.whitener[new, : self.count] = self._precise[new, : self.count]
+
+    def _make_room(self, rows: int, width: int) -> None:
+        old, room = len(self._points), max(rows, 256, 2 * len(self._points))
+        if rows <= old:
+            return
+        terms = self._covariance.point_terms(np.zeros((1, width), self._points.dtype)).shape[1]
+        self._points = _grown(self._points, (room, width), self.count)
+        self.terms = _grown(self.terms, (room, terms), self.count)
+        self.whitener = _grown(self.whitener, (room, room), self.count)
+        self._precise = _grown(self._precise, (room, room), self.count)
+
+
+def _grown(old: np.ndarray, shape: tuple[int, int], filled: int) -> np.ndarray:
+    # Zeros that are not touched take no memory.
+    new = np.zeros(shape, old.dtype)
+    new[:filled, : old.shape[1]] = old[:filled]
+    return new
+
+
+def blocks(pool: Any, size: int = 65_536) -> Iterator[np.ndarray]:
+    for start in range(0, pool.shape[0], size):
+        yield np.asarray(pool[start : start + size])
+
+
+def _squares(rows: np.ndarray) -> np.ndarray:
+    return np.einsum("ij,ij->i", rows, rows)
+
+
+_gram = eqx.filter_jit(gram)
+
+
+def _padded(rows: np.ndarray) -> jax.Array:
+    """Zero rows up to a power of two, so that few shapes are compiled."""
+    size = 1 << max(len(rows) - 1, 0).bit_length()
+    return jnp.asarray(np.pad(rows, ((0, size - len(rows)), (0, 0))))
