@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -19,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from _pools import embeddings
 from _report import Report, machine, peak_rss, timed
+from scipy.optimize import minimize
 
 from synalign_jax.core.align import Alignment, align
 from synalign_jax.core.kernels import Kernel, gram, pooled_rbf
@@ -183,38 +185,65 @@ def heldout(fresh: np.ndarray, pool: np.ndarray, found: Alignment, kernel: Kerne
 
 
 def certificate(
-    real: np.ndarray, pool: np.ndarray, weights: np.ndarray, kernel: Kernel, gamma: float
+    real: np.ndarray, pool: np.ndarray, weights: np.ndarray, kernel: Kernel, gamma: float, passes: int = 8
 ) -> tuple[float, float]:
     """The objective by exact kernel sums over the whole pool, and how far below it the optimum can be.
 
-    With h the witness at the weights w, w'Kw >= 2 w'h - |h|^2 for all weights, so that minimising the right
-    side plus the penalty over the simplex bounds the optimum from below.
+    For every h, w'Kw >= 2 w'h - |h|^2, so minimising the right side plus the penalty over the simplex bounds
+    the optimum from below. h is sought in the span of the witnesses at the weights and at what each such
+    minimisation gives: a pass over all pairs of rows for each.
     """
-    w, m = weights.astype(np.float64), len(pool)
-    held = np.flatnonzero(w)
-    attraction, own = np.empty(m), np.empty(m)
-    columns, values = jnp.asarray(pool[held]), jnp.asarray(w[held], jnp.float32)
-    mean = jnp.full(len(real), 1.0 / len(real), jnp.float32)
+    rho = gamma * len(pool)
+    witness = exact_witness(real, pool, kernel)
+    points, heights = [weights.astype(np.float64)], []
+    objective = lower = float("nan")
+    for _ in range(passes):
+        heights.append(witness(points[-1]))
+        if len(heights) == 1:
+            objective = float(heights[0] @ points[0] + rho * points[0] @ points[0]) - gamma
+        cross = np.stack(heights, axis=1)
+        within = np.stack(points) @ cross
+
+        def falling(v: np.ndarray, cross: np.ndarray = cross, within: np.ndarray = within) -> tuple:
+            bound, inner = inner_minimum(cross @ v, rho)
+            return v @ within @ v - bound, 2.0 * (within @ v - inner @ cross)
+
+        found = minimize(falling, np.eye(len(heights))[-1], jac=True, method="BFGS", options={"gtol": 1e-12})
+        lower = -float(found.fun) - gamma
+        points.append(inner_minimum(cross @ found.x, rho)[1])
+    return objective, objective - lower
+
+
+def exact_witness(real: np.ndarray, pool: np.ndarray, kernel: Kernel) -> Callable[[np.ndarray], np.ndarray]:
+    """Of weights, <phi(e_j) - mu, sum_l w_l phi(e_l) - mu> for every row j, mu the mean of the real rows."""
     product = jax.jit(lambda rows, others, v: gram(kernel, rows, others) @ v)
-    for start in range(0, m, 2_048):
-        rows = jnp.asarray(pool[start : start + 2_048])
-        attraction[start : start + 2_048] = product(rows, jnp.asarray(real), mean)
-        own[start : start + 2_048] = sum(
-            np.asarray(product(rows, columns[i : i + 16_384], values[i : i + 16_384]), np.float64)
-            for i in range(0, len(held), 16_384)
-        )
-    within = float(np.mean(np.asarray(product(jnp.asarray(real), jnp.asarray(real), mean), np.float64)))
-    h = own - attraction - float(attraction @ w) + within  # centred at the mean of the real rows
-    value = float(h @ w)
-    rho = gamma * m
-    objective = value + rho * float(w @ w) - gamma
-    low, high = h.min(), h.min() + 2.0 * rho  # of the multiplier: 2 (h_j - nu) + 2 rho w_j = 0 where w_j > 0
+
+    def sums(v: np.ndarray, others: np.ndarray) -> np.ndarray:
+        held = np.flatnonzero(v)
+        columns, values = jnp.asarray(others[held]), jnp.asarray(v[held], jnp.float32)
+        out = np.empty(len(pool))
+        for start in range(0, len(pool), 2_048):
+            rows = jnp.asarray(pool[start : start + 2_048])
+            out[start : start + 2_048] = sum(
+                np.asarray(product(rows, columns[i : i + 16_384], values[i : i + 16_384]), np.float64)
+                for i in range(0, len(held), 16_384)
+            )
+        return out
+
+    mean = np.full(len(real), 1.0 / len(real))
+    attraction = sums(mean, real)
+    within = float(jnp.mean(gram(kernel, jnp.asarray(real), jnp.asarray(real))))
+    return lambda w: sums(w, pool) - attraction - float(attraction @ w) + within
+
+
+def inner_minimum(h: np.ndarray, rho: float) -> tuple[float, np.ndarray]:
+    """A lower bound of the least 2 h'w + rho |w|^2 over the simplex, and the w that nearly reaches it."""
+    low, high = h.min(), h.min() + 2.0 * rho  # of the multiplier: h_j - nu + rho w_j = 0 where w_j > 0
     for _ in range(100):
         nu = 0.5 * (low + high)
         low, high = (nu, high) if np.maximum(nu - h, 0.0).sum() / rho < 1.0 else (low, nu)
     inner = np.maximum(nu - h, 0.0) / rho
-    bound = float(2.0 * nu + 2.0 * (h - nu) @ inner + rho * inner @ inner) - value - gamma
-    return objective, objective - bound
+    return float(2.0 * nu + 2.0 * (h - nu) @ inner + rho * inner @ inner), inner
 
 
 def resampling(report: Report, quick: bool) -> None:

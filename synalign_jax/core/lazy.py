@@ -22,6 +22,11 @@ from .posterior import resolution
 _FIRST_BATCH = 512
 # Numbers of one block of covariances.
 _BLOCK_VALUES = 2**21
+# Rows of the smallest block that is worth a matrix product.
+_SMALLEST_BLOCK = 128
+# How much less than the most outdated row of a block the others may miss.
+_SPREAD = 0.75
+_USUAL_FALL = 0.95
 
 
 class LazyPick(NamedTuple):
@@ -68,6 +73,7 @@ class LazyExplorer:
         self._bound = np.where(prior > self._floor, prior, -1.0).astype(pool.dtype)
         # Which of the observed rows each variance takes into account: so many from the first on.
         self._counted = np.zeros(n, np.int32)
+        self._last = 0.0
         self.recomputed = 0
         if outside is not None:
             self._seen.append(outside)
@@ -90,13 +96,17 @@ class LazyExplorer:
     def _best(self) -> int | None:
         """The eligible row of largest variance, after refreshing every row that might have a larger one."""
         batch, count, bound = _FIRST_BATCH, self._seen.count, self._bound
-        best = 0.0
+        # A round rarely ends far below the one before, so the rows far below are not looked at.
+        best = _USUAL_FALL * self._last
         while True:
             # As large is not smaller: a tie is decided by priority among all that share it.
             rows = np.flatnonzero((bound >= best) & (bound > 0))
             stale = rows[self._counted[rows] < count]
             if not len(stale):
-                break
+                if len(rows) or not best:
+                    break
+                best = 0.0
+                continue
             if len(stale) > batch:
                 stale = stale[np.argpartition(-bound[stale], batch)[:batch]]
             self._refresh(stale)
@@ -104,17 +114,23 @@ class LazyExplorer:
             batch *= 2
         if not len(rows):
             return None
-        rows = rows[bound[rows] == bound[rows].max()]
+        self._last = float(bound[rows].max())
+        rows = rows[bound[rows] == self._last]
         return int(rows[np.argmax(self._priority[rows])])
 
     def _refresh(self, rows: np.ndarray) -> None:
         """Bring the variances of these rows up to date with every observed row."""
         count = self._seen.count
-        # A block costs what its most outdated row does, so rows join those that miss about as much.
-        rows = rows[np.argsort(self._counted[rows], kind="stable")]
-        size = max(256, _BLOCK_VALUES // count)
-        for start in range(0, len(rows), size):
-            self._refresh_block(np.sort(rows[start : start + size]))
+        missing = count - self._counted[rows]
+        order = np.argsort(-missing, kind="stable")
+        rows, missing = rows[order], missing[order]
+        start = 0
+        while start < len(rows):
+            # A block costs what its most outdated row does, so it ends where rows miss much less.
+            end = int(np.searchsorted(-missing, -_SPREAD * missing[start], side="right"))
+            end = min(max(end, start + _SMALLEST_BLOCK), start + max(256, _BLOCK_VALUES // count))
+            self._refresh_block(np.sort(rows[start:end]))
+            start = end
         self._counted[rows] = count
         self.recomputed += len(rows)
 
@@ -122,10 +138,13 @@ class LazyExplorer:
         seen, count, counted = self._seen, self._seen.count, self._counted[rows]
         first = int(counted.min())
         covariance = self._covariance(seen.terms[:count], self._covariance.row_terms(rows))
-        explained = seen.whitener[first:count, :count] @ covariance
-        explained *= explained
-        explained[np.arange(first, count)[:, None] < counted] = 0.0
-        left = self._bound[rows] - explained.sum(axis=0)
+        column = seen.whitener[first:count, :count] @ covariance
+        # Only the first entries are known already of some rows and not of others.
+        last = int(counted.max())
+        some, all_new = column[: last - first], column[last - first :]
+        some[np.arange(first, last)[:, None] < counted] = 0.0
+        explained = np.einsum("ij,ij->j", some, some) + np.einsum("ij,ij->j", all_new, all_new)
+        left = self._bound[rows] - explained
         self._bound[rows] = np.where(left > self._floor[rows], left, -1.0)
 
     def _nearest(self, center: int) -> np.ndarray:

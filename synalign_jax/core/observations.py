@@ -41,11 +41,15 @@ class HostCovariance:
             return np.ones(len(points), points.dtype)
         return np.array(diagonal(self._kernel, jnp.asarray(points)))
 
-    def among(self, points: np.ndarray, point: np.ndarray) -> np.ndarray:
-        """(len(points),) covariances of observed points with one more."""
+    def among(self, points: np.ndarray, others: np.ndarray) -> np.ndarray:
+        """(len(points), len(others)) covariances of observed points in float64."""
         if self._precision is None:
-            return self(points, point[None])[:, 0]
-        return np.exp(np.sum((points - point) ** 2, axis=1) * (-0.5 * self._precision))
+            return self(points, others).astype(np.float64)
+        points, others = points.astype(np.float64, copy=False), others.astype(np.float64, copy=False)
+        exponent = points @ others.T
+        exponent -= 0.5 * _squares(points)[:, None]
+        exponent -= 0.5 * _squares(others)
+        return np.exp(np.minimum(exponent, 0.0) * self._precision)
 
     def point_terms(self, points: np.ndarray) -> np.ndarray:
         """(b, terms) what `__call__` needs of observed points."""
@@ -95,11 +99,10 @@ class Observations:
     def __init__(self, covariance: HostCovariance, dtype: np.dtype, noise: float) -> None:
         self._covariance, self._noise = covariance, noise
         self.count = 0
-        self._points = np.empty((0, 0), dtype)
+        # Rows of W are made from earlier rows, so these are kept more precisely than they are used.
+        self._points, self._precise = np.zeros((0, 0)), np.zeros((0, 0))
         self.terms = np.empty((0, 0), dtype)
         self.whitener = np.zeros((0, 0), dtype)
-        # Rows of W are made from earlier rows, so they are kept more precisely than they are used.
-        self._precise = np.zeros((0, 0))
 
     def append(self, points: np.ndarray) -> None:
         """Add points, leaving out those without variance of their own; by blocks, to read W less often."""
@@ -111,14 +114,13 @@ class Observations:
         old = self.count
         self._make_room(old + len(points), points.shape[1])
         covariance, known, whitener = self._covariance, self._points[:old], self._precise[:old, :old]
-        columns = [covariance.among(known, point) for point in points]
-        columns = whitener @ np.array(columns, np.float64).reshape(len(points), old).T
+        columns = whitener @ covariance.among(known, points)
+        own = covariance.among(points, points)
         floor = resolution(points.dtype, covariance.diagonal(points).astype(np.float64))
         kept: list[int] = []
         inner = np.zeros((0, 0))  # the whitener of what the kept points have left
-        for i, point in enumerate(points):
-            within = covariance.among(points[[*kept, i]], point).astype(np.float64)
-            within -= columns[:, [*kept, i]].T @ columns[:, i]
+        for i in range(len(points)):
+            within = own[[*kept, i], i] - columns[:, [*kept, i]].T @ columns[:, i]
             row = inner @ within[:-1]
             variance = within[-1] - row @ row
             if variance <= floor[i]:
@@ -140,7 +142,7 @@ class Observations:
         old, room = len(self._points), max(rows, 256, 2 * len(self._points))
         if rows <= old:
             return
-        terms = self._covariance.point_terms(np.zeros((1, width), self._points.dtype)).shape[1]
+        terms = self._covariance.point_terms(np.zeros((1, width), self.terms.dtype)).shape[1]
         self._points = _grown(self._points, (room, width), self.count)
         self.terms = _grown(self.terms, (room, terms), self.count)
         self.whitener = _grown(self.whitener, (room, room), self.count)
