@@ -185,7 +185,7 @@ def heldout(fresh: np.ndarray, pool: np.ndarray, found: Alignment, kernel: Kerne
 
 
 def certificate(
-    real: np.ndarray, pool: np.ndarray, weights: np.ndarray, kernel: Kernel, gamma: float, passes: int = 8
+    real: np.ndarray, pool: np.ndarray, weights: np.ndarray, kernel: Kernel, gamma: float, passes: int = 24
 ) -> tuple[float, float]:
     """The objective by exact kernel sums over the whole pool, and how far below it the optimum can be.
 
@@ -258,7 +258,15 @@ def resampling(report: Report, quick: bool) -> None:
 
             def draw(seed: int, size: int = size, method: str = method) -> np.ndarray:
                 key = jax.random.key(seed)
-                return resample(weights, size, key=key, embeddings=pool, kernel=kernel, method=method)
+                return resample(
+                    weights,
+                    size,
+                    key=key,
+                    embeddings=pool,
+                    kernel=kernel,
+                    method=method,
+                    distinct=method == "herding",
+                )
 
             draw(0)
             _, seconds = timed(lambda draw=draw: draw(0), 3)
@@ -270,11 +278,11 @@ def resampling(report: Report, quick: bool) -> None:
             f"        herding is {line['independent'] / line['herding']:.1f} times below independent draws"
         )
     size = min(round(found.ess), np.count_nonzero(weights))
-    picks = resample(weights, size, key=KEY, embeddings=pool, kernel=kernel)
-    ratio = exact_value(real, pool[picks], np.ones(size), kernel) / found.mmd2_after
-    report(
-        f"  at the effective sample size ({size}) MMD^2 to the real rows is {ratio:.3f} times the weights'"
-    )
+    report(f"  at the effective sample size ({size}) MMD^2 to the real rows, over that of the weights:")
+    for distinct in (False, True):
+        picks = resample(weights, size, key=KEY, embeddings=pool, kernel=kernel, distinct=distinct)
+        ratio = exact_value(real, pool[picks], np.ones(size), kernel) / found.mmd2_after
+        report(f"    {ratio:.3f} with {len(np.unique(picks)):,} distinct rows")
     if importlib.util.find_spec("goodpoints") is None:
         report("  goodpoints is not installed; skipped")
         return

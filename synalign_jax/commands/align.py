@@ -34,6 +34,7 @@ def register(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--synthetic", required=True, metavar="FILE", help="the pool")
     parser.add_argument("--out", required=True, metavar="FOLDER", help="where the results go")
     parser.add_argument("--size", type=int, metavar="N", help="rows to draw (default: the ESS)")
+    parser.add_argument("--repeats", action="store_true", help="rows drawn may repeat: nearer to the weights")
     parser.add_argument("--regularization", default="auto", metavar="GAMMA", help="'auto' or a number")
     parser.add_argument("--method", default="auto", help="auto, exact, landmarks or projections")
     add_options(parser)
@@ -88,13 +89,20 @@ def run(options: argparse.Namespace) -> int:
     size = options.size or max(1, min(round(found.ess), int(np.count_nonzero(found.weights))))
     with terminal.console.status("Drawing rows"):
         drawn = np.sort(
-            resample(found.weights, size, key=draw_key, embeddings=pool_vectors, labels=pool.labels)
+            resample(
+                found.weights,
+                size,
+                key=draw_key,
+                embeddings=pool_vectors,
+                labels=pool.labels,
+                distinct=not options.repeats,
+            )
         )
     out.mkdir(parents=True, exist_ok=True)
     np.save(out / "weights.npy", found.weights)
     _write_rows(out / "resampled.jsonl", pool, drawn, found.weights)
     grid = Grid(show_header=False, box=None)
-    for name, value in _facts(found, size):
+    for name, value in _facts(found, drawn):
         grid.add_row(name, value)
     Console().print(grid)
     print(f"Weights: {out / 'weights.npy'}\nRows drawn: {out / 'resampled.jsonl'}")
@@ -123,7 +131,7 @@ def _write_rows(path: Path, pool: Table, drawn: np.ndarray, weights: np.ndarray)
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
-def _facts(found: Alignment, size: int) -> list[tuple[str, str]]:
+def _facts(found: Alignment, drawn: np.ndarray) -> list[tuple[str, str]]:
     gammas = sorted(set(found.regularization.values()))
     spread = f"{gammas[0]:.2g}" if len(gammas) == 1 else f"{gammas[0]:.2g} to {gammas[-1]:.2g} by label"
     return [
@@ -136,6 +144,6 @@ def _facts(found: Alignment, size: int) -> list[tuple[str, str]]:
         ("noise band: real rows against their law", f"{found.noise_band:.3g}"),
         ("regularisation gamma", spread),
         ("effective sample size", f"{found.ess:,.0f} of {len(found.weights):,}"),
-        ("rows drawn", f"{size:,}"),
+        ("rows drawn", f"{len(drawn):,}, {len(np.unique(drawn)):,} of them distinct"),
         ("status", found.status),
     ]

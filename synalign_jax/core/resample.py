@@ -28,14 +28,15 @@ def resample(
     labels: Sequence[Any] | None = None,
     label_proportions: Mapping[Any, Any] | None = None,
     method: str = "auto",
+    distinct: bool = False,
 ) -> Int[np.ndarray, " size"]:
     """Indices of `size` rows distributed like the weights.
 
     "independent" draws with replacement, as SynAlign does (section 3.3). "systematic" takes every row its
     expected number of times, rounded up or down by one shared random offset (Kitagawa, 1996). "herding" picks
-    distinct rows greedily so that their MMD to the weighted pool falls fastest (Chen, Welling & Smola,
-    "Super-Samples from Kernel Herding", UAI 2010), then exchanges each for a better one where there is one.
-    "auto" is herding where `embeddings` are given, enough rows have weight and the sizes allow it, else
+    rows greedily so that their MMD to the weighted pool falls fastest (Chen, Welling & Smola, "Super-Samples
+    from Kernel Herding", UAI 2010), then exchanges each for a better one where there is one. "auto" is
+    herding, which comes nearest to the weights, where `embeddings` are given and the sizes allow it, else
     systematic.
 
     Args:
@@ -47,10 +48,12 @@ def resample(
         labels: m labels; with them the label counts follow `label_proportions` or else the weights, rounded.
         label_proportions: label to share.
         method: "auto", "independent", "systematic" or "herding".
+        distinct: no row twice: by "herding", and by "auto" where herding is possible and enough rows have
+            weight. Near the effective sample size it costs nearness, for heavy rows cannot count twice.
 
     Raises:
-        InputError: bad weights, a size out of range, an unknown method, herding without embeddings, or a
-            label with too few rows.
+        InputError: bad weights, a size out of range, an unknown method, herding without embeddings, or
+            distinct rows from a method that repeats them or from too few rows with weight.
     """
     check_weights("weights", weights, len(weights))
     if method not in ("auto", "independent", "systematic", "herding"):
@@ -61,6 +64,8 @@ def resample(
         raise InputError("label_proportions: they need labels")
     if method == "herding" and embeddings is None:
         raise InputError("embeddings: herding needs them; give them or choose another method")
+    if distinct and method not in ("auto", "herding"):
+        raise InputError(f"distinct: {method} draws repeat rows; choose 'herding' or leave it out")
     if embeddings is not None:
         check_rows("embeddings", embeddings, min_rows=len(weights))
     values = np.asarray(weights, np.float64)
@@ -70,15 +75,15 @@ def resample(
         chosen = method
         if method == "auto":
             support = np.count_nonzero(values[rows])
-            herds = embeddings is not None and support >= count and support * count <= _HERDING_LIMIT
-            chosen = "herding" if herds else "systematic"
+            herds = embeddings is not None and support * count <= _HERDING_LIMIT
+            chosen = "herding" if herds and (support >= count or not distinct) else "systematic"
         inside = values[rows] / values[rows].sum()
         if chosen == "independent":
             drawn = np.asarray(jax.random.choice(group_key, len(rows), (count,), p=jnp.asarray(inside)))
         elif chosen == "systematic":
             drawn = _systematic(inside, count, float(jax.random.uniform(group_key)))
         else:
-            drawn = _herding(inside, count, rows, embeddings, kernel)
+            drawn = _herding(inside, count, rows, embeddings, kernel, distinct)
         out.append(rows[drawn])
     return np.concatenate(out)
 
@@ -114,25 +119,25 @@ def _systematic(weights: np.ndarray, count: int, offset: float) -> np.ndarray:
 
 
 def _herding(
-    weights: np.ndarray, count: int, rows: np.ndarray, embeddings: Any, kernel: Kernel | None
+    weights: np.ndarray, count: int, rows: np.ndarray, embeddings: Any, kernel: Kernel | None, distinct: bool
 ) -> np.ndarray:
     support = np.flatnonzero(weights > 0)
-    if count > len(support):
+    if distinct and count > len(support):
         raise InputError(
-            f"size: {count} distinct rows wanted, but {len(support)} have weight; ask for fewer, or choose"
-            " method='systematic', which repeats rows"
+            f"size: {count} distinct rows wanted, but {len(support)} have weight; ask for fewer, or leave"
+            " out `distinct`"
         )
     points = jnp.asarray(embeddings[rows[support]])
     kernel = pooled_rbf(points, points) if kernel is None else kernel
     w = jnp.asarray(weights[support] / weights[support].sum(), points.dtype)
-    return support[np.asarray(_herd(kernel, points, w, count))]
+    return support[np.asarray(_herd(kernel, points, w, count, distinct))]
 
 
-@partial(jax.jit, static_argnames=("count",))
+@partial(jax.jit, static_argnames=("count", "distinct"))
 def _herd(
-    kernel: Kernel, points: Float[Array, "m d"], weights: Float[Array, " m"], count: int
+    kernel: Kernel, points: Float[Array, "m d"], weights: Float[Array, " m"], count: int, distinct: bool
 ) -> Int[Array, " count"]:
-    """Greedy minimisation of ||mu - (1/(t+1)) sum of chosen||^2, each row at most once, then exchanges."""
+    """Greedy minimisation of ||mu - (1/(t+1)) sum of chosen||^2, then exchanges."""
     m = points.shape[0]
     block = 1_024
     missing = -m % block
@@ -154,7 +159,7 @@ def _herd(
         # k_jj + 2 sum_chosen k_jl - 2 (t + 1) mu_j.
         merit = 2.0 * (step + 1.0) * mean - 2.0 * chosen_sum - own
         best = jnp.argmax(jnp.where(taken, -jnp.inf, merit))
-        return (chosen_sum + column(best), taken.at[best].set(True)), best
+        return (chosen_sum + column(best), taken.at[best].set(distinct)), best
 
     def exchange(state: tuple[Array, Array, Array], place: Array) -> tuple[tuple[Array, Array, Array], None]:
         chosen, chosen_sum, taken = state
@@ -162,7 +167,7 @@ def _herd(
         chosen_sum, taken = chosen_sum - column(old), taken.at[old].set(False)
         merit = 2.0 * count * mean - 2.0 * chosen_sum - own
         best = jnp.argmax(jnp.where(taken, -jnp.inf, merit))
-        state = chosen.at[place].set(best), chosen_sum + column(best), taken.at[best].set(True)
+        state = chosen.at[place].set(best), chosen_sum + column(best), taken.at[best].set(distinct)
         return state, None
 
     steps = jnp.arange(count, dtype=points.dtype)

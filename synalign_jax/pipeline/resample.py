@@ -57,6 +57,7 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
                 size,
                 key=key(config.run.seed, "resample", label),
                 embeddings=vectors[members],
+                distinct=True,
             )
             drawn += members[np.asarray(picked)].tolist()
     aligned = [weighted[i] for i in sorted(drawn)]

@@ -33,7 +33,7 @@ def test_systematic_takes_each_row_its_expected_number_of_times() -> None:
     assert (counts <= np.ceil(1_000 * weights.astype("f8") + 1e-3)).all()
 
 
-def test_herding_picks_distinct_rows_nearer_than_draws() -> None:
+def test_herding_picks_rows_nearer_than_draws() -> None:
     points, weights = _pool()
     kernel = rbf(2.0)
 
@@ -42,13 +42,34 @@ def test_herding_picks_distinct_rows_nearer_than_draws() -> None:
             weights, 60, key=jax.random.key(seed), embeddings=points, kernel=kernel, method=method
         )
         if method == "herding":
-            assert len(set(picks.tolist())) == 60
             assert (weights[picks] > 0).all()
         return float(mmd2(points[picks], points, y_weights=weights, kernel=kernel))
 
     herding = distance("herding", 0)
     assert herding < 0.2 * np.mean([distance("independent", s) for s in range(10)])
     assert herding == distance("auto", 0)
+
+
+def test_herding_comes_nearest_where_rows_may_repeat() -> None:
+    rng = np.random.default_rng(2)
+    points = rng.normal(size=(400, 30)).astype("f4")
+    weights = rng.gamma(0.5, size=400)
+    kernel, size = rbf(8.0), round(weights.sum() ** 2 / np.sum(weights**2))
+
+    def distance(**settings) -> float:
+        picks = resample(weights, size, key=jax.random.key(0), embeddings=points, kernel=kernel, **settings)
+        assert (len(np.unique(picks)) == size) == settings.get("distinct", False)
+        return float(mmd2(points[picks], points, y_weights=weights, kernel=kernel))
+
+    assert distance() < min(distance(distinct=True), distance(method="systematic"))
+
+
+def test_distinct_rows_repeat_only_where_there_are_too_few() -> None:
+    points, weights = _pool()
+    few = np.where(np.arange(len(weights)) < 20, weights, 0.0)
+    picks = resample(few, 30, key=jax.random.key(0), embeddings=points, distinct=True)
+    assert len(picks) == 30
+    assert (few[picks] > 0).all()
 
 
 def test_labels_get_their_shares() -> None:
@@ -91,7 +112,11 @@ def test_same_key_same_rows() -> None:
         ({"size": 0}, "size: 0"),
         ({"method": "best"}, "method: 'best'"),
         ({"method": "herding"}, "embeddings: herding needs them"),
-        ({"method": "herding", "embeddings": _pool()[0], "size": 399}, "size: 399 distinct rows wanted"),
+        (
+            {"method": "herding", "embeddings": _pool()[0], "size": 399, "distinct": True},
+            "size: 399 distinct rows wanted",
+        ),
+        ({"method": "systematic", "distinct": True}, "distinct: systematic draws repeat rows"),
         ({"label_proportions": {"a": 1.0}}, "they need labels"),
         ({"labels": ["a"] * 400, "label_proportions": {"b": 1.0}}, "rows of 'b' wanted"),
     ],
