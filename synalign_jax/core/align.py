@@ -20,6 +20,7 @@ from .problem import split
 from .progress import Tell, silent
 from .projected import fit_projections
 from .regularization import choose
+from .witness import evaluate
 
 EXACT_LIMIT = 8_192  # pool rows a label up to which the kernel matrix is held whole
 _FEW_ROWS = 10
@@ -42,11 +43,12 @@ class GroupFit:
 
     def score(self, embeddings: Any) -> np.ndarray:
         """Weights, on the scale of the pool's, by the closed form of the penalised optimum."""
-        if not self.fit.closed_form.strength > 0:
+        if not self.fit.strength > 0:
             raise InputError(
                 "score: without a penalty the optimum has no closed form; align with a gamma above 0"
             )
-        return self.proportion / len(self.rows) * self.fit.closed_form(embeddings)
+        height = evaluate(self.fit.witness, embeddings) - self.fit.offset
+        return self.proportion / len(self.rows) * np.maximum(0.0, height / self.fit.strength)
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ class Alignment:
         Raises:
             InputError: bad rows; labels missing, or unknown to the fit; or an unregularised fit.
         """
-        check_rows("synthetic", synthetic, width=self.groups[0].fit.closed_form.witness.centers.shape[1])
+        check_rows("synthetic", synthetic, width=self.groups[0].fit.witness.centers.shape[1])
         if len(self.groups) == 1 and self.groups[0].label is None:
             return self.groups[0].score(synthetic)
         if labels is None or len(labels) != synthetic.shape[0]:

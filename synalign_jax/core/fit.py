@@ -16,10 +16,10 @@ from .kernels import Kernel, gram
 from .landmarks import cholesky, maximise, newton_factor
 from .problem import Problem, centred, mean_columns
 from .progress import Tell, silent
-from .quadratic import largest_eigenvalue, minimise
+from .quadratic import minimise
 from .sharding import put_rows, replicated
 from .simplex import threshold
-from .witness import ClosedForm, Witness, evaluate
+from .witness import Witness
 
 _HIGHEST = jax.lax.Precision.HIGHEST
 BLOCK = 8_192  # rows of the pool that are read and evaluated together
@@ -28,14 +28,13 @@ _SAMPLE = 4_096  # rows from which the part of MMD^2 that landmarks miss is esti
 _REFINEMENTS = 4  # Newton steps over the whole pool, two passes each
 
 LANDMARKS = 4_096
-CORRECTED_VALUES = 2**32  # kernel values of an exact pass over the pool: about 20 s on two cores
 HELD_VALUES = 2**29  # kernel values between pool and landmarks that are held: 2 GiB in float32
 
 
 class Fit(NamedTuple):
     """Weights within a label, which sum to 1, and what is known of them.
 
-    Below the cap, `closed_form` gives the weights of these rows and of later ones.
+    w_j = clip((g(e_j) - offset) / (strength m), 0, cap), with the witness g, for these rows and later ones.
     """
 
     weights: np.ndarray
@@ -43,7 +42,9 @@ class Fit(NamedTuple):
     after: float
     gap: float
     converged: bool
-    closed_form: ClosedForm
+    witness: Witness
+    strength: float
+    offset: float
 
 
 def fit_exact(problem: Problem, gamma: float, *, tolerance: float, max_steps: int) -> Fit:
@@ -71,11 +72,9 @@ def fit_exact(problem: Problem, gamma: float, *, tolerance: float, max_steps: in
         after=float(solution.certificate.value[0]),
         gap=max(0.0, float(solution.certificate.gap[0])),
         converged=bool(solution.converged[0]),
-        closed_form=ClosedForm(
-            signed_witness(problem, pool[keep], a[keep]),
-            strength=gamma,
-            offset=_nu(h, gamma * m, problem.cap) + constant if gamma > 0 else float("nan"),
-        ),
+        witness=signed_witness(problem, pool[keep], a[keep]),
+        strength=gamma,
+        offset=_nu(h, gamma * m, problem.cap) + constant if gamma > 0 else float("nan"),
     )
 
 
@@ -108,8 +107,8 @@ def fit_landmarks(
     factor = cholesky(basis.within)
     # Each row has a part that the landmarks cannot represent; weights pay for it as for a penalty.
     unseen = problem.take(np.sort(order[-min(_SAMPLE, problem.size) :]))
-    missed = _missed(basis, factor, unseen)
-    strength = gamma + float(jnp.mean(jnp.diagonal(missed))) / problem.size
+    missed = float(jnp.mean(jnp.diagonal(_missed(basis, factor, unseen))))
+    strength = gamma + missed / problem.size
     cross = _place(problem, basis, np.sort(order[:solved]), mesh)
     local = jnp.asarray if mesh is None else lambda x: jax.device_put(np.asarray(x), replicated(mesh))
     settings = (
@@ -131,33 +130,25 @@ def fit_landmarks(
         # The rows left out move the optimum a little: Newton steps on the bound of the whole pool.
         hessian = newton_factor(cross, *settings, dual.omega, min(solved, 2 * s))
         point, done = whole.refine(point, jnp.asarray(np.asarray(hessian)), tolerance)
-
-    def objective(moment: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
-        """MMD^2, and with the penalty."""
-        value = _mmd2(problem, basis, factor, moment, weights, sample_key)
-        return value, value + gamma * (problem.size * float(np.sum(weights**2)) - 1.0)
-
-    bound = _bound(point.h, gamma, problem.cap) - whole.norm(point.v)
-    before, _ = objective(whole.uniform_moment, np.full(problem.size, 1.0 / problem.size))
-    weights, (after, reached) = point.weights, objective(point.moment, point.weights)
-    closed_form = ClosedForm(
-        signed_witness(problem, basis.landmarks, jnp.asarray(point.v, cross.dtype), float(point.v.sum())),
-        strength,
-        point.nu - basis.level_of(point.v),
+    v, weights = point.v, point.weights
+    uniform = np.full(problem.size, 1.0 / problem.size)
+    after, before = (
+        _mmd2(problem, basis, factor, moment, w, sample_key)
+        for moment, w in ((point.moment, weights), (whole.uniform_moment, uniform))
     )
-    if problem.size * np.count_nonzero(weights) <= CORRECTED_VALUES:
-        pull = float(largest_eigenvalue(missed))
-        rho = jnp.asarray((gamma + pull / problem.size) * solved, cross.dtype)
-        hessian = np.asarray(
-            newton_factor(cross, settings[0], rho, settings[2], dual.omega, min(solved, 2 * s))
-        )
-        better, form = whole.correct(point, closed_form, gamma, pull, jnp.asarray(hessian), tolerance)
-        corrected = objective(better.moment, better.weights)
-        # Proved where `pull` is at least half the largest eigenvalue of what the landmarks miss, less the
-        # penalty; a sample gives it here, so the outcome is looked at.
-        if corrected[1] < reached:
-            weights, (after, reached), closed_form = better.weights, corrected, form
-    return Fit(weights, before, after, max(0.0, reached - bound), done, closed_form)
+    penalty = problem.size * float(np.sum(weights**2)) - 1.0
+    bound = _bound(point.h, gamma, problem.cap) - whole.norm(v)
+    constant = float(v @ np.asarray(basis.attraction, np.float64) - problem.within_real * v.sum())
+    return Fit(
+        weights=weights,
+        before=before,
+        after=after,
+        gap=max(0.0, after + gamma * penalty - bound),
+        converged=done,
+        witness=signed_witness(problem, basis.landmarks, jnp.asarray(v, cross.dtype), float(v.sum())),
+        strength=strength,
+        offset=point.nu - constant,
+    )
 
 
 class _Basis(NamedTuple):
@@ -169,10 +160,6 @@ class _Basis(NamedTuple):
     attraction: Float[Array, " s"]
     within_real: Float[Array, ""]
     within: Float[Array, "s s"]
-
-    def level_of(self, v: np.ndarray) -> float:
-        """By how much -cross v exceeds the signed witness of v at every row."""
-        return float(v @ np.asarray(self.attraction, np.float64) - float(self.within_real) * v.sum())
 
 
 def _basis(problem: Problem, positions: np.ndarray) -> _Basis:
@@ -230,7 +217,6 @@ class _Whole:
     ) -> None:
         self._problem, self._basis, self._strength, self._held = problem, basis, strength, held
         self._tell, self._passes = tell, 0
-        self._linear: Any = 0.0  # half the linear term of the objective, one entry a row
         self._within = np.asarray(basis.within, np.float64)
         self.uniform_moment = np.zeros(len(self._within))
 
@@ -247,7 +233,6 @@ class _Whole:
             h[rows] = jnp.matmul(block, coefficients, precision=_HIGHEST)
             uniform += np.asarray(jnp.sum(block, axis=0), np.float64) / m
         self.uniform_moment = uniform
-        h -= self._linear
         rho = self._strength * m
         nu = _nu(h, rho, problem.cap)
         weights = np.clip((h - nu) / rho, 0.0, problem.cap)
@@ -275,56 +260,13 @@ class _Whole:
             direction = 0.5 * np.asarray(
                 jax.scipy.linalg.cho_solve((factor, True), jnp.asarray(slope, factor.dtype))
             )
-            if direction @ slope <= 0.5 * tolerance * abs(point.bound - self._strength):
+            if direction @ slope <= 0.5 * tolerance * (point.bound - self._strength):
                 return point, True
             trial = self.evaluate(point.v + direction)
             if trial.bound <= point.bound:
                 return point, False
             point = trial
         return point, False
-
-    def correct(
-        self,
-        point: _Point,
-        closed_form: ClosedForm,
-        gamma: float,
-        pull: float,
-        factor: Float[Array, "s s"],
-        tolerance: float,
-    ) -> tuple[_Point, ClosedForm]:
-        """A step down the true objective: exact kernel sums at `point` replace what the landmarks miss there.
-
-        With R the inner products of the missed parts, w'Rw <= 2 w'Rw0 - w0'Rw0 + pull |w - w0|^2 where
-        `pull` is at least R's largest eigenvalue. The right side takes a linear term and a penalty.
-        """
-        problem, w0 = self._problem, point.weights
-        support = np.flatnonzero(w0)
-        rows = problem.take(support)
-        exact = signed_witness(problem, rows, jnp.asarray(w0[support], rows.dtype))
-        known = np.empty(problem.size)  # -K w0, up to a constant, which the sum of the weights cancels
-        for start in range(0, problem.size, BLOCK):
-            self._tell("exact pass over the pool", start, problem.size)
-            part = np.arange(start, min(start + BLOCK, problem.size))
-            known[part] = evaluate(exact, problem.take(part))
-        self._strength = gamma + pull / problem.size
-        self._linear = -known + point.h - pull * w0
-        better, _ = self.refine(self.evaluate(point.v), factor, tolerance)
-        change = better.v - point.v
-        near = signed_witness(
-            problem, self._basis.landmarks, jnp.asarray(change, rows.dtype), float(change.sum())
-        )
-        form = ClosedForm(
-            Witness(
-                problem.kernel,
-                jnp.concatenate([near.centers, exact.centers]),
-                jnp.concatenate([near.coefficients, exact.coefficients]),
-            ),
-            self._strength,
-            better.nu - self._basis.level_of(change),
-            pull / problem.size,
-            closed_form,
-        )
-        return better, form
 
 
 @jax.jit

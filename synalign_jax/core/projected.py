@@ -16,7 +16,6 @@ from .fit import Fit, signed_witness
 from .kernels import Kernel
 from .mmd import mmd2
 from .problem import Problem
-from .witness import ClosedForm
 
 _PROJECTIONS = 64
 _RATE = 0.05
@@ -36,7 +35,9 @@ def fit_projections(problem: Problem, *, steps: int, key: PRNGKeyArray) -> Fit:
         after=float(mmd2(problem.real, pool, y_weights=weights, kernel=problem.kernel)),
         gap=float("inf"),
         converged=False,
-        closed_form=ClosedForm(signed_witness(problem, pool, weights), strength=0.0, offset=float("nan")),
+        witness=signed_witness(problem, pool, weights),
+        strength=0.0,
+        offset=float("nan"),
     )
 
 

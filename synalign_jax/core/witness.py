@@ -24,26 +24,6 @@ class Witness(NamedTuple):
     coefficients: Float[Array, " c"]
 
 
-class ClosedForm(NamedTuple):
-    """The weights of a penalised optimum: m w(e) = max(0, (g(e) + pull m w'(e) - offset) / strength).
-
-    w' are the weights of an earlier optimum that this one corrects.
-    """
-
-    witness: Witness
-    strength: float
-    offset: float
-    pull: float = 0.0
-    earlier: ClosedForm | None = None
-
-    def __call__(self, rows: Any) -> np.ndarray:
-        """m times the weight of each row, the cap aside."""
-        height = evaluate(self.witness, rows) - self.offset
-        if self.earlier is not None:
-            height = height + self.pull * self.earlier(rows)
-        return np.maximum(0.0, height / self.strength)
-
-
 def evaluate(witness: Witness, rows: Any, *, block_size: int = 8_192) -> np.ndarray:
     """g at each row, in blocks of rows: `rows` may be memory-mapped."""
     parts = []
