@@ -185,7 +185,7 @@ def heldout(fresh: np.ndarray, pool: np.ndarray, found: Alignment, kernel: Kerne
 
 
 def certificate(
-    real: np.ndarray, pool: np.ndarray, weights: np.ndarray, kernel: Kernel, gamma: float, passes: int = 24
+    real: np.ndarray, pool: np.ndarray, weights: np.ndarray, kernel: Kernel, gamma: float, passes: int = 8
 ) -> tuple[float, float]:
     """The objective by exact kernel sums over the whole pool, and how far below it the optimum can be.
 
