@@ -274,7 +274,11 @@ def _legend(*entries: tuple[str, str]) -> list[Markup]:
 
 
 def _x_axis(to_x: Any, values: list[float], y: svg.Number, pattern: str) -> list[Markup]:
-    return [svg.text(to_x(v), y + 16, pattern.format(v), class_="tick middle") for v in values]
+    def tick(x: float, words: str) -> Markup:
+        # Half of a word at the edge would lie outside the figure.
+        return svg.text(x, y + 16, words, class_=f"tick {'end' if x > svg.WIDTH - 20 else 'middle'}")
+
+    return [tick(float(to_x(v)), pattern.format(v)) for v in values]
 
 
 def _y_axis(

@@ -19,7 +19,8 @@ from synalign_jax.evaluate import (
     selection_figure,
     weight_figure,
 )
-from synalign_jax.evaluate.svg import document, ticks
+from synalign_jax.evaluate.figures import _x_axis
+from synalign_jax.evaluate.svg import WIDTH, document, scale, ticks
 
 
 def _points(picture: str, kind: str) -> np.ndarray:
@@ -126,3 +127,9 @@ def test_single_rows_and_narrow_pools_can_be_drawn(width) -> None:
     rows = np.random.default_rng(4).normal(size=(5, width))
     root = ET.fromstring(document(selection_figure(rows, [[3], [1]])))
     assert len(root.findall(".//{*}path[@class='point center']")) == 1
+
+
+def test_a_tick_at_the_edge_stays_inside() -> None:
+    marks = _x_axis(scale(0.0, 1.0, 10, WIDTH - 14), [0.5, 1.0], 100, "{:.0%}")
+    assert "tick middle" in marks[0]
+    assert "tick end" in marks[1]
