@@ -12,7 +12,8 @@ from synalign_jax.llm.driver import Limits, stream
 from synalign_jax.llm.ledger import Ledger
 
 SCHEMA = {"type": "object", "properties": {"sentence": {"type": "string"}}, "required": ["sentence"]}
-LIMITS = Limits(concurrency=16, attempt_timeout=0.5, first_wait=0.02, longest_wait=0.1)
+# So long that on a busy machine a whole answer is not taken for one that hangs.
+LIMITS = Limits(concurrency=16, attempt_timeout=4.0, first_wait=0.02, longest_wait=0.1)
 
 
 def run(url: str, path: Path, names: range, limits: Limits = LIMITS) -> tuple[list, object]:
