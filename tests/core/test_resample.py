@@ -33,15 +33,18 @@ def test_systematic_takes_each_row_its_expected_number_of_times() -> None:
     assert (counts <= np.ceil(1_000 * weights.astype("f8") + 1e-3)).all()
 
 
-def test_herding_picks_rows_nearer_than_draws() -> None:
+def test_herding_picks_distinct_rows_nearer_than_draws() -> None:
     points, weights = _pool()
     kernel = rbf(2.0)
 
     def distance(method: str, seed: int) -> float:
+        distinct = method in ("herding", "auto")
+        key = jax.random.key(seed)
         picks = resample(
-            weights, 60, key=jax.random.key(seed), embeddings=points, kernel=kernel, method=method
+            weights, 60, key=key, embeddings=points, kernel=kernel, method=method, distinct=distinct
         )
         if method == "herding":
+            assert len(set(picks.tolist())) == 60
             assert (weights[picks] > 0).all()
         return float(mmd2(points[picks], points, y_weights=weights, kernel=kernel))
 
