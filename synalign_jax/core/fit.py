@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from .checks import InputError
 from .kernels import Kernel, gram
-from .landmarks import cholesky, maximise, newton_factor
+from .landmarks import hessian_at, maximise, newton_direction, ridged, whitener
 from .problem import Problem, centred, mean_columns
 from .progress import Tell, silent
 from .quadratic import minimise
@@ -104,20 +104,22 @@ def fit_landmarks(
     row_key, sample_key = jax.random.split(key)
     order = np.asarray(jax.random.permutation(row_key, problem.size))
     basis = _basis(problem, order[:s])
-    factor = cholesky(basis.within)
+    factor = jnp.linalg.cholesky(basis.within)
     # Each row has a part that the landmarks cannot represent; weights pay for it as for a penalty.
     unseen = problem.take(np.sort(order[-min(_SAMPLE, problem.size) :]))
     missed = float(jnp.mean(jnp.diagonal(_missed(basis, factor, unseen))))
     strength = gamma + missed / problem.size
     cross = _place(problem, basis, np.sort(order[:solved]), mesh)
     local = jnp.asarray if mesh is None else lambda x: jax.device_put(np.asarray(x), replicated(mesh))
+    white = whitener(cross, local(factor))
     settings = (
-        local(basis.within),
+        white,
         local(jnp.asarray(strength * solved, cross.dtype)),
         local(jnp.asarray(min(1.0, problem.cap * problem.size / solved), cross.dtype)),
     )
     dual, done = maximise(
         cross,
+        local(basis.within),
         *settings,
         strength,
         relative=0.1 * tolerance,
@@ -128,8 +130,8 @@ def fit_landmarks(
     point = whole.evaluate(np.asarray(dual.v))
     if solved < problem.size:
         # The rows left out move the optimum a little: Newton steps on the bound of the whole pool.
-        hessian = newton_factor(cross, *settings, dual.omega, min(solved, 2 * s))
-        point, done = whole.refine(point, jnp.asarray(np.asarray(hessian)), tolerance)
+        hessian = hessian_at(dual.omega, *settings)
+        point, done = whole.refine(point, factor, jnp.asarray(np.asarray(hessian)), tolerance)
     v, weights = point.v, point.weights
     uniform = np.full(problem.size, 1.0 / problem.size)
     after, before = (
@@ -165,7 +167,7 @@ class _Basis(NamedTuple):
 def _basis(problem: Problem, positions: np.ndarray) -> _Basis:
     landmarks = problem.take(np.sort(positions))
     attraction = mean_columns(problem.kernel, landmarks, problem.real)
-    within = centred(gram(problem.kernel, landmarks, landmarks), attraction, problem.within_real)
+    within = ridged(centred(gram(problem.kernel, landmarks, landmarks), attraction, problem.within_real))
     level = jnp.asarray(problem.within_real, landmarks.dtype)
     return _Basis(problem.kernel, problem.real, landmarks, attraction, level, within)
 
@@ -254,12 +256,16 @@ class _Whole:
             else:
                 yield rows, _cross(self._basis, self._problem.take(np.arange(rows.start, rows.stop)))
 
-    def refine(self, point: _Point, factor: Float[Array, "s s"], tolerance: float) -> tuple[_Point, bool]:
+    def refine(
+        self,
+        point: _Point,
+        factor: Float[Array, "s s"],
+        hessian: Float[Array, "s s"],
+        tolerance: float,
+    ) -> tuple[_Point, bool]:
         for _ in range(_REFINEMENTS):
             slope = 2.0 * (point.moment - self._within @ point.v)
-            direction = 0.5 * np.asarray(
-                jax.scipy.linalg.cho_solve((factor, True), jnp.asarray(slope, factor.dtype))
-            )
+            direction = np.asarray(newton_direction(factor, hessian, jnp.asarray(slope, factor.dtype)))
             if direction @ slope <= 0.5 * tolerance * (point.bound - self._strength):
                 return point, True
             trial = self.evaluate(point.v + direction)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+import numpy as np
+from jaxtyping import Array, Bool, Float
 
 from .simplex import threshold
 
@@ -57,43 +57,74 @@ def evaluate_dual(
     return Dual(v, omega, bound, slope)
 
 
-@partial(jax.jit, static_argnames=("rows",))
+class Whitener(NamedTuple):
+    """Some of the pool's rows in coordinates in which `within` is the identity, for Newton's method.
+
+    There the Hessian of the bound is the identity and a sum over the rows with a free weight, so that what
+    float32 loses of it does not hide the directions in which landmarks hardly differ.
+    """
+
+    factor: Float[Array, "s s"]
+    index: np.ndarray
+    rows: Float[Array, "r s"]
+
+
+def whitener(cross: Float[Array, "m s"], factor: Float[Array, "s s"], rows: int = 8_192) -> Whitener:
+    """From the Cholesky factor of `within` and at most `rows` evenly spaced rows of `cross`."""
+    count = min(rows, cross.shape[0])
+    index = (np.arange(count) * cross.shape[0] // count).astype(np.int32)
+    return Whitener(factor, index, _whiten(factor, cross[index]))
+
+
+@jax.jit
+def _whiten(factor: Float[Array, "s s"], rows: Float[Array, "r s"]) -> Float[Array, "r s"]:
+    return jax.scipy.linalg.solve_triangular(factor, rows.T, lower=True).T
+
+
+@jax.jit
 def newton_factor(
-    cross: Float[Array, "m s"],
-    within: Float[Array, "s s"],
-    rho: Float[Array, ""],
-    cap: Float[Array, ""],
-    omega: Float[Array, " m"],
-    rows: int,
+    rows: Float[Array, "r s"], strength: Float[Array, ""], free: Bool[Array, " r"]
 ) -> Float[Array, "s s"]:
-    """Cholesky factor of minus half the Hessian of the bound, estimated from `rows` evenly spaced rows."""
-    m = cross.shape[0]
-    index = (jnp.arange(rows) * (m / rows)).astype(jnp.int32)
-    some, weights = cross[index], omega[index]
-    free = ((weights > 0) & (weights < cap)).astype(cross.dtype)
-    inside = some * free[:, None]
+    """Cholesky factor of minus half the Hessian in whitened coordinates.
+
+    Args:
+        rows: of the whitener.
+        strength: rho times the share of the pool that they are.
+        free: whether a row's weight is between 0 and the cap.
+    """
+    inside = rows * free[:, None]
     total = jnp.sum(inside, axis=0)
     spread = jnp.matmul(inside.T, inside, precision=_HIGHEST)
-    spread = spread - jnp.outer(total, total) / jnp.maximum(jnp.sum(free), 1.0)
-    hessian = within + spread * (m / rows / rho)
-    return jnp.linalg.cholesky(hessian + _ridge(hessian))
+    spread = spread - jnp.outer(total, total) / jnp.maximum(jnp.sum(free), 1)
+    return jnp.linalg.cholesky(jnp.eye(rows.shape[1], dtype=rows.dtype) + spread / strength)
 
 
-def cholesky(within: Float[Array, "s s"]) -> Float[Array, "s s"]:
-    """Lower factor, with a ridge at rounding level that keeps duplicate landmarks apart."""
-    return jnp.linalg.cholesky(within + _ridge(within))
+@jax.jit
+def newton_direction(
+    factor: Float[Array, "s s"], hessian: Float[Array, "s s"], slope: Float[Array, " s"]
+) -> Float[Array, " s"]:
+    """Newton's step from the factor of `within` and the factor of the Hessian in its coordinates."""
+    white = jax.scipy.linalg.solve_triangular(factor, slope, lower=True)
+    step = 0.5 * jax.scipy.linalg.cho_solve((hessian, True), white)
+    return jax.scipy.linalg.solve_triangular(factor, step, lower=True, trans="T")
 
 
-def _ridge(matrix: Float[Array, "s s"]) -> Float[Array, "s s"]:
+@jax.jit
+def ridged(within: Float[Array, "s s"]) -> Float[Array, "s s"]:
+    """`within` with a ridge at rounding level, which keeps duplicate landmarks apart.
+
+    The bound holds with it as without, as it makes the witness no smaller.
+    """
     # Rounding of the entries perturbs eigenvalues by about eps sqrt(s) times the largest entry.
-    size = matrix.shape[0]
-    scale = 8.0 * jnp.finfo(matrix.dtype).eps * size**0.5 * jnp.max(jnp.diagonal(matrix))
-    return scale * jnp.eye(size, dtype=matrix.dtype)
+    size = within.shape[0]
+    scale = 8.0 * jnp.finfo(within.dtype).eps * size**0.5 * jnp.max(jnp.diagonal(within))
+    return within + scale * jnp.eye(size, dtype=within.dtype)
 
 
 def maximise(
     cross: Float[Array, "m s"],
     within: Float[Array, "s s"],
+    white: Whitener,
     rho: Float[Array, ""],
     cap: Float[Array, ""],
     floor: float,
@@ -107,13 +138,10 @@ def maximise(
     Newton decrement, twice what the bound can still gain, is below `relative` times bound - floor.
     """
     dual = evaluate_dual(cross, within, rho, cap, jnp.zeros(cross.shape[1], cross.dtype))
-    rows = min(cross.shape[0], 2 * cross.shape[1])
-    factor = None
     for _ in range(max_steps):
-        if factor is None:
-            factor = newton_factor(cross, within, rho, cap, dual.omega, rows)
-        direction = 0.5 * jax.scipy.linalg.cho_solve((factor, True), dual.slope)
-        if float(direction @ dual.slope) <= relative * max(float(dual.bound) - floor, 0.0):
+        direction = newton_direction(white.factor, hessian_at(dual.omega, white, rho, cap), dual.slope)
+        decrement = float(direction @ dual.slope)
+        if decrement <= relative * max(float(dual.bound) - floor, 0.0):
             return dual, True
         for halvings in range(12):
             trial = evaluate_dual(cross, within, rho, cap, dual.v + 0.5**halvings * direction)
@@ -122,5 +150,12 @@ def maximise(
         else:
             return dual, True  # no ascent is left above rounding
         dual = trial
-        factor = None
     return dual, False
+
+
+def hessian_at(
+    omega: Float[Array, " m"], white: Whitener, rho: Float[Array, ""], cap: Float[Array, ""]
+) -> Float[Array, "s s"]:
+    """`newton_factor` at the weights `omega` of all rows."""
+    some = omega[white.index]
+    return newton_factor(white.rows, rho * (len(white.index) / omega.shape[0]), (some > 0) & (some < cap))
