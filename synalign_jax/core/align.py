@@ -14,13 +14,13 @@ from jax.sharding import Mesh
 from jaxtyping import PRNGKeyArray
 
 from .checks import InputError, check_rows
-from .fit import Fit, fit_exact, fit_landmarks
+from .fit import Fit, fit_exact
 from .kernels import Kernel, pooled_rbf
+from .landmark_fit import fit_landmarks
 from .problem import split
 from .progress import Tell, silent
 from .projected import fit_projections
 from .regularization import choose
-from .witness import evaluate
 
 EXACT_LIMIT = 8_192  # pool rows a label up to which the kernel matrix is held whole
 _FEW_ROWS = 10
@@ -43,12 +43,11 @@ class GroupFit:
 
     def score(self, embeddings: Any) -> np.ndarray:
         """Weights, on the scale of the pool's, by the closed form of the penalised optimum."""
-        if not self.fit.strength > 0:
+        if not self.fit.closed_form.strength > 0:
             raise InputError(
                 "score: without a penalty the optimum has no closed form; align with a gamma above 0"
             )
-        height = evaluate(self.fit.witness, embeddings) - self.fit.offset
-        return self.proportion / len(self.rows) * np.maximum(0.0, height / self.fit.strength)
+        return self.proportion / len(self.rows) * self.fit.closed_form(embeddings)
 
 
 @dataclass(frozen=True)
@@ -90,7 +89,7 @@ class Alignment:
         Raises:
             InputError: bad rows; labels missing, or unknown to the fit; or an unregularised fit.
         """
-        check_rows("synthetic", synthetic, width=self.groups[0].fit.witness.centers.shape[1])
+        check_rows("synthetic", synthetic, width=self.groups[0].fit.closed_form.witness.centers.shape[1])
         if len(self.groups) == 1 and self.groups[0].label is None:
             return self.groups[0].score(synthetic)
         if labels is None or len(labels) != synthetic.shape[0]:

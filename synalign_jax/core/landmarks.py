@@ -2,16 +2,44 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float, Int
 
 from .simplex import threshold
 
 _HIGHEST = jax.lax.Precision.HIGHEST
+_HESSIAN_ROWS = 8_192
+
+
+class DualProblem(NamedTuple):
+    """MMD^2 + rho |w|^2 + 2 linear' w over the capped simplex, and the landmarks of its dual.
+
+    Attributes:
+        cross: <phi~(e_j), phi~(landmark l)>; it may be sharded by rows.
+        within: the same between landmarks.
+        rho: strength of the penalty.
+        cap: the largest weight.
+        linear: half the linear term, one entry a row.
+        factor: Cholesky factor of `within`.
+        some: the rows that the Hessian is estimated from, evenly spaced.
+        white: these rows of `cross` in coordinates in which `within` is the identity. So is the Hessian
+            there, but for a sum over the rows with a free weight; what float32 loses of that sum does not
+            hide the directions in which landmarks hardly differ.
+    """
+
+    cross: Float[Array, "m s"]
+    within: Float[Array, "s s"]
+    rho: Float[Array, ""]
+    cap: Float[Array, ""]
+    linear: Float[Array, " m"]
+    factor: Float[Array, "s s"]
+    some: Int[Array, " r"]
+    white: Float[Array, "r s"]
 
 
 class Dual(NamedTuple):
@@ -28,134 +56,131 @@ class Dual(NamedTuple):
     slope: Float[Array, " s"]
 
 
+def whitened(
+    cross: Float[Array, "m s"], factor: Float[Array, "s s"]
+) -> tuple[Int[Array, " r"], Float[Array, "r s"]]:
+    """`some` and `white` of a DualProblem."""
+    m = cross.shape[0]
+    count = min(_HESSIAN_ROWS, m)
+    some = jnp.asarray(np.arange(count) * m // count)
+    return some, _whiten(factor, cross, some)
+
+
 @jax.jit
-def evaluate_dual(
-    cross: Float[Array, "m s"],
-    within: Float[Array, "s s"],
-    rho: Float[Array, ""],
-    cap: Float[Array, ""],
-    v: Float[Array, " s"],
-) -> Dual:
-    """-|h|^2 + min over w of rho |w|^2 - 2 sum_j w_j h(e_j): a lower bound of MMD^2 + rho |w|^2.
+def _whiten(
+    factor: Float[Array, "s s"], cross: Float[Array, "m s"], some: Int[Array, " r"]
+) -> Float[Array, "r s"]:
+    return jax.scipy.linalg.solve_triangular(factor, cross[some].T, lower=True).T
+
+
+@jax.jit
+def evaluate_dual(problem: DualProblem, v: Float[Array, " s"]) -> Dual:
+    """-|h|^2 + min over w of rho |w|^2 - 2 sum_j w_j (h(e_j) - linear_j): below the problem's optimum.
 
     It holds because |mu_w|^2 >= -2 <h, mu_w> - |h|^2 for every h, mu_w being the centred mean of the weighted
-    rows. Only sums over the pool's rows leave them, so `cross` may be sharded by rows.
-
-    Args:
-        cross: <phi~(e_j), phi~(landmark l)>.
-        within: the same between landmarks.
-        rho: strength of the penalty.
-        cap: the largest weight.
-        v: coefficients.
+    rows. Only sums over the pool's rows leave them.
     """
-    h = -jnp.matmul(cross, v, precision=_HIGHEST)
+    _, within, rho, cap, *_ = problem
+    h = -jnp.matmul(problem.cross, v, precision=_HIGHEST) - problem.linear
     nu = threshold(h / rho, jnp.ones((), h.dtype), cap)
     omega = jnp.clip(h / rho - nu, 0.0, cap)
     bend = jnp.matmul(within, v, precision=_HIGHEST)
     bound = rho * (omega @ omega) - 2.0 * (h @ omega) - v @ bend
-    slope = 2.0 * (jnp.matmul(omega, cross, precision=_HIGHEST) - bend)
+    slope = 2.0 * (jnp.matmul(omega, problem.cross, precision=_HIGHEST) - bend)
     return Dual(v, omega, bound, slope)
 
 
-class Whitener(NamedTuple):
-    """Some of the pool's rows in coordinates in which `within` is the identity, for Newton's method.
-
-    There the Hessian of the bound is the identity and a sum over the rows with a free weight, so that what
-    float32 loses of it does not hide the directions in which landmarks hardly differ.
-    """
-
-    factor: Float[Array, "s s"]
-    index: np.ndarray
-    rows: Float[Array, "r s"]
-
-
-def whitener(cross: Float[Array, "m s"], factor: Float[Array, "s s"], rows: int = 8_192) -> Whitener:
-    """From the Cholesky factor of `within` and at most `rows` evenly spaced rows of `cross`."""
-    count = min(rows, cross.shape[0])
-    index = (np.arange(count) * cross.shape[0] // count).astype(np.int32)
-    return Whitener(factor, index, _whiten(factor, cross[index]))
+def newton_direction(
+    problem: DualProblem,
+    omega: Float[Array, " m"],
+    slope: Float[Array, " s"],
+    size: int | None = None,
+) -> Float[Array, " s"]:
+    """Newton's step on the bound from weights `omega` and its `slope`, within the first `size` landmarks."""
+    size = problem.within.shape[0] if size is None else size
+    # Only free rows have a part in the Hessian; powers of two keep the compiled shapes few.
+    rows = 1 << max(int(_count_free(problem, omega)) - 1, 0).bit_length()
+    return _newton(problem, omega, slope, size, min(rows, problem.some.shape[0]))
 
 
 @jax.jit
-def _whiten(factor: Float[Array, "s s"], rows: Float[Array, "r s"]) -> Float[Array, "r s"]:
-    return jax.scipy.linalg.solve_triangular(factor, rows.T, lower=True).T
+def _free(problem: DualProblem, omega: Float[Array, " m"]) -> Array:
+    some = omega[problem.some]
+    return (some > 0) & (some < problem.cap)
 
 
 @jax.jit
-def newton_factor(
-    rows: Float[Array, "r s"], strength: Float[Array, ""], free: Bool[Array, " r"]
-) -> Float[Array, "s s"]:
-    """Cholesky factor of minus half the Hessian in whitened coordinates.
+def _count_free(problem: DualProblem, omega: Float[Array, " m"]) -> Array:
+    return jnp.sum(_free(problem, omega))
 
-    Args:
-        rows: of the whitener.
-        strength: rho times the share of the pool that they are.
-        free: whether a row's weight is between 0 and the cap.
-    """
-    inside = rows * free[:, None]
+
+@partial(jax.jit, static_argnames=("size", "rows"))
+def _newton(
+    problem: DualProblem, omega: Float[Array, " m"], slope: Float[Array, " s"], size: int, rows: int
+) -> Float[Array, " s"]:
+    free = _free(problem, omega)
+    index = jnp.nonzero(free, size=rows, fill_value=0)[0]
+    count = jnp.sum(free)
+    inside = problem.white[index, :size] * (jnp.arange(rows) < count)[:, None]
     total = jnp.sum(inside, axis=0)
     spread = jnp.matmul(inside.T, inside, precision=_HIGHEST)
-    spread = spread - jnp.outer(total, total) / jnp.maximum(jnp.sum(free), 1)
-    return jnp.linalg.cholesky(jnp.eye(rows.shape[1], dtype=rows.dtype) + spread / strength)
-
-
-@jax.jit
-def newton_direction(
-    factor: Float[Array, "s s"], hessian: Float[Array, "s s"], slope: Float[Array, " s"]
-) -> Float[Array, " s"]:
-    """Newton's step from the factor of `within` and the factor of the Hessian in its coordinates."""
-    white = jax.scipy.linalg.solve_triangular(factor, slope, lower=True)
-    step = 0.5 * jax.scipy.linalg.cho_solve((hessian, True), white)
-    return jax.scipy.linalg.solve_triangular(factor, step, lower=True, trans="T")
-
-
-@jax.jit
-def ridged(within: Float[Array, "s s"]) -> Float[Array, "s s"]:
-    """`within` with a ridge at rounding level, which keeps duplicate landmarks apart.
-
-    The bound holds with it as without, as it makes the witness no smaller.
-    """
-    # Rounding of the entries perturbs eigenvalues by about eps sqrt(s) times the largest entry.
-    size = within.shape[0]
-    scale = 8.0 * jnp.finfo(within.dtype).eps * size**0.5 * jnp.max(jnp.diagonal(within))
-    return within + scale * jnp.eye(size, dtype=within.dtype)
+    spread = spread - jnp.outer(total, total) / jnp.maximum(count, 1)
+    share = problem.some.shape[0] / omega.shape[0]
+    hessian = jnp.eye(size, dtype=slope.dtype) + spread / (problem.rho * share)
+    # The leading corner of a Cholesky factor is the factor of the leading corner.
+    corner = problem.factor[:size, :size]
+    step = jax.scipy.linalg.solve_triangular(corner, slope[:size], lower=True)
+    step = 0.5 * jax.scipy.linalg.cho_solve((jnp.linalg.cholesky(hessian), True), step)
+    step = jax.scipy.linalg.solve_triangular(corner, step, lower=True, trans="T")
+    return jnp.pad(step, (0, slope.shape[0] - size))
 
 
 def maximise(
-    cross: Float[Array, "m s"],
-    within: Float[Array, "s s"],
-    white: Whitener,
-    rho: Float[Array, ""],
-    cap: Float[Array, ""],
-    floor: float,
+    problem: DualProblem,
+    start: Float[Array, " s"] | None = None,
     *,
-    relative: float,
+    floor: float = 0.0,
+    relative: float = 0.0,
+    absolute: float = 0.0,
     max_steps: int,
 ) -> tuple[Dual, bool]:
     """The best witness in the span of the landmarks, and whether it was reached.
 
-    Newton's method with a subsampled Hessian and a halving line search on the concave bound. It ends when the
-    Newton decrement, twice what the bound can still gain, is below `relative` times bound - floor.
+    Newton's method with a subsampled Hessian and a halving line search on the concave bound; without a
+    `start` it goes through the spans of a sixteenth and a quarter of the landmarks first. It ends when the
+    Newton decrement, twice what the bound can still gain, is below `absolute` plus `relative` times
+    bound - floor.
     """
-    dual = evaluate_dual(cross, within, rho, cap, jnp.zeros(cross.shape[1], cross.dtype))
+    s = problem.within.shape[0]
+    if start is None:
+        dual = evaluate_dual(problem, jnp.zeros(s, problem.within.dtype))
+        for size in (s // 16, s // 4):
+            if size > 0:
+                dual, _ = _climb(problem, dual, size, floor, 0.1, 0.0, max_steps)
+    else:
+        dual = evaluate_dual(problem, start)
+    return _climb(problem, dual, s, floor, relative, absolute, max_steps)
+
+
+def _climb(
+    problem: DualProblem,
+    dual: Dual,
+    size: int,
+    floor: float,
+    relative: float,
+    absolute: float,
+    max_steps: int,
+) -> tuple[Dual, bool]:
     for _ in range(max_steps):
-        direction = newton_direction(white.factor, hessian_at(dual.omega, white, rho, cap), dual.slope)
-        decrement = float(direction @ dual.slope)
-        if decrement <= relative * max(float(dual.bound) - floor, 0.0):
+        direction = newton_direction(problem, dual.omega, dual.slope, size)
+        enough = absolute + relative * max(float(dual.bound) - floor, 0.0)
+        if float(direction @ dual.slope) <= enough:
             return dual, True
         for halvings in range(12):
-            trial = evaluate_dual(cross, within, rho, cap, dual.v + 0.5**halvings * direction)
+            trial = evaluate_dual(problem, dual.v + 0.5**halvings * direction)
             if float(trial.bound) > float(dual.bound):
                 break
         else:
             return dual, True  # no ascent is left above rounding
         dual = trial
     return dual, False
-
-
-def hessian_at(
-    omega: Float[Array, " m"], white: Whitener, rho: Float[Array, ""], cap: Float[Array, ""]
-) -> Float[Array, "s s"]:
-    """`newton_factor` at the weights `omega` of all rows."""
-    some = omega[white.index]
-    return newton_factor(white.rows, rho * (len(white.index) / omega.shape[0]), (some > 0) & (some < cap))

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from .align import EXACT_LIMIT
+from .basis import BLOCK
 from .checks import InputError
-from .fit import BLOCK, HELD_VALUES, LANDMARKS
+from .landmark_solver import HELD_VALUES, LANDMARKS
 
 
 class MemoryPlan(NamedTuple):

@@ -16,6 +16,7 @@ from .fit import Fit, signed_witness
 from .kernels import Kernel
 from .mmd import mmd2
 from .problem import Problem
+from .witness import ClosedForm
 
 _PROJECTIONS = 64
 _RATE = 0.05
@@ -35,9 +36,9 @@ def fit_projections(problem: Problem, *, steps: int, key: PRNGKeyArray) -> Fit:
         after=float(mmd2(problem.real, pool, y_weights=weights, kernel=problem.kernel)),
         gap=float("inf"),
         converged=False,
-        witness=signed_witness(problem, pool, weights),
-        strength=0.0,
-        offset=float("nan"),
+        closed_form=ClosedForm(
+            signed_witness(problem, pool, weights), strength=0.0, offset=float("nan"), cap=float("inf")
+        ),
     )
 
 

@@ -1,9 +1,10 @@
-"""The capped simplex {w : 0 <= w_j <= cap, sum w = total} and the thresholds that put points on it."""
+"""The capped simplex {w : 0 <= w_j <= cap, sum w = total}: its points, and the least of quadratics there."""
 
 from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 
@@ -44,3 +45,19 @@ def threshold(x: Float[Array, " m"], total: Float[Array, ""], cap: Float[Array, 
 def project(x: Float[Array, " m"], total: Float[Array, ""], cap: Float[Array, ""]) -> Float[Array, " m"]:
     """The nearest point of the capped simplex to `x`."""
     return jnp.clip(x - threshold(x, total, cap), 0.0, cap)
+
+
+def level(h: np.ndarray, rho: float, cap: float) -> float:
+    """nu with sum_j clip((h_j - nu) / rho, 0, cap) = 1: these are the w of the least rho |w|^2 - 2 h' w."""
+    # Shifted, so that float32 resolves the differences of h and not its height.
+    mean = float(h.mean())
+    x = jnp.asarray((h - mean) / rho)
+    return float(threshold(x, jnp.ones((), x.dtype), jnp.asarray(cap, x.dtype))) * rho + mean
+
+
+def least(h: np.ndarray, rho: float, cap: float) -> float:
+    """The least rho |w|^2 - 2 h' w over the capped simplex of total 1, from below."""
+    nu = level(h, rho, cap)
+    w = np.clip((h - nu) / rho, 0.0, cap)
+    # With the multiplier of sum w = 1 written out, rounding in nu cannot make the bound false.
+    return float(rho * (w @ w) - 2.0 * (h - nu) @ w - 2.0 * nu)

@@ -24,6 +24,27 @@ class Witness(NamedTuple):
     coefficients: Float[Array, " c"]
 
 
+class ClosedForm(NamedTuple):
+    """Weights of a penalised optimum: m w(e) = clip((g(e) + pull m w'(e) - offset) / strength, 0, cap).
+
+    w' are the weights of an earlier optimum that this one corrects.
+    """
+
+    witness: Witness
+    strength: float
+    offset: float
+    cap: float  # of m w
+    pull: float = 0.0
+    earlier: ClosedForm | None = None
+
+    def __call__(self, rows: Any) -> np.ndarray:
+        """m times the weight of each row."""
+        height = evaluate(self.witness, rows) - self.offset
+        if self.earlier is not None:
+            height = height + self.pull * self.earlier(rows)
+        return np.clip(height / self.strength, 0.0, self.cap)
+
+
 def evaluate(witness: Witness, rows: Any, *, block_size: int = 8_192) -> np.ndarray:
     """g at each row, in blocks of rows: `rows` may be memory-mapped."""
     parts = []

@@ -5,7 +5,7 @@ import argparse
 import jax
 import numpy as np
 
-from synalign_jax.core import fit
+from synalign_jax.core import landmark_solver
 from synalign_jax.core.align import align
 from synalign_jax.core.kernels import rbf
 
@@ -21,7 +21,7 @@ def main() -> None:
         address, index = options.processes
         jax.distributed.initialize(address, num_processes=2, process_id=int(index))
     mesh = jax.sharding.Mesh(np.array(jax.devices()), ("rows",)) if options.mesh else None
-    fit.LANDMARKS = 256  # devices that share two cores each factorise the landmarks' matrices
+    landmark_solver.LANDMARKS = 256  # devices that share two cores each factorise the landmarks' matrices
     rng = np.random.default_rng(0)
     real = rng.normal(size=(200, 4)).astype("f4")
     pool = (rng.normal(size=(2_400, 4)) + np.where(np.arange(2_400)[:, None] % 3, 1.5, 0.0)).astype("f4")

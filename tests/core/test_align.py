@@ -9,7 +9,7 @@ import pytest
 from scipy.optimize import minimize
 from scipy.spatial.distance import cdist
 
-from synalign_jax.core.align import align
+from synalign_jax.core.align import Alignment, align
 from synalign_jax.core.checks import InputError
 from synalign_jax.core.kernels import rbf
 from synalign_jax.core.mmd import mmd2
@@ -96,8 +96,8 @@ def test_score_of_the_pool_is_its_weights() -> None:
 
 @pytest.mark.parametrize("held", [2**20, 256 * 500])  # all rows join the solve, or a third of them
 def test_landmarks_near_the_exact_optimum(held: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("synalign_jax.core.fit.LANDMARKS", 256)
-    monkeypatch.setattr("synalign_jax.core.fit.HELD_VALUES", held)
+    monkeypatch.setattr("synalign_jax.core.landmark_solver.LANDMARKS", 256)
+    monkeypatch.setattr("synalign_jax.core.landmark_solver.HELD_VALUES", held)
     real, pool = _sets(n=100, m=1_500)
     gamma = 3e-3
     arguments = {"key": jax.random.key(0), "kernel": KERNEL, "regularization": gamma}
@@ -114,6 +114,45 @@ def test_landmarks_near_the_exact_optimum(held: int, monkeypatch: pytest.MonkeyP
     assert objective(found.weights) <= (1.01 if held > 2**18 else 1.05) * optimum
     assert objective(found.weights) - found.gap <= optimum * 1.001  # the certificate is a bound
     np.testing.assert_allclose(found.score(pool), found.weights, atol=1e-3 * found.weights.max())
+
+
+@pytest.mark.parametrize("cap", [None, 2e-3])
+@pytest.mark.parametrize("held", [2**20, 128 * 500])
+def test_an_exact_pass_brings_landmark_weights_near_the_optimum(
+    cap: float | None, held: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("synalign_jax.core.landmark_solver.LANDMARKS", 128)
+    monkeypatch.setattr("synalign_jax.core.landmark_solver.HELD_VALUES", held)
+    rng = np.random.default_rng(0)  # in ten dimensions 128 landmarks miss much of the kernel
+    real = rng.normal(size=(100, 10)).astype("f4")
+    pool = (rng.normal(size=(1_500, 10)) + np.where(np.arange(1_500)[:, None] % 3, 0.8, 0.0)).astype("f4")
+    gamma = 3e-3
+
+    def solve(**settings) -> tuple[Alignment, float]:
+        found = align(
+            real,
+            pool,
+            key=jax.random.key(0),
+            kernel=KERNEL,
+            regularization=gamma,
+            max_weight=cap,
+            **settings,
+        )
+        w = found.weights.astype("f8")
+        value = float(mmd2(real, pool, y_weights=w, kernel=KERNEL))
+        np.testing.assert_allclose(found.mmd2_after, value, rtol=0.01)
+        assert w.max() <= (cap or 1.0) * (1 + 1e-5)
+        # `score` is the same closed form, for rows that are already in the pool as for others.
+        np.testing.assert_allclose(found.score(pool), found.weights, atol=2e-3 * found.weights.max())
+        return found, value + gamma * (len(w) * w @ w - 1)
+
+    _, optimum = solve(method="exact", tolerance=1e-4)
+    corrected, reached = solve(method="landmarks")
+    monkeypatch.setattr("synalign_jax.core.landmark_fit.CORRECTED_VALUES", 0)
+    plain, without = solve(method="landmarks")
+    assert reached - optimum < 0.25 * (without - optimum)
+    assert reached - corrected.gap <= optimum * 1.001  # the certificate is a bound
+    assert corrected.gap < 0.25 * plain.gap  # and a better one
 
 
 def test_the_papers_form_learns_by_projections() -> None:
@@ -239,5 +278,13 @@ def test_progress_is_told_for_every_piece_of_work() -> None:
         on_progress=lambda *step: heard.append(step),
     )
     names = list(dict.fromkeys(what for what, _, _ in heard))
-    assert names == ["cross-validate", "solve", "pass 1 over the pool", "pass 2 over the pool"]
+    assert names == [
+        "cross-validate",
+        "solve",
+        "solve, pass 1 of 2 over the pool",
+        "solve, pass 2 of 2 over the pool",
+        "exact pass over the pool",
+        "correct, pass 1 of 2 over the pool",
+        "correct, pass 2 of 2 over the pool",
+    ]
     assert all(0 <= done < total for _, done, total in heard)

@@ -1,0 +1,100 @@
+"""The dual problem over every row of a pool that need not fit in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from .basis import BLOCK, Basis, cross
+from .problem import Problem
+from .progress import Tell
+from .simplex import level
+
+_HIGHEST = jax.lax.Precision.HIGHEST
+_REFINEMENTS = 4  # Newton steps over the whole pool, two passes each
+
+
+class Point(NamedTuple):
+    """The dual problem of the whole pool at v.
+
+    `h` is the witness less the linear term, `moment` sum_j w_j <phi~(e_j), phi~(landmark)>, and `mean` the
+    same under equal weights.
+    """
+
+    v: np.ndarray
+    h: np.ndarray
+    nu: float
+    weights: np.ndarray
+    moment: np.ndarray
+    mean: np.ndarray
+    bound: float
+
+
+@dataclass(frozen=True)
+class Whole:
+    """MMD^2 + strength (m |w|^2 - 1) + 2 linear' w, in float64 sums over blocks; two passes a point.
+
+    `held` is the cross matrix of the whole pool, where it was kept; it saves computing it again.
+    """
+
+    problem: Problem
+    basis: Basis
+    strength: float
+    linear: np.ndarray
+    held: Float[Array, "m s"] | None
+    tell: Tell
+    title: str
+
+    def norm(self, v: np.ndarray) -> float:
+        """|h|^2."""
+        return float(v @ (np.asarray(self.basis.within, np.float64) @ v))
+
+    def evaluate(self, v: np.ndarray) -> Point:
+        v = v.astype(np.float64)
+        m = self.problem.size
+        coefficients = jnp.asarray(-v, self.basis.within.dtype)
+        h, mean, moment = np.empty(m), np.zeros_like(v), np.zeros_like(v)
+        for rows, block in self._blocks("1 of 2"):
+            h[rows] = jnp.matmul(block, coefficients, precision=_HIGHEST)
+            mean += np.asarray(jnp.sum(block, axis=0), np.float64) / m
+        h -= self.linear
+        rho = self.strength * m
+        nu = level(h, rho, self.problem.cap)
+        weights = np.clip((h - nu) / rho, 0.0, self.problem.cap)
+        for rows, block in self._blocks("2 of 2"):
+            moment += np.asarray(jnp.matmul(weights[rows].astype(block.dtype), block, precision=_HIGHEST))
+        bound = float(rho * (weights @ weights) - 2.0 * (h @ weights)) - self.norm(v)
+        return Point(v, h, nu, weights, moment, mean, bound)
+
+    def _blocks(self, number: str) -> Iterator[tuple[slice, Array]]:
+        """The cross matrix of the whole pool, block by block."""
+        size = self.problem.size
+        for start in range(0, size, BLOCK):
+            self.tell(f"{self.title}, pass {number} over the pool", start, size)
+            rows = slice(start, min(start + BLOCK, size))
+            if self.held is not None:
+                yield rows, self.held[rows]
+            else:
+                yield rows, cross(self.basis, self.problem.take(np.arange(rows.start, rows.stop)))
+
+    def refine(
+        self, point: Point, step: Callable[[np.ndarray], np.ndarray], enough: float
+    ) -> tuple[Point, bool]:
+        """Newton steps, `step` of the slope at a point, until the bound can gain `enough` at most."""
+        within = np.asarray(self.basis.within, np.float64)
+        for _ in range(_REFINEMENTS):
+            slope = 2.0 * (point.moment - within @ point.v)
+            direction = step(slope)
+            if direction @ slope <= 2.0 * enough:
+                return point, True
+            trial = self.evaluate(point.v + direction)
+            if trial.bound <= point.bound:
+                return point, False
+            point = trial
+        return point, False
