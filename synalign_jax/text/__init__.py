@@ -1,5 +1,6 @@
 """Texts to vectors: a Flax sentence encoder, any other source behind one protocol, and a cache."""
 
+from .allocation import keep_freed_memory
 from .cache import EmbeddingCache
 from .classifier import FineTuned, finetune
 from .compilation import keep_compiled
@@ -20,4 +21,5 @@ __all__ = [
     "embed_texts",
     "finetune",
     "keep_compiled",
+    "keep_freed_memory",
 ]

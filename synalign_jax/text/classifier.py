@@ -20,6 +20,7 @@ from .encoder import Encoder
 from .errors import ModelError, check_texts
 from .packing import Batch, Packer, fill_batch, pack_rows, row_lengths, segments_per_row
 from .pooling import pool
+from .vocabulary import Vocabulary
 
 _WARM_UP = 0.1  # share of the steps in which the learning rate rises to its peak (Devlin et al. 2019)
 _DROPOUT = 0.1  # of the pooled vector, as in BERT's classification head
@@ -160,11 +161,13 @@ def finetune(
 
     head = nnx.Rngs(params=head_key)
     graph, state = nnx.split(Classifier(encoder.model, encoder.files.pooling, classes, rngs=head))
-    moments = _OPTIMIZER.init(state)
+    whole = state
     rows = _Rows(encoder, [texts[int(i)] for i in train], y[train], w[train] / w[train].mean(), batch_size)
+    state = rows.vocabulary.narrow(whole)
+    moments = _OPTIMIZER.init(state)
     steps = epochs * rows.steps
     history: list[Epoch] = []
-    best, best_epoch = jax.tree.map(jnp.copy, state), 0
+    best, best_epoch = whole, 0
     for epoch in range(epochs):
         epoch_key = jax.random.fold_in(train_key, epoch)
         total = 0.0
@@ -175,7 +178,8 @@ def finetune(
                 state, moments, tokens, targets, shares, jnp.float32(rate), step_key, graph=graph
             )
             total += float(loss)
-        scores = _predict(encoder, graph, state, dev_texts, classes)
+        now = rows.vocabulary.widen(state, whole)
+        scores = _predict(encoder, graph, now, dev_texts, classes)
         history.append(
             Epoch(
                 train_loss=total / rows.steps,
@@ -184,7 +188,7 @@ def finetune(
             )
         )
         if history[-1].dev_loss <= history[best_epoch].dev_loss:
-            best, best_epoch = jax.tree.map(jnp.copy, state), epoch
+            best, best_epoch = now, epoch
         elif epoch - best_epoch >= patience:
             break
     return FineTuned(encoder, classes, history, best_epoch, graph, best)
@@ -196,7 +200,9 @@ class _Rows:
     def __init__(
         self, encoder: Encoder, texts: Sequence[str], labels: np.ndarray, weights: np.ndarray, batch_size: int
     ) -> None:
-        self._ids, _ = encoder.tokenizer(texts)
+        ids, _ = encoder.tokenizer(texts)
+        self.vocabulary = Vocabulary(ids, encoder.files.architecture.vocabulary)
+        self._ids = [self.vocabulary.number(text) for text in ids]
         self._labels, self._weights = labels, weights
         self._sizes = np.array([len(ids) for ids in self._ids])
         self._length = next(n for n in row_lengths(encoder.max_tokens) if n >= self._sizes.max())

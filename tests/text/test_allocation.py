@@ -1,0 +1,36 @@
+"""Freed memory that is kept is not faulted in again."""
+
+import platform
+import subprocess
+import sys
+
+import pytest
+
+_FAULTS = """
+import resource, sys
+import jax, jax.numpy as jnp
+from synalign_jax.text import keep_freed_memory
+if sys.argv[1] == "keep":
+    assert keep_freed_memory()
+product = jax.jit(lambda x, y: jnp.sum(jnp.sin(x @ y)))
+x, y = jnp.ones((10_000, 64)), jnp.ones((64, 2_000))  # 80 MB between them: above what glibc keeps by itself
+for _ in range(3):
+    product(x, y).block_until_ready()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(10):
+    product(x, y).block_until_ready()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs the GNU C library")
+def test_temporaries_are_faulted_in_once() -> None:
+    def faults(mode: str) -> int:
+        output = subprocess.run(
+            [sys.executable, "-c", _FAULTS, mode], capture_output=True, text=True, check=True
+        ).stdout
+        return int(output)
+
+    pages = 10_000 * 2_000 * 4 // 4_096
+    assert faults("let go") > 5 * pages
+    assert faults("keep") < pages
