@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -33,9 +34,36 @@ _ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 }
 
 
+def _precision(dtype: jnp.dtype) -> jax.lax.Precision | None:
+    return jax.lax.Precision.HIGHEST if dtype == jnp.float32 else None
+
+
+@jax.custom_vjp
+def _product(x: Float[Array, "*rows inputs"], w: Float[Array, "inputs outputs"]) -> Array:
+    return jnp.matmul(x, w, precision=_precision(x.dtype))
+
+
+def _product_backward(kept: tuple[Array, Array], slope: Array) -> tuple[Array, Array]:
+    # JAX's own derivative of w is a product that leaves w' transposed: on CPU that copies `slope` and w'.
+    x, w = kept
+    rows = slope.reshape(-1, slope.shape[-1])
+    precision = _precision(x.dtype)
+    of_x = jax.lax.dot_general(rows, w, (((1,), (1,)), ((), ())), precision=precision)
+    of_w = jax.lax.dot_general(
+        x.reshape(-1, x.shape[-1]), rows, (((0,), (0,)), ((), ())), precision=precision
+    )
+    return of_x.reshape(x.shape), of_w
+
+
+_product.defvjp(lambda x, w: (_product(x, w), (x, w)), _product_backward)
+
+
+def _dot_general(x: Array, w: Array, _dimensions: Any, **_settings: Any) -> Array:
+    return _product(x, w)
+
+
 def _linear(inputs: int, outputs: int, dtype: jnp.dtype, rngs: nnx.Rngs) -> nnx.Linear:
-    precision = jax.lax.Precision.HIGHEST if dtype == jnp.float32 else None
-    return nnx.Linear(inputs, outputs, dtype=dtype, param_dtype=dtype, precision=precision, rngs=rngs)
+    return nnx.Linear(inputs, outputs, dtype=dtype, param_dtype=dtype, dot_general=_dot_general, rngs=rngs)
 
 
 def _norm(width: int, epsilon: float, dtype: jnp.dtype, rngs: nnx.Rngs) -> nnx.LayerNorm:
@@ -74,12 +102,12 @@ class Attention(nnx.Module):
 
     def _mix(self, query: Array, key: Array, value: Array, bias: Array) -> Array:
         """Softmax attention of (rows, heads, queries, depth) to every token of the row."""
-        scores = jnp.matmul(query, key.swapaxes(-1, -2), precision=self.out.precision)
+        scores = jnp.matmul(query, key.swapaxes(-1, -2), precision=_precision(query.dtype))
         scores = scores.astype(jnp.float32) + bias
         weights = jnp.exp(scores - scores.max(axis=-1, keepdims=True))
         total = weights.sum(axis=-1, keepdims=True)
         # Normalised after the product: depth divisions a token instead of length.
-        mixed = jnp.matmul(weights.astype(query.dtype), value, precision=self.out.precision)
+        mixed = jnp.matmul(weights.astype(query.dtype), value, precision=_precision(query.dtype))
         return (mixed / total).astype(query.dtype)
 
 
