@@ -54,7 +54,8 @@ def alignment_memory(
     landmarks = min(LANDMARKS, pool_rows)
     solved = min(pool_rows, max(landmarks, HELD_VALUES // landmarks))
     block = min(BLOCK, pool_rows)
-    # Held kernel values, their rows, Hessian and factors of the landmarks, and the blocks in flight.
-    held = solved * (landmarks + width) + 6 * landmarks**2 + 3 * block * (landmarks + real_rows)
+    # Held kernel values, their rows, what is missed, whitened rows, Hessian and factors of the landmarks, and
+    # the blocks in flight.
+    held = solved * (landmarks + width) + 12 * landmarks**2 + 3 * block * (landmarks + real_rows)
     # h and the weights of every row, in float64, twice.
     return MemoryPlan(method, block, solved, itemsize * (held + inputs) + 32 * pool_rows)
