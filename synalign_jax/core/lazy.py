@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .kernels import Kernel
+from .neighbors import Neighbors
 from .observations import HostCovariance, Observations, blocks
 from .posterior import resolution
 
@@ -62,8 +63,9 @@ class LazyExplorer:
             outside: (o, d) rows observed elsewhere.
         """
         n = pool.shape[0]
-        self._pool, self._neighbors, self._priority = pool, neighbors, priority
+        self._pool, self._priority = pool, priority
         self._covariance = HostCovariance(kernel, pool)
+        self._neighbors = Neighbors(self._covariance, neighbors)
         self._seen = Observations(self._covariance, pool.dtype, noise)
         self._observed = np.zeros(n, bool)
         prior = np.concatenate([self._covariance.diagonal(block) for block in blocks(pool)])
@@ -88,7 +90,7 @@ class LazyExplorer:
         if center is None:
             return None
         variance = float(self._bound[center])
-        cluster = self._nearest(center)
+        cluster = self._neighbors.of(center, self._likely)
         self._seen.append(self._pool[cluster[~self._observed[cluster]]])
         self._observed[cluster], self._bound[cluster] = True, -1.0
         return LazyPick(cluster, variance)
@@ -147,9 +149,9 @@ class LazyExplorer:
         left = self._bound[rows] - explained
         self._bound[rows] = np.where(left > self._floor[rows], left, -1.0)
 
-    def _nearest(self, center: int) -> np.ndarray:
-        """The row itself and its nearest others, nearest first."""
-        distance = self._covariance.distances(center)
-        distance[center] = -np.inf
-        nearest = np.argpartition(distance, self._neighbors)[: self._neighbors + 1]
-        return nearest[np.argsort(distance[nearest], kind="stable")]
+    def _likely(self, count: int) -> np.ndarray:
+        """Rows that may be the next centres: the up-to-date ones of largest variance."""
+        rows = np.flatnonzero((self._counted == self._seen.count) & (self._bound > 0))
+        if len(rows) <= count:
+            return rows
+        return rows[np.argpartition(-self._bound[rows], count)[:count]]

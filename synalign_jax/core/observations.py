@@ -74,15 +74,22 @@ class HostCovariance:
         exponent = points @ rows.T
         return np.exp(exponent, out=exponent)
 
-    def distances(self, row: int) -> np.ndarray:
-        """(n,) squared Euclidean distances of every row of the pool to one of them: one pass."""
-        center = np.asarray(self._pool[row]) - self._mean
-        distances = np.concatenate([block @ center for block in blocks(self._pool)])
-        distances -= self._mean @ center
-        distances *= -2.0
-        distances += self._squares
-        distances += self._squares[row]
-        return distances
+    def distances(self, rows: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+        """Squared Euclidean distances of some rows to every row of the pool, in one pass over it.
+
+        Yields:
+            the first row of a block, and (len(rows), size of the block) distances.
+        """
+        centers = np.asarray(self._pool[rows]) - self._mean
+        offsets = (self._squares[rows] + 2.0 * centers @ self._mean)[:, None]
+        centers *= -2.0
+        start = 0
+        for block in blocks(self._pool):
+            distances = centers @ block.T
+            distances += self._squares[start : start + len(block)]
+            distances += offsets
+            yield start, distances
+            start += len(block)
 
 
 class Observations:
