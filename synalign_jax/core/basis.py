@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from .kernels import Kernel, gram
 from .problem import Problem, centred, mean_columns
-from .sharding import put_rows, replicated
+from .sharding import put_rows
 
 _HIGHEST = jax.lax.Precision.HIGHEST
 _SAMPLE = 4_096  # rows from which what landmarks miss is estimated
@@ -69,10 +69,9 @@ def cross(basis: Basis, rows: Float[Array, "m d"]) -> Float[Array, "m s"]:
 def cross_of_pool(
     problem: Problem, basis: Basis, positions: np.ndarray, mesh: Mesh | None
 ) -> Float[Array, "m s"]:
-    """`cross` for the rows of the pool at `positions`, split by rows over the mesh."""
+    """`cross` for the rows of the pool at `positions`; with a mesh, on which `basis` is, split over it."""
     if mesh is not None:
-        rows = put_rows(_View(problem, positions), mesh)
-        return cross(jax.device_put(jax.tree.map(np.asarray, basis), replicated(mesh)), rows)
+        return cross(basis, put_rows(_View(problem, positions), mesh))
     m = len(positions)
     block = min(BLOCK, m)
     held = jnp.empty((m, len(basis.landmarks)), basis.landmarks.dtype)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -49,26 +49,25 @@ class LandmarkSolver:
         self.basis = basis_of(problem, order[:s])
         self.missed = missed_of_sample(problem, self.basis, order)
         self._positions = np.sort(order[:solved])
-        self._cross = cross_of_pool(problem, self.basis, self._positions, mesh)
-        self._factor = self._copy(self.basis.factor)
-        self._within = self._copy(self.basis.within)
+        self._shared = self._copy(self.basis)
+        self._cross = cross_of_pool(problem, self._shared, self._positions, mesh)
         self.within = np.asarray(self.basis.within, np.float64)
-        self._some, self._white = whitened(self._cross, self._factor)
+        self._some, self._white = whitened(self._cross, self._shared.factor)
 
     def solve(
         self, title: str, strength: float, linear: np.ndarray, start: Solution | None = None
     ) -> Solution:
         """The least MMD^2 + strength (m |w|^2 - 1) + 2 linear' w, as far as landmarks know it."""
         problem, solved = self.problem, len(self._positions)
-        dtype = self._within.dtype
+        dtype = self.basis.within.dtype
         part = linear[self._positions].astype(dtype)
         dual_problem = DualProblem(
             self._cross,
-            self._within,
+            self._shared.within,
             self._copy(jnp.asarray(strength * solved, dtype)),
             self._copy(jnp.asarray(min(1.0, problem.cap * problem.size / solved), dtype)),
             jnp.asarray(part) if self._mesh is None else put_rows(part, self._mesh),
-            self._factor,
+            self._shared.factor,
             self._some,
             self._white,
         )
@@ -86,6 +85,7 @@ class LandmarkSolver:
         whole = Whole(
             problem,
             self.basis,
+            self.within,
             strength,
             linear,
             self._cross if solved == problem.size and self._mesh is None else None,
@@ -105,6 +105,8 @@ class LandmarkSolver:
             )
         return Solution(point, whole.norm(point.v), scale, done)
 
-    def _copy(self, x: jax.Array) -> jax.Array:
+    def _copy(self, tree: Any) -> Any:
         """On every device of the mesh."""
-        return x if self._mesh is None else jax.device_put(np.asarray(x), replicated(self._mesh))
+        if self._mesh is None:
+            return tree
+        return jax.device_put(jax.tree.map(np.asarray, tree), replicated(self._mesh))

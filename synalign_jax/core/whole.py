@@ -40,11 +40,12 @@ class Point(NamedTuple):
 class Whole:
     """MMD^2 + strength (m |w|^2 - 1) + 2 linear' w, in float64 sums over blocks; two passes a point.
 
-    `held` is the cross matrix of the whole pool, where it was kept; it saves computing it again.
+    `within` is the basis's in float64; `held` is the cross matrix of the whole pool, where it was kept.
     """
 
     problem: Problem
     basis: Basis
+    within: np.ndarray
     strength: float
     linear: np.ndarray
     held: Float[Array, "m s"] | None
@@ -53,7 +54,7 @@ class Whole:
 
     def norm(self, v: np.ndarray) -> float:
         """|h|^2."""
-        return float(v @ (np.asarray(self.basis.within, np.float64) @ v))
+        return float(v @ (self.within @ v))
 
     def evaluate(self, v: np.ndarray) -> Point:
         v = v.astype(np.float64)
@@ -87,9 +88,8 @@ class Whole:
         self, point: Point, step: Callable[[np.ndarray], np.ndarray], enough: float
     ) -> tuple[Point, bool]:
         """Newton steps, `step` of the slope at a point, until the bound can gain `enough` at most."""
-        within = np.asarray(self.basis.within, np.float64)
         for _ in range(_REFINEMENTS):
-            slope = 2.0 * (point.moment - within @ point.v)
+            slope = 2.0 * (point.moment - self.within @ point.v)
             direction = step(slope)
             if direction @ slope <= 2.0 * enough:
                 return point, True

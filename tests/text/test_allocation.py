@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from synalign_jax.text import keep_freed_memory
+
 _FAULTS = """
 import resource, sys
 import jax, jax.numpy as jnp
@@ -21,6 +23,11 @@ for _ in range(10):
     product(x, y).block_until_ready()
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
+
+
+def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
+    assert not keep_freed_memory()
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs the GNU C library")

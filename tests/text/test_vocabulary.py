@@ -1,3 +1,5 @@
+"""Training on a part of the token table against training on all of it."""
+
 import jax
 import numpy as np
 import pytest
