@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.core
@@ -14,20 +14,13 @@ from jaxtyping import Array, Float, Int
 
 from .checks import InputError, check_rows, check_weights
 from .features import FeatureMap, features
-from .kernels import Kernel, diagonal, gram, has_product_form, pooled_rbf
+from .forms import Cloud, cross_form, self_form
+from .kernels import Kernel, diagonal, has_product_form, pooled_rbf, rbf_length_scale
 
 _CPU_BLOCK = 1_024
 _ACCELERATOR_BLOCK = 8_192
 # Block cells x width for other kernels, whose derivative may hold every coordinate difference.
 _VMAP_VALUES = 2**26
-
-
-class Cloud(NamedTuple):
-    """Points with weights; labels, if any, are small integers and split the kernel (0 across labels)."""
-
-    points: Float[Array, "n d"]
-    weights: Float[Array, " n"]
-    labels: Int[Array, " n"] | None = None
 
 
 def mmd2(
@@ -139,11 +132,20 @@ def _normalised(name: str, weights: Any, rows: int, dtype: Any) -> Float[Array, 
 def _exact(kernel: Kernel, x: Cloud, y: Cloud, block_size: int, statistic: str) -> Float[Array, ""]:
     # A kernel's parameters may be Python numbers; the derivative rule wants arrays.
     kernel = jax.tree.map(lambda leaf: jnp.asarray(leaf, x.points.dtype), kernel)
-    within_x, within_y = (jnp.asarray(_self_form(block_size, kernel, cloud)) for cloud in (x, y))
+    on_diagonal = [diagonal(kernel, cloud.points) for cloud in (x, y)]
+    of_forms, scale = kernel, rbf_length_scale(kernel)
+    if scale is not None:
+        # About their middle, rows lose least to rounding.
+        middle = jax.lax.stop_gradient(jnp.mean(x.points, axis=0))
+        x, y = (cloud._replace(points=(cloud.points - middle) / scale) for cloud in (x, y))
+        of_forms = None
+    within = [jnp.asarray(self_form(block_size, of_forms, cloud)) for cloud in (x, y)]
     if statistic == "u":
-        within_x = _without_diagonal(within_x, x.weights, diagonal(kernel, x.points))
-        within_y = _without_diagonal(within_y, y.weights, diagonal(kernel, y.points))
-    return within_x + within_y - 2.0 * jnp.asarray(_cross_form(block_size, kernel, x, y))
+        within = [
+            _without_diagonal(total, cloud.weights, k_ii)
+            for total, cloud, k_ii in zip(within, (x, y), on_diagonal, strict=True)
+        ]
+    return within[0] + within[1] - 2.0 * jnp.asarray(cross_form(block_size, of_forms, x, y))
 
 
 @partial(jax.jit, static_argnames=("statistic", "label_count"))
@@ -170,159 +172,3 @@ def _without_diagonal(
 ) -> Float[Array, ""]:
     squares = jnp.square(weights)
     return (total - squares @ k_ii) / (1.0 - jnp.sum(squares))
-
-
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _self_form(block_size: int, kernel: Kernel, x: Cloud) -> Any:
-    """sum_ij u_i u_j k(x_i, x_j), each pair of blocks computed once."""
-    return _sweep(block_size, kernel, x, None, frozenset())[0]
-
-
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _cross_form(block_size: int, kernel: Kernel, x: Cloud, y: Cloud) -> Any:
-    """sum_ij u_i v_j k(x_i, y_j)."""
-    return _sweep(block_size, kernel, x, y, frozenset())[0]
-
-
-def _sweep(
-    block_size: int, kernel: Kernel, x: Cloud, y: Cloud | None, wanted: frozenset[str]
-) -> tuple[Float[Array, ""], dict[str, Any]]:
-    """The form and its derivatives with respect to `wanted`, block by block.
-
-    `wanted` is a subset of kernel, x_points, x_weights, y_points, y_weights. With `y` None the form is that
-    of `x` with itself: blocks above the diagonal count twice and their derivatives reach both of their ends.
-    """
-    rows = _blocks(x, block_size)
-    columns = rows if y is None else _blocks(y, block_size)
-    row_count, column_count = rows.points.shape[0], columns.points.shape[0]
-    pairs = [(i, j) for i in range(row_count) for j in range(i if y is None else 0, column_count)]
-    factors = [1.0 if y is not None or i == j else 2.0 for i, j in pairs]
-
-    def block_form(free: dict[str, Any], fixed: dict[str, Any], labels: tuple[Any, Any]) -> Float[Array, ""]:
-        part = free | fixed
-        values = gram(part["kernel"], part["x_points"], part["y_points"])
-        if labels[0] is not None:
-            values = jnp.where(labels[0][:, None] == labels[1][None, :], values, 0.0)
-        products = jnp.matmul(values, part["y_weights"], precision=jax.lax.Precision.HIGHEST)
-        return jnp.sum(part["x_weights"] * products)
-
-    def step(carry: Any, pair: Any) -> tuple[Any, None]:
-        total, lost, sums = carry
-        i, j, factor = pair
-        part = {
-            "kernel": kernel,
-            "x_points": rows.points[i],
-            "x_weights": rows.weights[i],
-            "y_points": columns.points[j],
-            "y_weights": columns.weights[j],
-        }
-        free = {name: part.pop(name) for name in wanted}
-        labels = (_at(rows.labels, i), _at(columns.labels, j))
-        if free:
-            value, slopes = jax.value_and_grad(block_form)(free, part, labels)
-        else:
-            value, slopes = block_form(free, part, labels), {}
-        # Kahan's compensated sum: thousands of blocks must not cost float32 its last digits.
-        corrected = factor * value - lost
-        bigger = total + corrected
-        lost = (bigger - total) - corrected
-        scaled = jax.tree.map(lambda slope: factor * slope, slopes)
-        sums = dict(sums)
-        for name, slope in scaled.items():
-            if name == "kernel":
-                sums[name] = jax.tree.map(jnp.add, sums[name], slope)
-            else:
-                target = name.replace("y_", "x_") if y is None else name
-                place = i if name[0] == "x" else j
-                # Not .at[].add, a scatter, for which XLA on CPU copies the whole sum at every block.
-                sums[target] = jax.lax.dynamic_update_index_in_dim(
-                    sums[target], sums[target][place] + slope, place, 0
-                )
-        return (bigger, lost, sums), None
-
-    zero = jnp.zeros((), x.points.dtype)
-    whole = {"kernel": kernel, "x_points": rows.points, "x_weights": rows.weights}
-    whole |= {} if y is None else {"y_points": columns.points, "y_weights": columns.weights}
-    sums = {name: jax.tree.map(jnp.zeros_like, whole[name]) for name in wanted if name in whole}
-    steps = (
-        *(jnp.asarray(k, jnp.int32) for k in zip(*pairs, strict=True)),
-        jnp.asarray(factors, x.points.dtype),
-    )
-    (total, _, sums), _ = jax.lax.scan(step, (zero, zero, sums), steps)
-    counts = {"x": x.points.shape[0], "y": 0 if y is None else y.points.shape[0]}
-    flat = {
-        name: total_slope
-        if name == "kernel"
-        else total_slope.reshape(-1, *total_slope.shape[2:])[: counts[name[0]]]
-        for name, total_slope in sums.items()
-    }
-    return total, flat
-
-
-def _blocks(cloud: Cloud, block_size: int) -> Cloud:
-    """(blocks, block_size, ...): the last block is filled with copies of the last row at weight 0."""
-    missing = -cloud.points.shape[0] % block_size
-    points = jnp.pad(cloud.points, ((0, missing), (0, 0)), mode="edge")
-    weights = jnp.pad(cloud.weights, (0, missing))
-    labels = (
-        None
-        if cloud.labels is None
-        else jnp.pad(cloud.labels, (0, missing), mode="edge").reshape(-1, block_size)
-    )
-    return Cloud(points.reshape(-1, block_size, points.shape[1]), weights.reshape(-1, block_size), labels)
-
-
-def _at(labels: Int[Array, "blocks n"] | None, block: Any) -> Any:
-    return None if labels is None else labels[block]
-
-
-def _wanted(prefix: str, cloud: Any) -> set[str]:
-    """Names of the parts of a cloud (of `CustomVJPPrimal`s) that are being differentiated."""
-    return {f"{prefix}_{part}" for part in ("points", "weights") if getattr(cloud, part).perturbed}
-
-
-def _values(tree: Any) -> Any:
-    return jax.tree.map(lambda leaf: leaf.value, tree, is_leaf=lambda leaf: hasattr(leaf, "perturbed"))
-
-
-def _kernel_wanted(kernel: Any) -> set[str]:
-    leaves = jax.tree.leaves(kernel, is_leaf=lambda leaf: hasattr(leaf, "perturbed"))
-    return {"kernel"} if any(leaf.perturbed for leaf in leaves) else set()
-
-
-# The value is a scalar, so its derivative is computed with it, in the same sweep, and later only scaled: one
-# pass over the blocks serves both, and what is kept between them has the size of the inputs.
-
-
-def _self_forward(block_size: int, kernel: Any, x: Any) -> Any:
-    wanted = frozenset(
-        _kernel_wanted(kernel) | _wanted("x", x) | {n.replace("x_", "y_") for n in _wanted("x", x)}
-    )
-    total, slopes = _sweep(block_size, _values(kernel), _values(x), None, wanted)
-    return total, (slopes, _values(kernel), _values(x))
-
-
-def _cross_forward(block_size: int, kernel: Any, x: Any, y: Any) -> Any:
-    wanted = frozenset(_kernel_wanted(kernel) | _wanted("x", x) | _wanted("y", y))
-    total, slopes = _sweep(block_size, _values(kernel), _values(x), _values(y), wanted)
-    return total, (slopes, _values(kernel), _values(x), _values(y))
-
-
-def _cotangent(slopes: dict[str, Any], name: str, like: Any, scale: Float[Array, ""]) -> Any:
-    if name in slopes:
-        return jax.tree.map(lambda slope: scale * slope, slopes[name])
-    return jax.tree.map(jnp.zeros_like, like)
-
-
-def _backward(_block_size: int, residuals: Any, scale: Any) -> Any:
-    slopes, kernel, *clouds = residuals
-    names = ("x", "y")[: len(clouds)]
-    out = [_cotangent(slopes, "kernel", kernel, scale)]
-    for name, cloud in zip(names, clouds, strict=True):
-        points = _cotangent(slopes, f"{name}_points", cloud.points, scale)
-        out.append(Cloud(points, _cotangent(slopes, f"{name}_weights", cloud.weights, scale), None))
-    return tuple(out)
-
-
-_self_form.defvjp(_self_forward, _backward, symbolic_zeros=True)
-_cross_form.defvjp(_cross_forward, _backward, symbolic_zeros=True)

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import jax.test_util
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -123,6 +124,29 @@ def test_labels_are_the_product_kernel() -> None:
     np.testing.assert_allclose(got, want, rtol=1e-5)
     theta = random_features(rbf(1.5), x.shape[1], 20_000, key=jax.random.key(0))
     np.testing.assert_allclose(mmd2(x, y, theta=theta, **arguments), want, rtol=0.02)
+
+
+def test_slopes_with_labels_are_finite_differences() -> None:
+    with jax.enable_x64(True):
+        x, y, u, v = (jnp.asarray(a, jnp.float64) for a in _sets())
+        labels = {"x_labels": np.arange(len(x)) % 3, "y_labels": np.arange(len(y)) % 2}
+
+        def value(x, u, scale):
+            return mmd2(
+                x, y, x_weights=u, y_weights=v, kernel=rbf(jnp.asarray(scale)), block_size=8, **labels
+            )
+
+        jax.test_util.check_grads(value, (x, u, jnp.asarray(1.5)), order=1, modes=["rev"], rtol=1e-6)
+
+
+def test_rows_far_from_the_origin_keep_their_digits() -> None:
+    """RBF: only differences of rows count, and float32 must not lose them in the squares of the rows."""
+    x, y, u, v = _sets()
+    kernel, dense = KERNELS["rbf"]
+    shift = np.float32(1_024.0)  # exact in float32 for rows rounded to 2^-12
+    x, y = (np.round(a * 4_096) / np.float32(4_096) for a in (x, y))
+    got = mmd2(x + shift, y + shift, x_weights=u, y_weights=v, kernel=kernel)
+    np.testing.assert_allclose(got, _dense(dense, x, y, u, v), rtol=1e-4)
 
 
 @settings(max_examples=20, deadline=None)
