@@ -17,6 +17,9 @@ from .quadratic import minimise
 
 _POOL_ROWS = 2_048  # pool rows that cross-validation works on
 _FACTORS = 2.0 ** np.arange(-8, 7)  # candidate penalties, in units of the noise band
+_FOLDS = 10
+# Real rows up to which each is a fold: which of so few rows share one would decide too much.
+_LEAVE_ONE_OUT = 20
 
 
 def choose(
@@ -55,7 +58,7 @@ def _curve(problem: Problem, key: PRNGKeyArray) -> np.ndarray:
     cross = gram(problem.kernel, pool, problem.real)
     attraction = jnp.mean(cross, axis=1)
     K = centred(gram(problem.kernel, pool, pool), attraction, problem.within_real)
-    folds = min(n, 10)
+    folds = n if n <= _LEAVE_ONE_OUT else _FOLDS
     parts = np.array_split(np.asarray(jax.random.permutation(fold_key, n)), folds)
     validate = jnp.stack([jnp.mean(cross[:, part], axis=1) for part in parts], axis=1)
     sizes = np.array([len(part) for part in parts])

@@ -210,6 +210,19 @@ def test_held_out_estimate_is_near_the_truth() -> None:
     np.testing.assert_allclose(got.noise_band, (1 - (k.sum() - 3_000) / (3_000 * 2_999)) / 300, rtol=0.05)
 
 
+def test_few_real_rows_are_left_out_one_by_one() -> None:
+    """The held-out estimate at the chosen penalty, against a float64 solve for every row left out."""
+    real, pool = _sets(n=12, m=30)
+    got = align(real, pool, key=jax.random.key(0), kernel=KERNEL)
+    k = lambda a, b: np.exp(-cdist(a, b, "sqeuclidean") / (2 * SCALE**2))  # noqa: E731
+    errors = []
+    for i in range(len(real)):
+        weights, _ = _reference(np.delete(real, i, axis=0), pool, got.regularization[None])
+        errors.append(weights @ k(pool, pool) @ weights - 2 * (k(real[i : i + 1], pool) @ weights).item())
+    pairs = (k(real, real).sum() - len(real)) / (len(real) * (len(real) - 1))
+    np.testing.assert_allclose(got.heldout_mmd2, np.mean(errors) + pairs, atol=0.03 * got.noise_band)
+
+
 def test_few_real_rows_warn() -> None:
     real, pool = _sets(n=5)
     with pytest.warns(UserWarning, match="fewer than 10 real rows"):
