@@ -16,10 +16,10 @@ if sys.argv[1] == "keep":
     assert keep_freed_memory()
 product = jax.jit(lambda x, y: jnp.sum(jnp.sin(x @ y)))
 x, y = jnp.ones((10_000, 64)), jnp.ones((64, 2_000))  # 80 MB between them: above what glibc keeps by itself
-for _ in range(20):  # until the heap has a place for every buffer that lives beside another
+for _ in range(100):  # until the heap has a place for every buffer that lives beside another
     product(x, y).block_until_ready()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(50):
+for _ in range(10):
     product(x, y).block_until_ready()
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
@@ -32,8 +32,6 @@ def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs the GNU C library")
 def test_temporaries_are_faulted_in_once() -> None:
-    """At most in every tenth call; without it, at least in every second."""
-
     def faults(mode: str) -> int:
         output = subprocess.run(
             [sys.executable, "-c", _FAULTS, mode], capture_output=True, text=True, check=True
@@ -41,5 +39,5 @@ def test_temporaries_are_faulted_in_once() -> None:
         return int(output)
 
     pages = 10_000 * 2_000 * 4 // 4_096
-    assert faults("let go") > 50 / 2 * pages
-    assert faults("keep") < 50 / 10 * pages
+    assert faults("let go") > 5 * pages
+    assert faults("keep") < pages
