@@ -26,7 +26,9 @@ _BLOCK_VALUES = 2**21
 # Rows of the smallest block that is worth a matrix product.
 _SMALLEST_BLOCK = 128
 # How much less than the most outdated row of a block the others may miss.
-_SPREAD = 0.75
+_SPREAD = 0.85
+# Where a round looks first, in units of the last fall of the variance, and where if that was too high.
+_MARGIN = 4.0
 _USUAL_FALL = 0.95
 
 
@@ -75,7 +77,7 @@ class LazyExplorer:
         self._bound = np.where(prior > self._floor, prior, -1.0).astype(pool.dtype)
         # Which of the observed rows each variance takes into account: so many from the first on.
         self._counted = np.zeros(n, np.int32)
-        self._last = 0.0
+        self._last, self._fall = 0.0, 1.0  # the variance picked last, and by what share it fell
         self.recomputed = 0
         if outside is not None:
             self._seen.append(outside)
@@ -99,15 +101,19 @@ class LazyExplorer:
         """The eligible row of largest variance, after refreshing every row that might have a larger one."""
         batch, count, bound = _FIRST_BATCH, self._seen.count, self._bound
         # A round rarely ends far below the one before, so the rows far below are not looked at.
-        best = _USUAL_FALL * self._last
+        guesses = [self._last * (1.0 - _MARGIN * self._fall), _USUAL_FALL * self._last, 0.0]
+        best = guesses.pop(0)
+        rows = np.flatnonzero(bound >= best)
         while True:
-            # As large is not smaller: a tie is decided by priority among all that share it.
-            rows = np.flatnonzero((bound >= best) & (bound > 0))
+            # Bounds only fall and the best only rises, so no row joins. As large is not smaller: a tie is
+            # decided by priority among all that share it.
+            rows = rows[(bound[rows] >= best) & (bound[rows] > 0)]
             stale = rows[self._counted[rows] < count]
             if not len(stale):
-                if len(rows) or not best:
+                if len(rows) or not guesses:
                     break
-                best = 0.0
+                best = guesses.pop(0)
+                rows = np.flatnonzero(bound >= best)
                 continue
             if len(stale) > batch:
                 stale = stale[np.argpartition(-bound[stale], batch)[:batch]]
@@ -116,8 +122,10 @@ class LazyExplorer:
             batch *= 2
         if not len(rows):
             return None
-        self._last = float(bound[rows].max())
-        rows = rows[bound[rows] == self._last]
+        variance = float(bound[rows].max())
+        self._fall = 1.0 - variance / self._last if self._last else 1.0
+        self._last = variance
+        rows = rows[bound[rows] == variance]
         return int(rows[np.argmax(self._priority[rows])])
 
     def _refresh(self, rows: np.ndarray) -> None:

@@ -36,13 +36,13 @@ class Neighbors:
         found = [(np.zeros(0, int), np.zeros(0)) for _ in rows]
         for start, distances in self._covariance.distances(rows):
             for i, (row, near) in enumerate(zip(rows, distances, strict=True)):
-                if start <= row < start + len(near):
-                    near[row - start] = np.inf
                 indices, values = found[i]
                 if len(values) == self._count:
                     inside = np.flatnonzero(near < values[-1])
                 else:
-                    inside = np.argpartition(near, min(self._count, len(near)) - 1)[: self._count]
+                    count = min(self._count + 1, len(near))  # the row itself may be among them
+                    inside = np.argpartition(near, count - 1)[:count]
+                inside = inside[start + inside != row]
                 if not len(inside):
                     continue
                 indices = np.concatenate([indices, start + inside])
