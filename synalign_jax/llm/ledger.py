@@ -41,7 +41,9 @@ class Ledger:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         self._db = self._connect()
-        self._turn = threading.Lock()  # one transaction at a time on the connection
+        # One use of the connection at a time: beside another thread's, a failed statement can pass for a good
+        # one, because SQLite keeps one last error a connection.
+        self._turn = threading.Lock()
         self._run: int | None = None
         self._run_lock = -1
         self._number = 0
@@ -246,7 +248,7 @@ class Ledger:
                 if begin:
                     self._begin(db, begin)
         if lookup:
-            with self._explained():
+            with self._explained(), self._turn:
                 found = tables.find(self._db, [order.argument for order in lookup])
             for order in lookup:
                 order.answer = found[order.argument][2]

@@ -380,8 +380,11 @@ def test_a_full_disk_stops_the_run(tmp_path: Path) -> None:
         with Ledger(tmp_path / "l") as ledger:
             outcomes = stream(Endpoint(), (job("x" * 5000 + str(i)) for i in range(2000)), ledger=ledger)
             async for _ in outcomes:
-                pages = ledger._db.execute("PRAGMA page_count").fetchone()[0]
-                ledger._db.execute(f"PRAGMA max_page_count = {pages}")
+                # Between its transactions: beside one, SQLite's record of the last error, one a connection,
+                # is overwritten before Python reads it, and a failed statement passes for a good one.
+                with ledger._turn:
+                    pages = ledger._db.execute("PRAGMA page_count").fetchone()[0]
+                    ledger._db.execute(f"PRAGMA max_page_count = {pages}")
 
     with pytest.raises(LedgerError, match="full"):
         asyncio.run(run())
