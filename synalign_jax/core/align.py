@@ -14,13 +14,15 @@ from jax.sharding import Mesh
 from jaxtyping import PRNGKeyArray
 
 from .checks import InputError, check_rows
+from .distance import distance_to_real
 from .fit import Fit, fit_exact
 from .kernels import Kernel, pooled_rbf
 from .landmark_fit import fit_landmarks
-from .problem import split
+from .problem import Problem, split
 from .progress import Tell, silent
 from .projected import fit_projections
-from .regularization import choose
+from .regularization import POWERS, Choice, choose
+from .space import Seen, Space
 
 EXACT_LIMIT = 8_192  # pool rows a label up to which the kernel matrix is held whole
 _FEW_ROWS = 10
@@ -29,17 +31,29 @@ _METHODS = ("auto", "exact", "landmarks", "projections")
 
 @dataclass(frozen=True)
 class GroupFit:
-    """One label's fit, or the whole pool's without labels. Every MMD^2 is within the label."""
+    """One label's fit, or the whole pool's without labels. Every MMD^2 is within the label.
+
+    `fit` is that of the objective, in `space`; the other MMD^2 are those of the space as given.
+    """
 
     label: Any
     proportion: float
     real_rows: int
     rows: np.ndarray  # positions in the pool
     regularization: float
+    mmd2_before: float
+    mmd2_after: float
     heldout_mmd2: float
     noise_band: float
     method: str
     fit: Fit
+    space: Space | None
+
+    @property
+    def objective(self) -> float:
+        """What was minimised: MMD^2 in `space` plus the penalty."""
+        weights = self.fit.weights.astype(np.float64)
+        return self.fit.after + self.regularization * (len(weights) * float(weights @ weights) - 1.0)
 
     def score(self, embeddings: Any) -> np.ndarray:
         """Weights, on the scale of the pool's, by the closed form of the penalised optimum."""
@@ -47,7 +61,8 @@ class GroupFit:
             raise InputError(
                 "score: without a penalty the optimum has no closed form; align with a gamma above 0"
             )
-        return self.proportion / len(self.rows) * self.fit.closed_form(embeddings)
+        rows = embeddings if self.space is None else Seen(embeddings, self.space)
+        return self.proportion / len(self.rows) * self.fit.closed_form(rows)
 
 
 @dataclass(frozen=True)
@@ -62,7 +77,10 @@ class Alignment:
             slightly negative. NaN when `regularization` was given and so nothing was held out.
         noise_band: expected MMD^2 between that law and a sample of as many rows as `real` has.
         regularization: gamma, one a group.
-        gap: the optimum of the objective lies at most this far below what `weights` reach.
+        spectral_power: how much more the pool's leading principal components count in the objective; 0 is the
+            space as given.
+        objective: what was minimised: MMD^2 in that space plus the penalty.
+        gap: the optimum of the objective lies at most this far below it.
         ess: effective sample size, 1 / sum of squared weights.
         converged: whether `gap` met the tolerance.
         status: "converged", or what is unfinished and what to do.
@@ -75,12 +93,15 @@ class Alignment:
     heldout_mmd2: float
     noise_band: float
     regularization: dict[Any, float]
+    spectral_power: float
+    objective: float
     gap: float
     ess: float
     converged: bool
     status: str
     method: str
     kernel: Kernel
+    width: int  # columns of the rows
     groups: tuple[GroupFit, ...]
 
     def score(self, synthetic: Any, labels: Sequence[Any] | None = None) -> np.ndarray:
@@ -89,7 +110,7 @@ class Alignment:
         Raises:
             InputError: bad rows; labels missing, or unknown to the fit; or an unregularised fit.
         """
-        check_rows("synthetic", synthetic, width=self.groups[0].fit.closed_form.witness.centers.shape[1])
+        check_rows("synthetic", synthetic, width=self.width)
         if len(self.groups) == 1 and self.groups[0].label is None:
             return self.groups[0].score(synthetic)
         if labels is None or len(labels) != synthetic.shape[0]:
@@ -115,6 +136,7 @@ def align(
     synthetic_labels: Sequence[Any] | None = None,
     label_proportions: Mapping[Any, Any] | None = None,
     regularization: float | str = "auto",
+    spectral_power: float | str = "auto",
     max_weight: float | None = None,
     method: str = "auto",
     mesh: Mesh | None = None,
@@ -125,8 +147,10 @@ def align(
     """Weigh `synthetic` so that it is distributed like `real`.
 
     Minimises MMD^2(sum_j w_j delta(e_j), real) + gamma (m sum_j w_j^2 - 1) over the simplex; gamma = 0 is
-    SynAlign's equation (section 3.3). With labels each label is solved by itself, and its weights sum to the
-    label's share of the real rows.
+    SynAlign's equation (section 3.3). With a spectral power p above 0 the MMD is taken after each principal
+    component i of the pool is scaled by (variance_i / variance_1)^(p / 2): few real rows tell leading
+    components apart long before the others. With labels each label is solved by itself, and its weights sum
+    to the label's share of the real rows.
 
     Args:
         real: (n, d) embeddings of real rows.
@@ -137,6 +161,7 @@ def align(
         synthetic_labels: m labels. Rows whose label no real row has get weight 0.
         label_proportions: label to share, instead of the real rows' shares.
         regularization: gamma, or "auto": chosen by cross-validation on the real rows.
+        spectral_power: p, or "auto": chosen with gamma where gamma is "auto", else 0.
         max_weight: the largest weight of one row.
         method: "exact" holds the kernel matrix of the pool. "landmarks" searches the witness function in the
             span of 4,096 rows, with gap and weights for all rows, read in blocks. "auto" is exact up to 8,192
@@ -165,19 +190,13 @@ def align(
         kernel = pooled_rbf(jnp.asarray(real), jnp.asarray(synthetic[some]))
     problems = split(real, synthetic, real_labels, synthetic_labels, label_proportions, kernel, max_weight)
     choice_key, fit_key = jax.random.split(key)
-    gammas, heldout = [0.0] * len(problems), [float("nan")] * len(problems)
-    if method == "projections":
-        if regularization not in ("auto", 0, 0.0):
-            raise InputError("regularization: method='projections' has none; leave it out")
-    elif regularization == "auto":
-        gammas, heldout = choose(problems, choice_key, on_progress)
-    else:
-        gammas = [float(regularization)] * len(problems)
+    power, choices = _choose(problems, method, regularization, spectral_power, choice_key, on_progress)
     weights = np.zeros(len(synthetic))
     groups = []
     keys = jax.random.split(fit_key, len(problems))
-    for i, (problem, gamma, held, key_of_fit) in enumerate(zip(problems, gammas, heldout, keys, strict=True)):
+    for i, (given, choice, key_of_fit) in enumerate(zip(problems, choices, keys, strict=True)):
         on_progress("solve", i, len(problems))
+        problem, gamma = choice.problem, choice.gamma
         chosen = method
         if method == "auto":
             chosen = "exact" if problem.size <= EXACT_LIMIT and mesh is None else "landmarks"
@@ -195,7 +214,13 @@ def align(
             )
         else:
             fit = fit_projections(problem, steps=max_steps, key=key_of_fit)
-        weights[problem.rows] = problem.proportion * fit.weights / fit.weights.sum(dtype=np.float64)
+        within = fit.weights / fit.weights.sum(dtype=np.float64)
+        weights[problem.rows] = problem.proportion * within
+        before, after = fit.before, fit.after
+        if problem.space is not None:
+            before_key, after_key = jax.random.split(jax.random.fold_in(key_of_fit, 1))
+            before = distance_to_real(given, np.full(given.size, 1.0 / given.size), before_key)
+            after = distance_to_real(given, within, after_key)
         groups.append(
             GroupFit(
                 label=problem.label,
@@ -203,16 +228,50 @@ def align(
                 real_rows=len(problem.real),
                 rows=problem.rows,
                 regularization=gamma,
-                heldout_mmd2=held,
-                noise_band=problem.noise_band,
+                mmd2_before=before,
+                mmd2_after=after,
+                heldout_mmd2=choice.heldout_mmd2,
+                noise_band=given.noise_band,
                 method=chosen,
                 fit=fit,
+                space=problem.space,
             )
         )
-    return _gather(weights, tuple(groups), kernel)
+    return _gather(weights, tuple(groups), kernel, power, real.shape[1])
 
 
-def _gather(weights: np.ndarray, groups: tuple[GroupFit, ...], kernel: Kernel) -> Alignment:
+def _choose(
+    problems: list[Problem],
+    method: str,
+    regularization: float | str,
+    spectral_power: float | str,
+    key: PRNGKeyArray,
+    tell: Tell,
+) -> tuple[float, list[Choice]]:
+    """The spectral power, and each problem in its space with its penalty."""
+    if isinstance(spectral_power, str):
+        if spectral_power != "auto":
+            raise InputError(f"spectral_power: {spectral_power!r}; give 'auto' or a number from 0")
+    elif not 0 <= spectral_power < float("inf"):
+        raise InputError(f"spectral_power: {spectral_power}; it is finite and not negative")
+    if method == "projections":
+        if regularization not in ("auto", 0, 0.0):
+            raise InputError("regularization: method='projections' has none; leave it out")
+        if spectral_power not in ("auto", 0, 0.0):
+            raise InputError("spectral_power: method='projections' has none; leave it out")
+        return 0.0, [Choice(problem, 0.0, float("nan")) for problem in problems]
+    if isinstance(regularization, str):
+        powers = POWERS if isinstance(spectral_power, str) else (float(spectral_power),)
+        return choose(problems, powers, key, tell)
+    # A penalty that was given is meant for the distance that was given.
+    power = 0.0 if isinstance(spectral_power, str) else float(spectral_power)
+    gamma = float(regularization)
+    return power, [Choice(p.weighing_components(power), gamma, float("nan")) for p in problems]
+
+
+def _gather(
+    weights: np.ndarray, groups: tuple[GroupFit, ...], kernel: Kernel, power: float, width: int
+) -> Alignment:
     few = [group for group in groups if group.real_rows < _FEW_ROWS]
     if few:
         names = ", ".join("real" if g.label is None else f"label {g.label!r}" for g in few)
@@ -230,16 +289,19 @@ def _gather(weights: np.ndarray, groups: tuple[GroupFit, ...], kernel: Kernel) -
 
     return Alignment(
         weights=weights.astype(np.float32),
-        mmd2_before=total([g.fit.before for g in groups]),
-        mmd2_after=total([g.fit.after for g in groups]),
+        mmd2_before=total([g.mmd2_before for g in groups]),
+        mmd2_after=total([g.mmd2_after for g in groups]),
         heldout_mmd2=total([g.heldout_mmd2 for g in groups]),
         noise_band=total([g.noise_band for g in groups]),
         regularization={g.label: g.regularization for g in groups},
+        spectral_power=power,
+        objective=total([g.objective for g in groups]),
         gap=total([g.fit.gap for g in groups]),
         ess=float(1.0 / np.sum(weights**2)),
         converged=not late,
         status=status,
         method=groups[0].method,
         kernel=kernel,
+        width=width,
         groups=groups,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -14,11 +14,15 @@ from jaxtyping import Array, Float
 
 from .checks import InputError
 from .kernels import Kernel, diagonal, gram
+from .space import Space, pool_space
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One label's rows. `cap` bounds the weights within the label, which sum to 1."""
+    """One label's rows. `cap` bounds the weights within the label, which sum to 1.
+
+    `real`, `take` and the kernel sums are those of `space`; None is the space as given.
+    """
 
     label: Any
     proportion: float
@@ -29,13 +33,27 @@ class Problem:
     cap: float
     within_real: float  # mean of k(z_i, z_i')
     noise_band: float  # (mean k(z_i, z_i) - mean over pairs k(z_i, z_i')) / n
+    space: Space | None = None
 
     @property
     def size(self) -> int:
         return len(self.rows)
 
     def take(self, positions: np.ndarray) -> Float[Array, "rows d"]:
-        return jnp.asarray(self.pool[self.rows[positions]], self.real.dtype)
+        rows = jnp.asarray(self.pool[self.rows[positions]], self.real.dtype)
+        return rows if self.space is None else self.space(rows)
+
+    def weighing_components(self, power: float) -> Problem:
+        """The same rows in `pool_space`; itself for power 0."""
+        if power == 0:
+            return self
+        assert self.space is None
+        space = pool_space(self.real, self.pool, self.rows, power)
+        if space is None:
+            return self
+        real = space(self.real)
+        within, band = _own_sums(self.kernel, real)
+        return replace(self, real=real, within_real=within, noise_band=band, space=space)
 
 
 def split(
@@ -105,7 +123,6 @@ def _build(
     kernel: Kernel,
     max_weight: float | None,
 ) -> Problem:
-    n = real.shape[0]
     cap = 1.0 if max_weight is None else min(1.0, max_weight / proportion)
     if cap * len(rows) < 1.0:
         name = "" if label is None else f" labelled {label!r}"
@@ -113,10 +130,16 @@ def _build(
             f"max_weight: {max_weight} for {len(rows)} rows{name} keeps their sum below {proportion:.3g};"
             f" give at least {proportion / len(rows):.3g}"
         )
+    return Problem(label, proportion, real, pool, rows, kernel, cap, *_own_sums(kernel, real))
+
+
+def _own_sums(kernel: Kernel, real: Float[Array, "n d"]) -> tuple[float, float]:
+    """`within_real` and `noise_band`."""
+    n = real.shape[0]
     own = float(jnp.mean(diagonal(kernel, real)))
     within = float(mean_gram(kernel, real))
     pairs = (n * within - own) / (n - 1) if n > 1 else float("nan")
-    return Problem(label, proportion, real, pool, rows, kernel, cap, within, (own - pairs) / n)
+    return within, (own - pairs) / n
 
 
 @jax.jit

@@ -1,8 +1,9 @@
-"""How strong the penalty towards uniform weights is: cross-validation on the real rows."""
+"""How strong the penalty towards uniform weights is, and in what space: cross-validation on the real rows."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +16,8 @@ from .problem import Problem, centred
 from .progress import Tell, silent
 from .quadratic import minimise
 
+POWERS = (0.0, 0.5, 1.0, 2.0)  # candidate spectral powers
+_HIGHEST = jax.lax.Precision.HIGHEST
 _POOL_ROWS = 2_048  # pool rows that cross-validation works on
 _FACTORS = 2.0 ** np.arange(-8, 7)  # candidate penalties, in units of the noise band
 _FOLDS = 10
@@ -22,62 +25,123 @@ _FOLDS = 10
 _LEAVE_ONE_OUT = 20
 
 
+class Choice(NamedTuple):
+    """A problem in the space chosen for it, its penalty, and the held-out MMD^2 there (as given)."""
+
+    problem: Problem
+    gamma: float
+    heldout_mmd2: float
+
+
 def choose(
-    problems: Sequence[Problem], key: PRNGKeyArray, tell: Tell = silent
-) -> tuple[list[float], list[float]]:
-    """Gamma of each problem, and the held-out MMD^2 there, by cross-validation on the real rows.
+    problems: Sequence[Problem], powers: Sequence[float], key: PRNGKeyArray, tell: Tell = silent
+) -> tuple[float, list[Choice]]:
+    """One spectral power of `powers` for all problems, and the penalty of each.
 
     One factor of the noise band serves all labels: the band is how much a real sample of that size errs, and
-    pooling the labels' curves steadies a choice that a label of few rows could not make alone.
+    pooling the labels' errors steadies a choice that a label of few rows could not make alone. Weights that
+    do not beat the strongest penalty of the first power, which leaves them all but equal, by one standard
+    error are not trusted: the strongest penalty is chosen (the one-standard-error rule of Breiman et al.,
+    "Classification and Regression Trees", 1984, section 3.4.3).
     """
     if all(problem.real.shape[0] < 2 for problem in problems):
         raise InputError("real: one row (a label) cannot be cross-validated; add real rows or give gamma")
-    curves = np.zeros(len(_FACTORS))
-    each = []
-    for i, (problem, problem_key) in enumerate(
-        zip(problems, jax.random.split(key, len(problems)), strict=True)
-    ):
+    views = [[problem.weighing_components(power) for power in powers] for problem in problems]
+    errors: list[np.ndarray] = []
+    keys = jax.random.split(key, len(problems))
+    for i, (problem, of_problem, problem_key) in enumerate(zip(problems, views, keys, strict=True)):
         tell("cross-validate", i, len(problems))
-        curve = _curve(problem, problem_key) if problem.real.shape[0] > 1 else np.full(len(_FACTORS), np.nan)
-        each.append(curve)
-        curves += problem.proportion**2 * np.nan_to_num(curve)
-    best = int(np.argmin(curves))
-    bands = [problem.noise_band for problem in problems]
+        if problem.real.shape[0] > 1:
+            errors.append(_errors(problem, of_problem, problem_key))
+        else:
+            errors.append(np.full((len(powers), len(_FACTORS), 1), np.nan))
+    shares = [problem.proportion**2 for problem in problems]
+    power, factor = _trusted(errors, shares)
+    chosen = [of_problem[power] for of_problem in views]
     # A label with one real row has no band of its own; it borrows the largest.
-    bands = [band if np.isfinite(band) else max(b for b in bands if np.isfinite(b)) for band in bands]
-    return [float(_FACTORS[best] * band) for band in bands], [float(curve[best]) for curve in each]
+    largest = np.nanmax([view.noise_band for view in chosen])
+    bands = [view.noise_band if np.isfinite(view.noise_band) else largest for view in chosen]
+    return powers[power], [
+        Choice(view, float(_FACTORS[factor] * band), float(error[power, factor].mean()))
+        for view, band, error in zip(chosen, bands, errors, strict=True)
+    ]
 
 
-def _curve(problem: Problem, key: PRNGKeyArray) -> np.ndarray:
-    """Held-out MMD^2 for every candidate penalty: all folds and candidates are columns of one solve."""
+def _trusted(errors: Sequence[np.ndarray], shares: Sequence[float]) -> tuple[int, int]:
+    """The power and factor of least error, or the first and last if those are as good within their noise.
+
+    Args:
+        errors: of each problem, (powers, factors, real rows); NaN where it could not be cross-validated.
+        shares: what each problem's mean counts in the total.
+    """
+    known = [(error, share) for error, share in zip(errors, shares, strict=True) if np.isfinite(error).all()]
+    total = np.sum([share * error.mean(axis=2) for error, share in known], axis=0)
+    best = np.unravel_index(np.argmin(total), errors[0].shape[:2])
+    gain = total[0, -1] - total[best]
+    variance = sum(
+        share**2 * (error[0, -1] - error[best]).var(ddof=1) / error.shape[2] for error, share in known
+    )
+    return (int(best[0]), int(best[1])) if gain > variance**0.5 else (0, len(_FACTORS) - 1)
+
+
+def _errors(problem: Problem, views: Sequence[Problem], key: PRNGKeyArray) -> np.ndarray:
+    """(views, factors, real rows) held-out errors, of weights learned in each view without a row's fold.
+
+    The mean over the rows estimates MMD^2 to their law, in the space as given. All folds and penalties of a
+    view are columns of one solve.
+    """
     n = problem.real.shape[0]
     fold_key, row_key = jax.random.split(key)
     some = min(problem.size, _POOL_ROWS)
     positions = np.sort(np.asarray(jax.random.permutation(row_key, problem.size))[:some])
+    folds = n if n <= _LEAVE_ONE_OUT else _FOLDS
+    parts = np.array_split(np.asarray(jax.random.permutation(fold_key, n)), folds)
+    fold_of = np.empty(n, int)
+    for fold, part in enumerate(parts):
+        fold_of[part] = fold
     pool = problem.take(positions)
     cross = gram(problem.kernel, pool, problem.real)
     attraction = jnp.mean(cross, axis=1)
     K = centred(gram(problem.kernel, pool, pool), attraction, problem.within_real)
-    folds = n if n <= _LEAVE_ONE_OUT else _FOLDS
-    parts = np.array_split(np.asarray(jax.random.permutation(fold_key, n)), folds)
-    validate = jnp.stack([jnp.mean(cross[:, part], axis=1) for part in parts], axis=1)
-    sizes = np.array([len(part) for part in parts])
-    train = (n * attraction[:, None] - sizes * validate) / (n - sizes)
-    gammas = _FACTORS * problem.noise_band
-    count = len(gammas)
-    linear = jnp.tile(train - attraction[:, None], (1, count))
-    solution = minimise(
-        K,
-        linear.astype(K.dtype),
-        jnp.asarray(np.repeat(gammas, folds) * some, K.dtype),
-        cap=max(problem.cap, 1.0 / some),
-        floor=np.zeros(count * folds),
-        relative=0.0,
-        absolute=0.02 * problem.noise_band,
-        max_steps=400,
-    )
-    to_train = np.asarray(solution.certificate.value + 2.0 * jnp.sum(linear * solution.a, axis=0))
-    towards = np.asarray(jnp.sum((attraction[:, None] - jnp.tile(validate, (1, count))) * solution.a, axis=0))
     pairs = problem.within_real - problem.noise_band
-    errors = (to_train + 2.0 * towards - problem.within_real + pairs).reshape(count, folds)
-    return errors @ sizes / n
+    errors = []
+    for view in views:
+        if view is problem:
+            weights = _weights(view, K, cross, attraction, parts)
+        else:
+            seen = view.take(positions)
+            towards = gram(view.kernel, seen, view.real)
+            mean = jnp.mean(towards, axis=1)
+            within = centred(gram(view.kernel, seen, seen), mean, view.within_real)
+            weights = _weights(view, within, towards, mean, parts)
+        # w'Kw + 2 w'attraction - within is the weighted rows' mean kernel value among themselves.
+        to_all = jnp.sum(weights * jnp.matmul(K, weights, precision=_HIGHEST), axis=0)
+        own = np.asarray(to_all + 2.0 * attraction @ weights).reshape(-1, folds) - problem.within_real
+        to_rows = np.asarray(jnp.matmul(weights.T, cross, precision=_HIGHEST)).reshape(-1, folds, n)
+        errors.append(own[:, fold_of] - 2.0 * to_rows[:, fold_of, np.arange(n)] + pairs)
+    return np.array(errors)
+
+
+def _weights(
+    view: Problem, K: jax.Array, cross: jax.Array, attraction: jax.Array, parts: list[np.ndarray]
+) -> jax.Array:
+    """(rows, factors * folds) weights learned without each fold, at each penalty."""
+    n, rows, count = view.real.shape[0], K.shape[0], len(_FACTORS)
+    sizes = np.array([len(part) for part in parts])
+    train = (n * attraction[:, None] - sizes * _means(cross, parts)) / (n - sizes)
+    gammas = _FACTORS * view.noise_band
+    return minimise(
+        K,
+        jnp.tile(train - attraction[:, None], (1, count)).astype(K.dtype),
+        jnp.asarray(np.repeat(gammas, len(parts)) * rows, K.dtype),
+        cap=max(view.cap, 1.0 / rows),
+        floor=np.zeros(count * len(parts)),
+        relative=0.0,
+        absolute=0.02 * view.noise_band,
+        max_steps=400,
+    ).a
+
+
+def _means(cross: jax.Array, parts: list[np.ndarray]) -> jax.Array:
+    """(rows, parts) mean over each part's columns."""
+    return jnp.stack([jnp.mean(cross[:, part], axis=1) for part in parts], axis=1)

@@ -81,7 +81,7 @@ def resample(
         if chosen == "independent":
             drawn = np.asarray(jax.random.choice(group_key, len(rows), (count,), p=jnp.asarray(inside)))
         elif chosen == "systematic":
-            drawn = _systematic(inside, count, float(jax.random.uniform(group_key)))
+            drawn = systematic(inside, count, float(jax.random.uniform(group_key)))
         else:
             drawn = _herding(inside, count, rows, embeddings, kernel, distinct)
         out.append(rows[drawn])
@@ -113,7 +113,8 @@ def _quotas(
     return groups
 
 
-def _systematic(weights: np.ndarray, count: int, offset: float) -> np.ndarray:
+def systematic(weights: np.ndarray, count: int, offset: float) -> np.ndarray:
+    """`count` indices at equal steps of the summed weights, the first `offset` (0 to 1) of a step in."""
     points = (np.arange(count) + offset) / count
     return np.minimum(np.searchsorted(np.cumsum(weights), points, side="right"), len(weights) - 1)
 

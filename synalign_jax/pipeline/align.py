@@ -35,6 +35,7 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
             real_labels=real_labels if labelled else None,
             synthetic_labels=made_labels if labelled else None,
             regularization=config.align.regularization,
+            spectral_power=config.align.spectral_power,
             on_progress=steps,
         )
     for warning in heard:
@@ -50,6 +51,8 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
             "mmd2_crossvalidated": _or_none(found.heldout_mmd2),
             "noise_band": found.noise_band,
             "regularization": {str(label): float(gamma) for label, gamma in found.regularization.items()},
+            "spectral_power": found.spectral_power,
+            "objective": found.objective,
             "gap": found.gap,
             "ess": found.ess,
             "converged": found.converged,

@@ -146,9 +146,13 @@ class Generate(_Section, frozen=True, kw_only=True):
 
 
 class Align(_Section, frozen=True, kw_only=True):
-    """`regularization` "auto" is chosen by cross-validation on the real rows; 0 is the paper's plain form."""
+    """Both "auto" are chosen by cross-validation on the real rows; 0 and 0 are the paper's plain form.
+
+    With a `regularization` that is given, `spectral_power` "auto" is 0.
+    """
 
     regularization: Annotated[float, Meta(ge=0)] | Literal["auto"] = "auto"
+    spectral_power: Annotated[float, Meta(ge=0)] | Literal["auto"] = "auto"
 
 
 class Resample(_Section, frozen=True, kw_only=True):

@@ -53,7 +53,7 @@ def test_weights_and_rows_are_written(
         assert fact in printed.out
 
 
-def test_npy_files_have_no_labels(tmp_path: Path) -> None:
+def test_npy_files_have_no_labels(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     rng = np.random.default_rng(0)
     for name, rows in (("real", 30), ("pool", 60)):
         np.save(tmp_path / f"{name}.npy", rng.normal(size=(rows, 3)).astype("f4"))
@@ -67,6 +67,9 @@ def test_npy_files_have_no_labels(tmp_path: Path) -> None:
     )
     assert _run(*arguments, "--regularization", "0.01") == 0
     assert np.load(tmp_path / "out/weights.npy").shape == (60,)
+    assert "spectral power, regularisation gamma 0, 0.01" in " ".join(capsys.readouterr().out.split())
+    assert _run(*arguments, "--spectral-power", "1") == 0
+    assert "spectral power, regularisation gamma 1, " in " ".join(capsys.readouterr().out.split())
 
 
 def test_what_cannot_work_is_refused_before_solving(files: tuple[Path, Path], tmp_path: Path) -> None:
@@ -76,6 +79,8 @@ def test_what_cannot_work_is_refused_before_solving(files: tuple[Path, Path], tm
         _run(*arguments, "--size", 121)
     with pytest.raises(InputError, match="--regularization: 'much'"):
         _run(*arguments, "--regularization", "much")
+    with pytest.raises(InputError, match="--spectral-power: 'more'"):
+        _run(*arguments, "--spectral-power", "more")
     real.write_text(real.read_text(encoding="utf-8").replace('"label"', '"kind"'), encoding="utf-8")
     with pytest.raises(InputError, match=r"pool.jsonl: no column 'kind'"):
         _run(*arguments, "--label", "kind")

@@ -7,12 +7,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.optimize import minimize
-from scipy.spatial.distance import cdist
+from scipy.spatial.distance import cdist, pdist
 
 from synalign_jax.core.align import Alignment, align
 from synalign_jax.core.checks import InputError
+from synalign_jax.core.distance import distance_to_real
 from synalign_jax.core.kernels import rbf
 from synalign_jax.core.mmd import mmd2
+from synalign_jax.core.problem import split
+from synalign_jax.core.regularization import _trusted
 
 SCALE = 2.0
 KERNEL = rbf(SCALE)
@@ -45,6 +48,15 @@ def _reference(
         options={"maxiter": 500, "ftol": 1e-14},
     )
     return found.x, found.fun
+
+
+def _scaled(rows: np.ndarray, real: np.ndarray, pool: np.ndarray, power: float) -> np.ndarray:
+    """In the pool's principal components, scaled by (variance / largest)^(power / 2), float64."""
+    values, axes = np.linalg.eigh(np.cov(pool.astype("f8").T))
+    scale = (values / values[-1]) ** (power / 2)
+    median = lambda x: np.median(pdist(x))  # noqa: E731
+    both = np.concatenate([real, pool]).astype("f8")
+    return rows.astype("f8") @ (axes * scale) * (median(both) / median(both @ (axes * scale)))
 
 
 @pytest.mark.parametrize(
@@ -187,6 +199,90 @@ def test_labels_are_solved_apart_and_keep_the_real_proportions() -> None:
     np.testing.assert_allclose(half.weights[of_pool == "a"].sum(), 0.5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("method", ["exact", "landmarks"])
+@pytest.mark.parametrize("power", [0.5, 2.0])
+def test_a_spectral_power_is_the_same_problem_in_scaled_components(power: float, method: str) -> None:
+    real, pool = _sets(n=60, m=150)
+    pool = pool * np.array([3.0, 1.0, 0.5, 0.1], np.float32)
+    arguments = {"key": jax.random.key(0), "kernel": KERNEL, "regularization": 1e-2, "tolerance": 1e-4}
+    got = align(real, pool, spectral_power=power, method=method, **arguments)
+    scaled = [_scaled(rows, real, pool, power) for rows in (real, pool)]
+    want, optimum = _reference(*scaled, 1e-2)
+    np.testing.assert_allclose(got.objective, optimum, rtol=2e-3)
+    assert got.objective - got.gap <= optimum * 1.001
+    np.testing.assert_allclose(got.weights, want, atol=0.03 * want.max())
+    # What is reported of distances is in the space as given.
+    np.testing.assert_allclose(got.mmd2_before, mmd2(real, pool, kernel=KERNEL), rtol=1e-3)
+    np.testing.assert_allclose(
+        got.mmd2_after, mmd2(real, pool, y_weights=got.weights, kernel=KERNEL), rtol=1e-3
+    )
+    np.testing.assert_allclose(got.score(pool), got.weights, atol=5e-3 * got.weights.max())
+
+
+def test_a_spectral_power_does_not_ask_how_the_rows_lie() -> None:
+    """Turned and shifted, or wider by constant columns, the rows get the same weights."""
+    real, pool = _sets()
+    turn = np.linalg.qr(np.random.default_rng(5).normal(size=(6, 6)))[0].astype("f4")
+    arguments = {"key": jax.random.key(0), "kernel": KERNEL, "regularization": 1e-2, "tolerance": 1e-4}
+    plain = align(real, pool, spectral_power=1.0, **arguments)
+    wide = [np.pad(rows, ((0, 0), (0, 2))) @ turn + np.float32(7.0) for rows in (real, pool)]
+    turned = align(*wide, spectral_power=1.0, **arguments)
+    np.testing.assert_allclose(turned.weights, plain.weights, atol=5e-3 * plain.weights.max())
+
+
+def test_a_spectral_power_keeps_few_real_rows_from_misleading() -> None:
+    """In 60 dimensions, of which the pool's two halves differ in one, 15 rows tell the halves apart."""
+    rng = np.random.default_rng(0)
+    spread = np.concatenate([[1.0], np.full(59, 0.5)])
+    draw = lambda n, at: (rng.normal(size=(n, 60)) * spread + at * np.eye(60)[0]).astype("f4")  # noqa: E731
+    real, fresh = draw(15, 3.0), draw(3_000, 3.0)
+    pool = np.concatenate([draw(200, 3.0), draw(200, -3.0)])
+    kernel = rbf(6.0)
+    errors = []
+    for power in (0.0, "auto"):
+        got = align(real, pool, key=jax.random.key(0), kernel=kernel, spectral_power=power)
+        errors.append(float(mmd2(fresh, pool, y_weights=got.weights, kernel=kernel)))
+    assert got.spectral_power > 0
+    assert errors[1] < 0.7 * errors[0]
+
+
+def test_a_pool_like_the_real_rows_is_left_as_it_is() -> None:
+    """Of 12 samples that do not differ from their pool, at most a few are reweighed by chance."""
+    reweighed = 0
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        real, pool = (rng.normal(size=(n, 8)).astype("f4") for n in (20, 300))
+        got = align(real, pool, key=jax.random.key(seed), kernel=KERNEL)
+        reweighed += got.ess < 0.95 * len(pool)
+    assert reweighed <= 3
+
+
+def test_a_gain_within_one_standard_error_is_not_trusted() -> None:
+    """A gain of 1 in every row but for noise of standard deviation s: its error is s / sqrt(n)."""
+    noise = np.tile([1.0, -1.0], 50)
+    errors = np.ones((2, 15, 100))
+    for spread, expected in ((9.0, (1, 3)), (11.0, (0, 14))):  # ddof = 1 makes s 0.5 % more
+        errors[1, 3] = spread * noise
+        assert _trusted([errors], [1.0]) == expected
+    # Two labels of half the weight each: gain and variance fall alike, as for one sample twice as large.
+    errors[1, 3] = 13.0 * noise
+    assert _trusted([errors, errors], [0.25, 0.25]) == (1, 3)
+    assert _trusted([errors, np.full((2, 15, 1), np.nan)], [0.25, 0.25]) == (0, 14)
+
+
+def test_distances_of_many_rows_are_estimated_without_bias(monkeypatch: pytest.MonkeyPatch) -> None:
+    real, pool = _sets(n=50, m=4_000)
+    weights = np.random.default_rng(0).gamma(1.0, size=4_000)
+    weights /= weights.sum()
+    (problem,) = split(real, pool, None, None, None, KERNEL, None)
+    exact = distance_to_real(problem, weights, jax.random.key(0))
+    np.testing.assert_allclose(exact, mmd2(real, pool, y_weights=weights, kernel=KERNEL), rtol=1e-4)
+    monkeypatch.setattr("synalign_jax.core.distance._ROWS", 400)
+    guesses = [distance_to_real(problem, weights, jax.random.key(i)) for i in range(60)]
+    assert np.std(guesses) > 0
+    np.testing.assert_allclose(np.mean(guesses), exact, atol=4 * np.std(guesses) / 60**0.5)
+
+
 def test_automatic_regularisation_beats_none_and_much_on_held_out_rows() -> None:
     fresh = np.random.default_rng(99).normal(size=(3_000, 4)).astype("f4")
 
@@ -210,14 +306,19 @@ def test_held_out_estimate_is_near_the_truth() -> None:
     np.testing.assert_allclose(got.noise_band, (1 - (k.sum() - 3_000) / (3_000 * 2_999)) / 300, rtol=0.05)
 
 
-def test_few_real_rows_are_left_out_one_by_one() -> None:
+@pytest.mark.parametrize("power", [0.0, 1.0])
+def test_few_real_rows_are_left_out_one_by_one(power: float) -> None:
     """The held-out estimate at the chosen penalty, against a float64 solve for every row left out."""
     real, pool = _sets(n=12, m=30)
-    got = align(real, pool, key=jax.random.key(0), kernel=KERNEL)
+    got = align(real, pool, key=jax.random.key(0), kernel=KERNEL, spectral_power=power)
     k = lambda a, b: np.exp(-cdist(a, b, "sqeuclidean") / (2 * SCALE**2))  # noqa: E731
     errors = []
     for i in range(len(real)):
-        weights, _ = _reference(np.delete(real, i, axis=0), pool, got.regularization[None])
+        weights, _ = _reference(
+            _scaled(np.delete(real, i, axis=0), real, pool, power),
+            _scaled(pool, real, pool, power),
+            got.regularization[None],
+        )
         errors.append(weights @ k(pool, pool) @ weights - 2 * (k(real[i : i + 1], pool) @ weights).item())
     pairs = (k(real, real).sum() - len(real)) / (len(real) * (len(real) - 1))
     np.testing.assert_allclose(got.heldout_mmd2, np.mean(errors) + pairs, atol=0.03 * got.noise_band)
@@ -242,6 +343,9 @@ def test_few_real_rows_warn() -> None:
         ),
         ({"regularization": -1.0}, "regularization: -1.0"),
         ({"regularization": "some"}, "regularization: 'some'"),
+        ({"spectral_power": -1.0}, "spectral_power: -1.0"),
+        ({"spectral_power": "some"}, "spectral_power: 'some'"),
+        ({"spectral_power": 1.0, "method": "projections"}, "method='projections' has none"),
         ({"method": "magic"}, "method: 'magic'"),
         ({"max_weight": 1e-3}, "max_weight: 0.001 for 90 rows"),
         ({"label_proportions": {"a": 1}}, "they need real_labels"),
