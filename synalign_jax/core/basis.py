@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,12 +12,11 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from .kernels import Kernel, gram
-from .problem import Problem, centred, mean_columns
+from .problem import BLOCK, Problem, View, centred, mean_columns
 from .sharding import put_rows
 
 _HIGHEST = jax.lax.Precision.HIGHEST
 _SAMPLE = 4_096  # rows from which what landmarks miss is estimated
-BLOCK = 8_192  # rows of the pool that are read and evaluated together
 
 
 class Basis(NamedTuple):
@@ -71,7 +70,7 @@ def cross_of_pool(
 ) -> Float[Array, "m s"]:
     """`cross` for the rows of the pool at `positions`; with a mesh, on which `basis` is, split over it."""
     if mesh is not None:
-        return cross(basis, put_rows(_View(problem, positions), mesh))
+        return cross(basis, put_rows(View(problem, positions), mesh))
     m = len(positions)
     block = min(BLOCK, m)
     held = jnp.empty((m, len(basis.landmarks)), basis.landmarks.dtype)
@@ -135,15 +134,3 @@ def squared_norm(
     pairs = (signed @ rest @ signed - times**2 @ own) / (_SAMPLE**2 - times @ times)
     apart = pairs * (total**2 - float(size @ size))
     return inside + total * float((times * size[drawn]) @ own) / _SAMPLE + float(apart)
-
-
-class _View:
-    """Chosen rows of the pool, read when they are sliced."""
-
-    def __init__(self, problem: Problem, positions: np.ndarray) -> None:
-        self._problem, self._positions = problem, positions
-        self.shape = (len(positions), problem.real.shape[1])
-
-    def __getitem__(self, index: Any) -> np.ndarray:
-        rows = index[0] if isinstance(index, tuple) else index
-        return np.asarray(self._problem.take(self._positions[rows]))

@@ -8,15 +8,16 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from .basis import BLOCK, squared_norm
+from .basis import squared_norm
 from .checks import InputError
 from .fit import Fit, signed_witness
 from .landmark_solver import LandmarkSolver, Solution
 from .problem import Problem
 from .progress import Tell, silent
 from .quadratic import largest_eigenvalue
+from .sharding import copied
 from .simplex import least
-from .witness import ClosedForm, Witness, evaluate
+from .witness import ClosedForm, Witness, evaluate, evaluate_block
 
 CORRECTED_VALUES = 2**32  # kernel values of an exact pass over the pool: about 15 s on two cores
 
@@ -83,10 +84,10 @@ def _correct(
     rows = problem.take(support)
     exact = signed_witness(problem, rows, jnp.asarray(w0[support], rows.dtype))
     heights = np.empty(m)
-    for start in range(0, m, BLOCK):
-        tell("exact pass over the pool", start, m)
-        part = np.arange(start, min(start + BLOCK, m))
-        heights[part] = evaluate(exact, problem.take(part))
+    everywhere = copied(exact, solver.mesh)
+    for part, points in problem.blocks(solver.mesh):
+        tell("exact pass over the pool", part.start, m)
+        heights[part] = evaluate_block(everywhere, points, solver.mesh)
     towards = evaluate(Witness(problem.kernel, problem.real, _mean_of(problem.real)), rows)
     level = problem.within_real - float(w0[support] @ towards)
     sums = level - heights  # of the centred kernel with w0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ from .basis import basis_of, cross_of_pool, missed_of_sample
 from .landmarks import DualProblem, maximise, newton_direction, whitened
 from .problem import Problem
 from .progress import Tell
-from .sharding import put_rows, replicated
+from .sharding import copied, put_rows
 from .whole import Point, Whole
 
 LANDMARKS = 4_096
@@ -41,7 +41,7 @@ class LandmarkSolver:
         tell: Tell,
     ) -> None:
         self.problem = problem
-        self._mesh, self._tolerance, self._max_steps, self._tell = mesh, tolerance, max_steps, tell
+        self.mesh, self._tolerance, self._max_steps, self._tell = mesh, tolerance, max_steps, tell
         order = np.asarray(jax.random.permutation(key, problem.size))
         s = min(LANDMARKS, problem.size)
         devices = 1 if mesh is None else mesh.devices.size
@@ -49,7 +49,7 @@ class LandmarkSolver:
         self.basis = basis_of(problem, order[:s])
         self.missed = missed_of_sample(problem, self.basis, order)
         self._positions = np.sort(order[:solved])
-        self._shared = self._copy(self.basis)
+        self._shared = copied(self.basis, mesh)
         self._cross = cross_of_pool(problem, self._shared, self._positions, mesh)
         self.within = np.asarray(self.basis.within, np.float64)
         self._some, self._white = whitened(self._cross, self._shared.factor)
@@ -64,9 +64,9 @@ class LandmarkSolver:
         dual_problem = DualProblem(
             self._cross,
             self._shared.within,
-            self._copy(jnp.asarray(strength * solved, dtype)),
-            self._copy(jnp.asarray(min(1.0, problem.cap * problem.size / solved), dtype)),
-            jnp.asarray(part) if self._mesh is None else put_rows(part, self._mesh),
+            copied(jnp.asarray(strength * solved, dtype), self.mesh),
+            copied(jnp.asarray(min(1.0, problem.cap * problem.size / solved), dtype), self.mesh),
+            jnp.asarray(part) if self.mesh is None else put_rows(part, self.mesh),
             self._shared.factor,
             self._some,
             self._white,
@@ -78,17 +78,18 @@ class LandmarkSolver:
         else:
             dual, done = maximise(
                 dual_problem,
-                self._copy(jnp.asarray(start.point.v, dtype)),
+                copied(jnp.asarray(start.point.v, dtype), self.mesh),
                 absolute=0.1 * self._tolerance * start.scale,
                 max_steps=self._max_steps,
             )
         whole = Whole(
             problem,
-            self.basis,
+            self._shared,
+            self.mesh,
             self.within,
             strength,
             linear,
-            self._cross if solved == problem.size and self._mesh is None else None,
+            self._cross if solved == problem.size and self.mesh is None else None,
             self._tell,
             title,
         )
@@ -99,14 +100,8 @@ class LandmarkSolver:
             point, done = whole.refine(
                 point,
                 lambda slope: np.asarray(
-                    newton_direction(dual_problem, dual.omega, self._copy(jnp.asarray(slope, dtype)))
+                    newton_direction(dual_problem, dual.omega, copied(jnp.asarray(slope, dtype), self.mesh))
                 ),
                 0.25 * self._tolerance * scale,
             )
         return Solution(point, whole.norm(point.v), scale, done)
-
-    def _copy(self, tree: Any) -> Any:
-        """On every device of the mesh."""
-        if self._mesh is None:
-            return tree
-        return jax.device_put(jax.tree.map(np.asarray, tree), replicated(self._mesh))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from .align import EXACT_LIMIT
-from .basis import BLOCK
 from .checks import InputError
 from .landmark_solver import HELD_VALUES, LANDMARKS
+from .problem import BLOCK
 
 
 class MemoryPlan(NamedTuple):

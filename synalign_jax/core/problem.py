@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
 from .checks import InputError
 from .kernels import Kernel, diagonal, gram
+from .sharding import put_rows, replicated
 from .space import Space, pool_space
+
+BLOCK = 8_192  # rows of the pool that are read and evaluated together, on each device
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,33 @@ class Problem:
         real = space(self.real)
         within, band = _own_sums(self.kernel, real)
         return replace(self, real=real, within_real=within, noise_band=band, space=space)
+
+    def blocks(self, mesh: Mesh | None) -> Iterator[tuple[slice, Float[Array, "rows d"]]]:
+        """All rows in order, block by block, each block's split over the devices of a mesh.
+
+        Each process reads its own part. The last rows, too few to be split evenly, lie on every device.
+        """
+        devices = 1 if mesh is None else mesh.size
+        even = self.size // devices * devices
+        for start in range(0, even, BLOCK * devices):
+            stop = min(start + BLOCK * devices, even)
+            rows = np.arange(start, stop)
+            yield slice(start, stop), self.take(rows) if mesh is None else put_rows(View(self, rows), mesh)
+        if mesh is not None and even < self.size:
+            rest = np.asarray(self.take(np.arange(even, self.size)))
+            yield slice(even, self.size), jax.device_put(rest, replicated(mesh))
+
+
+class View:
+    """Chosen rows of a problem's pool, read when they are sliced."""
+
+    def __init__(self, problem: Problem, positions: np.ndarray) -> None:
+        self._problem, self._positions = problem, positions
+        self.shape = (len(positions), problem.real.shape[1])
+
+    def __getitem__(self, index: Any) -> np.ndarray:
+        rows = index[0] if isinstance(index, tuple) else index
+        return np.asarray(self._problem.take(self._positions[rows]))
 
 
 def split(

@@ -32,5 +32,17 @@ def put_rows(x: Any, mesh: Mesh) -> jax.Array:
     return jax.make_array_from_callback(x.shape, rows_sharded(mesh), lambda index: np.asarray(x[index]))
 
 
+def copied(tree: Any, mesh: Mesh | None) -> Any:
+    """On every device of the mesh; as it is without one."""
+    if mesh is None:
+        return tree
+    return jax.device_put(jax.tree.map(np.asarray, tree), replicated(mesh))
+
+
+def everywhere(tree: Any, mesh: Mesh | None) -> Any:
+    """Within `jit`: results that every process is to see whole."""
+    return tree if mesh is None else jax.lax.with_sharding_constraint(tree, replicated(mesh))
+
+
 def _flat(mesh: Mesh) -> Mesh:
     return Mesh(mesh.devices.reshape(-1), ("rows",))

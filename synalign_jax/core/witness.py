@@ -8,9 +8,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
 from .kernels import Kernel, gram
+from .sharding import everywhere
 
 
 class Witness(NamedTuple):
@@ -52,13 +54,19 @@ def evaluate(witness: Witness, rows: Any, *, block_size: int = 8_192) -> np.ndar
         block = np.asarray(rows[begin : begin + block_size])
         missing = min(block_size, 8 * (-(-rows.shape[0] // 8))) - block.shape[0]
         padded = jnp.asarray(np.pad(block, ((0, missing), (0, 0)), mode="edge"), witness.centers.dtype)
-        parts.append(np.asarray(_on_block(witness, padded, 2_048))[: block.shape[0]])
+        parts.append(np.asarray(evaluate_block(witness, padded))[: block.shape[0]])
     return np.concatenate(parts)
 
 
-@partial(jax.jit, static_argnames=("chunk",))
-def _on_block(witness: Witness, rows: Float[Array, "b d"], chunk: int) -> Float[Array, " b"]:
-    """Sum over chunks of centres, so that b x chunk kernel values are all that is held."""
+@partial(jax.jit, static_argnames=("mesh",))
+def evaluate_block(
+    witness: Witness, rows: Float[Array, "b d"], mesh: Mesh | None = None
+) -> Float[Array, " b"]:
+    """g at each row of one block, which may be split over a mesh.
+
+    The sum goes over chunks of centres, so that b x chunk kernel values are all that is held.
+    """
+    chunk = 2_048
     missing = -witness.centers.shape[0] % chunk
     centers = jnp.pad(witness.centers, ((0, missing), (0, 0)), mode="edge").reshape(-1, chunk, rows.shape[1])
     coefficients = jnp.pad(witness.coefficients, (0, missing)).reshape(-1, chunk)
@@ -67,4 +75,4 @@ def _on_block(witness: Witness, rows: Float[Array, "b d"], chunk: int) -> Float[
         values = gram(witness.kernel, rows, part[0])
         return total + jnp.matmul(values, part[1], precision=jax.lax.Precision.HIGHEST), None
 
-    return jax.lax.scan(add, jnp.zeros(rows.shape[0], rows.dtype), (centers, coefficients))[0]
+    return everywhere(jax.lax.scan(add, jnp.zeros_like(rows[:, 0]), (centers, coefficients))[0], mesh)

@@ -5,7 +5,7 @@ import argparse
 import jax
 import numpy as np
 
-from synalign_jax.core import landmark_solver
+from synalign_jax.core import landmark_solver, problem
 from synalign_jax.core.align import align
 from synalign_jax.core.kernels import rbf
 
@@ -22,9 +22,13 @@ def main() -> None:
         jax.distributed.initialize(address, num_processes=2, process_id=int(index))
     mesh = jax.sharding.Mesh(np.array(jax.devices()), ("rows",)) if options.mesh else None
     landmark_solver.LANDMARKS = 256  # devices that share two cores each factorise the landmarks' matrices
+    landmark_solver.HELD_VALUES = 256 * 1_200  # half of the rows join the solve, all of them the passes
+    problem.BLOCK = 250
+    read, take = [], problem.Problem.take
+    problem.Problem.take = lambda self, rows: (read.append(len(rows)), take(self, rows))[1]
     rng = np.random.default_rng(0)
     real = rng.normal(size=(200, 4)).astype("f4")
-    pool = (rng.normal(size=(2_400, 4)) + np.where(np.arange(2_400)[:, None] % 3, 1.5, 0.0)).astype("f4")
+    pool = (rng.normal(size=(2_403, 4)) + np.where(np.arange(2_403)[:, None] % 3, 1.5, 0.0)).astype("f4")
     found = align(
         real,
         pool,
@@ -35,7 +39,7 @@ def main() -> None:
         tolerance=1e-5,
         mesh=mesh,
     )
-    np.save(options.out, found.weights)
+    np.savez(options.out, weights=found.weights, rows_read=sum(read))
 
 
 if __name__ == "__main__":

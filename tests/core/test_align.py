@@ -175,11 +175,18 @@ def test_the_papers_form_learns_by_projections() -> None:
     assert not found.converged
 
 
-def test_labels_are_solved_apart_and_keep_the_real_proportions() -> None:
+@pytest.mark.parametrize("power", [0.0, 1.0])
+def test_labels_are_solved_apart_and_keep_the_real_proportions(power: float) -> None:
     real, pool = _sets(n=60, m=120)
     real_labels = ["a" if i % 4 else "b" for i in range(len(real))]
     pool_labels = ["b" if i % 2 else "a" for i in range(len(pool))]
-    arguments = {"key": jax.random.key(0), "kernel": KERNEL, "regularization": 1e-3, "tolerance": 1e-5}
+    arguments = {
+        "key": jax.random.key(0),
+        "kernel": KERNEL,
+        "regularization": 1e-3,
+        "spectral_power": power,
+        "tolerance": 1e-5,
+    }
     got = align(real, pool, real_labels=real_labels, synthetic_labels=pool_labels, **arguments)
     of_pool, of_real = np.array(pool_labels), np.array(real_labels)
     for label, share in (("a", 0.75), ("b", 0.25)):
