@@ -167,7 +167,8 @@ def align(
             span of 4,096 rows, with gap and weights for all rows, read in blocks. "auto" is exact up to 8,192
             rows a label. "projections" is SynAlign's own form: no penalty, softmax weights learned by Adam
             through fresh random projections.
-        mesh: devices to split the landmark solve and its passes over the pool over, in one process or several.
+        mesh: devices over which the landmark solve and its passes over the pool are split, in one process or
+            several.
         tolerance: the gap allowed, relative to the objective.
         max_steps: gradient (exact) or Newton (landmarks) steps, after which an unfinished solve is returned.
         on_progress: called with a piece of the work, how much of it is done and how much there is, as
