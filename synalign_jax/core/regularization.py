@@ -16,10 +16,12 @@ from .problem import Problem, centred
 from .progress import Tell, silent
 from .quadratic import minimise
 
-POWERS = (0.0, 0.5, 1.0, 2.0)  # candidate spectral powers
+POWERS = (0.0, 1.0, 2.0)  # candidate spectral powers
 _HIGHEST = jax.lax.Precision.HIGHEST
 _POOL_ROWS = 2_048  # pool rows that cross-validation works on
 _FACTORS = 2.0 ** np.arange(-8, 7)  # candidate penalties, in units of the noise band
+# With a second power, weak penalties are not chosen and slow to solve for, and steps may be wider.
+_FURTHER_FACTORS = _FACTORS[4::2]
 _FOLDS = 10
 # Real rows up to which each is a fold: which of so few rows share one would decide too much.
 _LEAVE_ONE_OUT = 20
@@ -46,46 +48,50 @@ def choose(
     """
     if all(problem.real.shape[0] < 2 for problem in problems):
         raise InputError("real: one row (a label) cannot be cross-validated; add real rows or give gamma")
+    factors = [_FACTORS if i == 0 else _FURTHER_FACTORS for i in range(len(powers))]
+    candidates = [(i, factor) for i, of_power in enumerate(factors) for factor in of_power]
     views = [[problem.weighing_components(power) for power in powers] for problem in problems]
     errors: list[np.ndarray] = []
     keys = jax.random.split(key, len(problems))
     for i, (problem, of_problem, problem_key) in enumerate(zip(problems, views, keys, strict=True)):
         tell("cross-validate", i, len(problems))
         if problem.real.shape[0] > 1:
-            errors.append(_errors(problem, of_problem, problem_key))
+            errors.append(_errors(problem, of_problem, factors, problem_key))
         else:
-            errors.append(np.full((len(powers), len(_FACTORS), 1), np.nan))
-    shares = [problem.proportion**2 for problem in problems]
-    power, factor = _trusted(errors, shares)
+            errors.append(np.full((len(candidates), 1), np.nan))
+    best = _trusted(errors, [problem.proportion**2 for problem in problems], len(_FACTORS) - 1)
+    power, factor = candidates[best]
     chosen = [of_problem[power] for of_problem in views]
     # A label with one real row has no band of its own; it borrows the largest.
     largest = np.nanmax([view.noise_band for view in chosen])
     bands = [view.noise_band if np.isfinite(view.noise_band) else largest for view in chosen]
     return powers[power], [
-        Choice(view, float(_FACTORS[factor] * band), float(error[power, factor].mean()))
+        Choice(view, float(factor * band), float(error[best].mean()))
         for view, band, error in zip(chosen, bands, errors, strict=True)
     ]
 
 
-def _trusted(errors: Sequence[np.ndarray], shares: Sequence[float]) -> tuple[int, int]:
-    """The power and factor of least error, or the first and last if those are as good within their noise.
+def _trusted(errors: Sequence[np.ndarray], shares: Sequence[float], equal: int) -> int:
+    """The candidate of least error, or `equal` if that is as good within its noise.
 
     Args:
-        errors: of each problem, (powers, factors, real rows); NaN where it could not be cross-validated.
+        errors: of each problem, (candidates, real rows); NaN where it could not be cross-validated.
         shares: what each problem's mean counts in the total.
+        equal: the candidate whose weights are all but equal.
     """
     known = [(error, share) for error, share in zip(errors, shares, strict=True) if np.isfinite(error).all()]
-    total = np.sum([share * error.mean(axis=2) for error, share in known], axis=0)
-    best = np.unravel_index(np.argmin(total), errors[0].shape[:2])
-    gain = total[0, -1] - total[best]
+    total = np.sum([share * error.mean(axis=1) for error, share in known], axis=0)
+    best = int(np.argmin(total))
     variance = sum(
-        share**2 * (error[0, -1] - error[best]).var(ddof=1) / error.shape[2] for error, share in known
+        share**2 * (error[equal] - error[best]).var(ddof=1) / error.shape[1] for error, share in known
     )
-    return (int(best[0]), int(best[1])) if gain > variance**0.5 else (0, len(_FACTORS) - 1)
+    return best if total[equal] - total[best] > variance**0.5 else equal
 
 
-def _errors(problem: Problem, views: Sequence[Problem], key: PRNGKeyArray) -> np.ndarray:
-    """(views, factors, real rows) held-out errors, of weights learned in each view without a row's fold.
+def _errors(
+    problem: Problem, views: Sequence[Problem], factors: Sequence[np.ndarray], key: PRNGKeyArray
+) -> np.ndarray:
+    """(candidates, real rows) held-out errors, of weights learned in each view without a row's fold.
 
     The mean over the rows estimates MMD^2 to their law, in the space as given. All folds and penalties of a
     view are columns of one solve.
@@ -105,31 +111,36 @@ def _errors(problem: Problem, views: Sequence[Problem], key: PRNGKeyArray) -> np
     K = centred(gram(problem.kernel, pool, pool), attraction, problem.within_real)
     pairs = problem.within_real - problem.noise_band
     errors = []
-    for view in views:
+    for view, of_view in zip(views, factors, strict=True):
         if view is problem:
-            weights = _weights(view, K, cross, attraction, parts)
+            weights = _weights(view, K, cross, attraction, parts, of_view)
         else:
             seen = view.take(positions)
             towards = gram(view.kernel, seen, view.real)
             mean = jnp.mean(towards, axis=1)
             within = centred(gram(view.kernel, seen, seen), mean, view.within_real)
-            weights = _weights(view, within, towards, mean, parts)
+            weights = _weights(view, within, towards, mean, parts, of_view)
         # w'Kw + 2 w'attraction - within is the weighted rows' mean kernel value among themselves.
         to_all = jnp.sum(weights * jnp.matmul(K, weights, precision=_HIGHEST), axis=0)
         own = np.asarray(to_all + 2.0 * attraction @ weights).reshape(-1, folds) - problem.within_real
         to_rows = np.asarray(jnp.matmul(weights.T, cross, precision=_HIGHEST)).reshape(-1, folds, n)
         errors.append(own[:, fold_of] - 2.0 * to_rows[:, fold_of, np.arange(n)] + pairs)
-    return np.array(errors)
+    return np.concatenate(errors)
 
 
 def _weights(
-    view: Problem, K: jax.Array, cross: jax.Array, attraction: jax.Array, parts: list[np.ndarray]
+    view: Problem,
+    K: jax.Array,
+    cross: jax.Array,
+    attraction: jax.Array,
+    parts: list[np.ndarray],
+    factors: np.ndarray,
 ) -> jax.Array:
     """(rows, factors * folds) weights learned without each fold, at each penalty."""
-    n, rows, count = view.real.shape[0], K.shape[0], len(_FACTORS)
+    n, rows, count = view.real.shape[0], K.shape[0], len(factors)
     sizes = np.array([len(part) for part in parts])
     train = (n * attraction[:, None] - sizes * _means(cross, parts)) / (n - sizes)
-    gammas = _FACTORS * view.noise_band
+    gammas = factors * view.noise_band
     return minimise(
         K,
         jnp.tile(train - attraction[:, None], (1, count)).astype(K.dtype),

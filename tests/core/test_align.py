@@ -267,14 +267,14 @@ def test_a_pool_like_the_real_rows_is_left_as_it_is() -> None:
 def test_a_gain_within_one_standard_error_is_not_trusted() -> None:
     """A gain of 1 in every row but for noise of standard deviation s: its error is s / sqrt(n)."""
     noise = np.tile([1.0, -1.0], 50)
-    errors = np.ones((2, 15, 100))
-    for spread, expected in ((9.0, (1, 3)), (11.0, (0, 14))):  # ddof = 1 makes s 0.5 % more
-        errors[1, 3] = spread * noise
-        assert _trusted([errors], [1.0]) == expected
+    errors = np.ones((8, 100))
+    for spread, expected in ((9.0, 3), (11.0, 7)):  # ddof = 1 makes s 0.5 % more
+        errors[3] = spread * noise
+        assert _trusted([errors], [1.0], 7) == expected
     # Two labels of half the weight each: gain and variance fall alike, as for one sample twice as large.
-    errors[1, 3] = 13.0 * noise
-    assert _trusted([errors, errors], [0.25, 0.25]) == (1, 3)
-    assert _trusted([errors, np.full((2, 15, 1), np.nan)], [0.25, 0.25]) == (0, 14)
+    errors[3] = 13.0 * noise
+    assert _trusted([errors, errors], [0.25, 0.25], 7) == 3
+    assert _trusted([errors, np.full((8, 1), np.nan)], [0.25, 0.25], 7) == 7
 
 
 def test_distances_of_many_rows_are_estimated_without_bias(monkeypatch: pytest.MonkeyPatch) -> None:
