@@ -19,9 +19,10 @@ from _pools import embeddings, labels, noise
 from _report import Report, machine
 
 from synalign_jax.core.align import Alignment, align
-from synalign_jax.core.kernels import Kernel, gram, pooled_rbf
+from synalign_jax.core.kernels import Kernel, pooled_rbf
 from synalign_jax.core.mmd import mmd2
-from synalign_jax.core.problem import centred, mean_columns, split
+from synalign_jax.core.padding import host_gram
+from synalign_jax.core.problem import host_centred, split
 from synalign_jax.core.quadratic import minimise
 from synalign_jax.core.regularization import POWERS
 
@@ -62,12 +63,12 @@ class Case(NamedTuple):
         (given,) = split(self.real, self.pool, None, None, None, self.kernel, None)
         view = given.weighing_components(power)
         pool = view.take(np.arange(view.size))
-        attraction = mean_columns(view.kernel, pool, view.real)
+        attraction = host_gram(view.kernel, pool, view.real).mean(axis=1)
         gammas = view.noise_band * 2.0 ** np.array(exponents)
         found = minimise(
-            centred(gram(view.kernel, pool, pool), attraction, view.within_real),
-            jnp.zeros((view.size, len(gammas)), pool.dtype),
-            jnp.asarray(gammas * view.size, pool.dtype),
+            host_centred(host_gram(view.kernel, pool, pool), attraction, view.within_real),
+            np.zeros((view.size, len(gammas))),
+            gammas * view.size,
             cap=1.0,
             floor=gammas,
             relative=0.01,

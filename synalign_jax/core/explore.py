@@ -14,6 +14,7 @@ from jaxtyping import Array, Key
 from .checks import InputError, check_rows
 from .kernels import Kernel, diagonal, median_length_scale, rbf, rbf_length_scale
 from .lazy import LazyExplorer
+from .padding import size_class
 from .pca import principal_components
 from .progress import Tell, silent
 from .select import References, capacities, rows_needed, select
@@ -186,7 +187,7 @@ def _explore_pool(
     n, outside = embeddings.shape[0], 0 if observed is None else observed.shape[0]
     cluster, devices = neighbors + 1, 1 if mesh is None else mesh.size
     sizes = capacities(
-        rows_needed(min(rounds, n), cluster, outside), -(-_size_class(n + outside) // devices), outside
+        rows_needed(min(rounds, n), cluster, outside), -(-size_class(n + outside) // devices), outside
     )
     capacity = sizes[-1]
     key_ties, key_references, key_sample = jax.random.split(key, 3)
@@ -240,7 +241,7 @@ def _explore_pool(
         )
     # Distances do not change, and rows near the origin lose nothing in the expansion of the square.
     origin = points.mean(axis=0) if rbf_length_scale(kernel) is not None else np.zeros(1, points.dtype)
-    size = -(-_size_class(n + outside) // devices) * devices
+    size = -(-size_class(n + outside) // devices) * devices
     padded = np.empty((size, points.shape[1]), np.result_type(points, origin))
     np.subtract(points, origin, out=padded[:n])
     if observed is not None:
@@ -280,13 +281,6 @@ def _exploration(
     if len(clusters) < rounds:
         status = VARIANCE_EXHAUSTED if rows_left else ROWS_EXHAUSTED
     return Exploration(clusters[:, 0], clusters, variance, None, status, acquisition, project, recomputed)
-
-
-def _size_class(rows: int) -> int:
-    """Rows to pad a pool to, so that pools of many sizes (labels, above all) share a compiled loop."""
-    if rows <= 1024:
-        return max(64, 1 << (rows - 1).bit_length())
-    return -(-rows // 1024) * 1024
 
 
 def _acquisition(name: str) -> str:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
 
-from .kernels import gram
-from .problem import Problem, centred, mean_columns
+from .padding import host_gram
+from .problem import Problem, host_centred
 from .quadratic import minimise
 from .simplex import level
 from .witness import ClosedForm, Witness
-
-_HIGHEST = jax.lax.Precision.HIGHEST
 
 
 class Fit(NamedTuple):
@@ -35,30 +31,30 @@ class Fit(NamedTuple):
 def fit_exact(problem: Problem, gamma: float, *, tolerance: float, max_steps: int) -> Fit:
     """Solve with the kernel matrix of the pool held whole."""
     pool, m = problem.take(np.arange(problem.size)), problem.size
-    attraction = mean_columns(problem.kernel, pool, problem.real)
-    K = centred(gram(problem.kernel, pool, pool), attraction, problem.within_real)
+    attraction = host_gram(problem.kernel, pool, problem.real).mean(axis=1)
+    K = host_centred(host_gram(problem.kernel, pool, pool), attraction, problem.within_real)
     solution = minimise(
         K,
-        jnp.zeros((m, 1), K.dtype),
-        jnp.full(1, gamma * m, K.dtype),
+        np.zeros((m, 1)),
+        np.full(1, gamma * m),
         cap=problem.cap,
         floor=np.full(1, gamma),
         relative=tolerance,
-        absolute=2.0 * float(jnp.finfo(K.dtype).eps),
+        absolute=2.0 * float(np.finfo(K.dtype).eps),
         max_steps=max_steps,
     )
     a = solution.a[:, 0]
-    h = -np.asarray(jnp.matmul(K, a, precision=_HIGHEST), np.float64)
+    h = -(K @ a).astype(np.float64)
     constant = float(problem.within_real - attraction @ a)
-    keep = np.flatnonzero(np.asarray(a) > 0)
+    keep = np.flatnonzero(a > 0)
     return Fit(
-        weights=np.asarray(a),
-        before=float(jnp.mean(K)),
+        weights=a,
+        before=float(K.mean(dtype=np.float64)),
         after=float(solution.certificate.value[0]),
         gap=max(0.0, float(solution.certificate.gap[0])),
         converged=bool(solution.converged[0]),
         closed_form=ClosedForm(
-            signed_witness(problem, pool[keep], a[keep]),
+            signed_witness(problem, np.asarray(pool)[keep], a[keep]),
             strength=gamma,
             offset=level(h, gamma * m, problem.cap) + constant if gamma > 0 else float("nan"),
             cap=problem.cap * m,
@@ -66,8 +62,9 @@ def fit_exact(problem: Problem, gamma: float, *, tolerance: float, max_steps: in
     )
 
 
-def signed_witness(problem: Problem, rows: Array, weights: Array, total: float = 1.0) -> Witness:
+def signed_witness(problem: Problem, rows: Any, weights: Any, total: float = 1.0) -> Witness:
     """`total` times the mean over the real rows less the weighted rows."""
-    n = len(problem.real)
-    pull = jnp.full(n, total / n, rows.dtype)
-    return Witness(problem.kernel, jnp.concatenate([problem.real, rows]), jnp.concatenate([pull, -weights]))
+    real, rows = np.asarray(problem.real), np.asarray(rows)
+    coefficients = np.concatenate([np.full(len(real), total / len(real)), -np.asarray(weights)])
+    centers = jnp.asarray(np.concatenate([real, rows]))
+    return Witness(problem.kernel, centers, jnp.asarray(coefficients, centers.dtype))

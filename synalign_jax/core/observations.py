@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .kernels import Kernel, diagonal, gram, rbf_length_scale
+from .kernels import Kernel, diagonal, rbf_length_scale
+from .padding import host_gram
 from .posterior import resolution
 
 _STRIP = 512  # rows of a triangular matrix that are multiplied together
@@ -72,8 +72,7 @@ class HostCovariance:
     def __call__(self, points: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """(len(points), len(rows)) covariances, from the terms of both."""
         if self._precision is None:
-            values = _gram(self._kernel, _padded(points), _padded(rows))
-            return np.asarray(values)[: len(points), : len(rows)]
+            return host_gram(self._kernel, points, rows)
         exponent = points @ rows.T
         return np.exp(exponent, out=exponent)
 
@@ -202,9 +201,6 @@ def blocks(pool: Any, size: int = 65_536) -> Iterator[np.ndarray]:
 
 def _squares(rows: np.ndarray) -> np.ndarray:
     return np.einsum("ij,ij->i", rows, rows)
-
-
-_gram = eqx.filter_jit(gram)
 
 
 def _padded(rows: np.ndarray) -> jax.Array:

@@ -15,9 +15,11 @@ from jaxtyping import Array, Float
 
 from .checks import InputError
 from .kernels import Kernel, diagonal, gram
+from .padding import host_gram, padded
 from .sharding import put_rows, replicated
 from .space import Space, pool_space
 
+_OWN_BLOCK = 4_096  # real rows whose kernel values with all others are held together
 BLOCK = 8_192  # rows of the pool that are read and evaluated together, on each device
 
 
@@ -166,9 +168,13 @@ def _build(
 
 def _own_sums(kernel: Kernel, real: Float[Array, "n d"]) -> tuple[float, float]:
     """`within_real` and `noise_band`."""
-    n = real.shape[0]
-    own = float(jnp.mean(diagonal(kernel, real)))
-    within = float(mean_gram(kernel, real))
+    n, rows = real.shape[0], np.asarray(real)
+    own = float(np.asarray(diagonal(kernel, jnp.asarray(padded(rows))))[:n].mean())
+    sums = [
+        host_gram(kernel, rows[start : start + _OWN_BLOCK], rows).sum(dtype=np.float64)
+        for start in range(0, n, _OWN_BLOCK)
+    ]
+    within = float(sum(sums)) / n**2
     pairs = (n * within - own) / (n - 1) if n > 1 else float("nan")
     return within, (own - pairs) / n
 
@@ -190,7 +196,11 @@ def mean_columns(kernel: Kernel, rows: Float[Array, "m d"], real: Float[Array, "
     return jnp.mean(gram(kernel, rows, real), axis=1)
 
 
-@jax.jit
-def mean_gram(kernel: Kernel, x: Float[Array, "n d"]) -> Float[Array, ""]:
-    """mean over i, j of k(x_i, x_j)."""
-    return jnp.mean(gram(kernel, x, x))
+def host_centred(
+    values: Float[np.ndarray, "m m"], attraction: Float[np.ndarray, " m"], within_real: float
+) -> Float[np.ndarray, "m m"]:
+    """`centred` in NumPy; `values` is overwritten."""
+    values -= attraction[:, None]
+    values -= attraction
+    values += values.dtype.type(within_real)
+    return values

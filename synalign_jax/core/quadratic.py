@@ -10,10 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .padding import size_class
 from .simplex import project, threshold
 
 _HIGHEST = jax.lax.Precision.HIGHEST
 _CHUNK = 20  # gradient steps between two looks at the certificate
+_COLUMNS = 60  # several columns are a multiple of this
 _NEWTON_LIMIT = 8_192  # rows of the largest system that a Newton step factorises
 
 
@@ -23,9 +25,9 @@ class Certificate(NamedTuple):
     `value` is a' K a - 2 l' a without the penalty; all are (columns,) arrays.
     """
 
-    value: Float[Array, " c"]
-    objective: Float[Array, " c"]
-    gap: Float[Array, " c"]
+    value: Float[Array | np.ndarray, " c"]
+    objective: Float[Array | np.ndarray, " c"]
+    gap: Float[Array | np.ndarray, " c"]
 
 
 class Progress(NamedTuple):
@@ -55,7 +57,7 @@ def certify(
     K: Float[Array, "m m"],
     linear: Float[Array, "m c"],
     rho: Float[Array, " c"],
-    cap: Float[Array, ""],
+    cap: Float[Array, " m"],
     a: Float[Array, "m c"],
 ) -> Certificate:
     """The Lagrangian dual with only the kernel part dualised: at least as tight as the Frank-Wolfe gap.
@@ -71,19 +73,22 @@ def certify(
     return Certificate(value, objective, objective - lower)
 
 
-def _inner_minimum(h: Float[Array, " m"], rho: Float[Array, ""], cap: Float[Array, ""]) -> Float[Array, ""]:
+def _inner_minimum(h: Float[Array, " m"], rho: Float[Array, ""], cap: Float[Array, " m"]) -> Float[Array, ""]:
     """min over the capped simplex of 2 h' w + rho |w|^2."""
     one = jnp.ones((), h.dtype)
     # Every multiplier nu of sum w = 1 gives a bound, so rounding in nu costs tightness, never truth. The best
     # nu is a threshold, or the smallest entry where neither penalty nor cap spreads the minimiser.
-    ridge = jnp.maximum(rho, 1e-3 * (jnp.max(h) - jnp.min(h)) + jnp.finfo(h.dtype).tiny)
+    lowest = jnp.min(jnp.where(cap > 0, h, jnp.inf))
+    ridge = jnp.maximum(
+        rho, 1e-3 * (jnp.max(jnp.where(cap > 0, h, -jnp.inf)) - lowest) + jnp.finfo(h.dtype).tiny
+    )
 
     def bound(nu: Array) -> Array:
         slope = h - nu
         w = jnp.where(slope >= 0, 0.0, jnp.minimum(-slope / jnp.maximum(rho, 1e-30), cap))
         return 2.0 * nu + jnp.sum(2.0 * slope * w + rho * w * w)
 
-    return jnp.maximum(bound(jnp.min(h)), bound(-ridge * threshold(-h / ridge, one, cap)))
+    return jnp.maximum(bound(lowest), bound(-ridge * threshold(-h / ridge, one, cap)))
 
 
 @jax.jit
@@ -91,7 +96,7 @@ def _descend(
     K: Float[Array, "m m"],
     linear: Float[Array, "m c"],
     rho: Float[Array, " c"],
-    cap: Float[Array, ""],
+    cap: Float[Array, " m"],
     curvature: Float[Array, ""],
     progress: Progress,
 ) -> Progress:
@@ -116,13 +121,13 @@ def _newton(
     K: Float[Array, "m m"],
     linear: Float[Array, " m"],
     rho: Float[Array, ""],
-    cap: Float[Array, ""],
+    cap: Float[Array, " m"],
     a: Float[Array, " m"],
     size: int,
 ) -> Float[Array, " m"]:
     """The minimiser with `a`'s zeros and capped entries held where they are, free entries unbounded."""
     free = (a > 0) & (a < cap)
-    held = jnp.where(a >= cap, cap, 0.0)
+    held = jnp.where(a >= cap, cap, 0.0)  # rows that may hold nothing among them, at 0
     index = jnp.nonzero(free, size=size, fill_value=K.shape[0])[0]
     real = index < K.shape[0]
     block = jnp.where(real[:, None] & real[None, :], K[index[:, None], index[None, :]], 0.0)
@@ -140,28 +145,22 @@ def _newton(
 class Solution(NamedTuple):
     """`converged` means gap <= relative * (objective - floor) + absolute; see `minimise`."""
 
-    a: Float[Array, "m c"]
+    a: Float[np.ndarray, "m c"]
     certificate: Certificate
     converged: np.ndarray
     steps: int
 
 
-def start(linear: Float[Array, "m c"]) -> Float[Array, "m c"]:
-    """Uniform columns."""
-    return jnp.full(linear.shape, 1.0 / linear.shape[0], linear.dtype)
-
-
 def minimise(
-    K: Float[Array, "m m"],
-    linear: Float[Array, "m c"],
-    rho: Float[Array, " c"],
+    K: Float[np.ndarray, "m m"],
+    linear: Float[np.ndarray, "m c"],
+    rho: Float[np.ndarray, " c"],
     *,
     cap: float,
     floor: np.ndarray,
     relative: float,
     absolute: float,
     max_steps: int,
-    initial: Float[Array, "m c"] | None = None,
 ) -> Solution:
     """Solve all columns together: one matrix product a step serves every column.
 
@@ -177,31 +176,39 @@ def minimise(
         relative: gap allowed, relative to objective - floor.
         absolute: gap allowed on top of that.
         max_steps: gradient steps, after which the columns are returned as they are.
-        initial: feasible columns to start from.
     """
-    cap_array = jnp.asarray(cap, K.dtype)
-    curvature = largest_eigenvalue(K)
-    a = start(linear) if initial is None else initial
-    progress = Progress(a, a, jnp.ones(linear.shape[1], K.dtype))
+    m, c = linear.shape
+    dtype = K.dtype
+    # Rows that may hold no weight, and columns that are solved at once, fill up the few sizes compiled for.
+    more, wider = size_class(m) - m, 0 if c == 1 else -c % _COLUMNS
+    caps = jnp.asarray(np.pad(np.full(m, cap, dtype), (0, more)))
+    matrix = jnp.asarray(np.pad(K, (0, more)) if more else K)
+    pull = jnp.asarray(np.pad(linear.astype(dtype), ((0, more), (0, wider))))
+    rhos = jnp.asarray(np.pad(rho.astype(dtype), (0, wider), constant_values=1e3 * float(rho.max()) + 1.0))
+    uniform = np.full((m, c + wider), 1.0 / m, dtype)
+    a = jnp.asarray(np.pad(uniform, ((0, more), (0, 0))))
+    curvature = largest_eigenvalue(matrix)
+    progress = Progress(a, a, jnp.ones(c + wider, dtype))
     steps = 0
     while True:
-        certificate = certify(K, linear, rho, cap_array, progress.best)
-        allowed = relative * (np.asarray(certificate.objective) - floor) + absolute
-        converged = np.asarray(certificate.gap) <= allowed
+        certificate = certify(matrix, pull, rhos, caps, progress.best)
+        certificate = Certificate(*(np.asarray(part)[:c] for part in certificate))
+        converged = certificate.gap <= relative * (certificate.objective - floor) + absolute
         if converged.all() or steps >= max_steps:
-            return Solution(progress.best, certificate, converged, steps)
-        progress = _descend(K, linear, rho, cap_array, curvature, progress)
+            a = np.asarray(progress.best)[:m, :c]
+            return Solution(a, certificate, np.asarray(converged), steps)
+        progress = _descend(matrix, pull, rhos, caps, curvature, progress)
         steps += _CHUNK
-        if linear.shape[1] == 1 and steps % (2 * _CHUNK) == 0:
-            polished = _polish(K, linear[:, 0], rho[0], cap_array, progress.best[:, 0])
-            progress = Progress(polished[:, None], polished[:, None], jnp.ones(1, K.dtype))
+        if c == 1 and steps % (2 * _CHUNK) == 0:
+            polished = _polish(matrix, pull[:, 0], rhos[0], caps, progress.best[:, 0])
+            progress = Progress(polished[:, None], polished[:, None], jnp.ones(1, dtype))
 
 
 def _polish(
     K: Float[Array, "m m"],
     linear: Float[Array, " m"],
     rho: Float[Array, ""],
-    cap: Array,
+    cap: Float[Array, " m"],
     a: Float[Array, " m"],
 ) -> Float[Array, " m"]:
     """Newton steps on the support while they lower the objective; entries that turn negative leave it."""

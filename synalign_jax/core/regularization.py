@@ -6,18 +6,16 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from .checks import InputError
-from .kernels import gram
-from .problem import Problem, centred
+from .padding import host_gram
+from .problem import Problem, host_centred
 from .progress import Tell, silent
 from .quadratic import minimise
 
 POWERS = (0.0, 1.0, 2.0)  # candidate spectral powers
-_HIGHEST = jax.lax.Precision.HIGHEST
 _POOL_ROWS = 2_048  # pool rows that cross-validation works on
 _FACTORS = 2.0 ** np.arange(-8, 7)  # candidate penalties, in units of the noise band
 # With a second power, weak penalties are not chosen and slow to solve for, and steps may be wider.
@@ -97,18 +95,19 @@ def _errors(
     view are columns of one solve.
     """
     n = problem.real.shape[0]
-    fold_key, row_key = jax.random.split(key)
+    # NumPy's shuffles: JAX compiles one for every number of rows.
+    rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
     some = min(problem.size, _POOL_ROWS)
-    positions = np.sort(np.asarray(jax.random.permutation(row_key, problem.size))[:some])
+    positions = np.sort(rng.permutation(problem.size)[:some])
     folds = n if n <= _LEAVE_ONE_OUT else _FOLDS
-    parts = np.array_split(np.asarray(jax.random.permutation(fold_key, n)), folds)
+    parts = np.array_split(rng.permutation(n), folds)
     fold_of = np.empty(n, int)
     for fold, part in enumerate(parts):
         fold_of[part] = fold
     pool = problem.take(positions)
-    cross = gram(problem.kernel, pool, problem.real)
-    attraction = jnp.mean(cross, axis=1)
-    K = centred(gram(problem.kernel, pool, pool), attraction, problem.within_real)
+    cross = host_gram(problem.kernel, pool, problem.real)
+    attraction = cross.mean(axis=1)
+    K = host_centred(host_gram(problem.kernel, pool, pool), attraction, problem.within_real)
     pairs = problem.within_real - problem.noise_band
     errors = []
     for view, of_view in zip(views, factors, strict=True):
@@ -116,43 +115,39 @@ def _errors(
             weights = _weights(view, K, cross, attraction, parts, of_view)
         else:
             seen = view.take(positions)
-            towards = gram(view.kernel, seen, view.real)
-            mean = jnp.mean(towards, axis=1)
-            within = centred(gram(view.kernel, seen, seen), mean, view.within_real)
+            towards = host_gram(view.kernel, seen, view.real)
+            mean = towards.mean(axis=1)
+            within = host_centred(host_gram(view.kernel, seen, seen), mean, view.within_real)
             weights = _weights(view, within, towards, mean, parts, of_view)
         # w'Kw + 2 w'attraction - within is the weighted rows' mean kernel value among themselves.
-        to_all = jnp.sum(weights * jnp.matmul(K, weights, precision=_HIGHEST), axis=0)
-        own = np.asarray(to_all + 2.0 * attraction @ weights).reshape(-1, folds) - problem.within_real
-        to_rows = np.asarray(jnp.matmul(weights.T, cross, precision=_HIGHEST)).reshape(-1, folds, n)
+        to_all = np.sum(weights * (K @ weights), axis=0)
+        own = (to_all + 2.0 * attraction @ weights).reshape(-1, folds) - problem.within_real
+        to_rows = (weights.T @ cross).reshape(-1, folds, n)
         errors.append(own[:, fold_of] - 2.0 * to_rows[:, fold_of, np.arange(n)] + pairs)
     return np.concatenate(errors)
 
 
 def _weights(
     view: Problem,
-    K: jax.Array,
-    cross: jax.Array,
-    attraction: jax.Array,
+    K: np.ndarray,
+    cross: np.ndarray,
+    attraction: np.ndarray,
     parts: list[np.ndarray],
     factors: np.ndarray,
-) -> jax.Array:
+) -> np.ndarray:
     """(rows, factors * folds) weights learned without each fold, at each penalty."""
     n, rows, count = view.real.shape[0], K.shape[0], len(factors)
     sizes = np.array([len(part) for part in parts])
-    train = (n * attraction[:, None] - sizes * _means(cross, parts)) / (n - sizes)
+    left_out = np.stack([cross[:, part].mean(axis=1) for part in parts], axis=1)
+    train = (n * attraction[:, None] - sizes * left_out) / (n - sizes)
     gammas = factors * view.noise_band
     return minimise(
         K,
-        jnp.tile(train - attraction[:, None], (1, count)).astype(K.dtype),
-        jnp.asarray(np.repeat(gammas, len(parts)) * rows, K.dtype),
+        np.tile(train - attraction[:, None], (1, count)),
+        np.repeat(gammas, len(parts)) * rows,
         cap=max(view.cap, 1.0 / rows),
         floor=np.zeros(count * len(parts)),
         relative=0.0,
         absolute=0.02 * view.noise_band,
         max_steps=400,
     ).a
-
-
-def _means(cross: jax.Array, parts: list[np.ndarray]) -> jax.Array:
-    """(rows, parts) mean over each part's columns."""
-    return jnp.stack([jnp.mean(cross[:, part], axis=1) for part in parts], axis=1)

@@ -7,10 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .padding import size_class
+
 
 @jax.jit
-def threshold(x: Float[Array, " m"], total: Float[Array, ""], cap: Float[Array, ""]) -> Float[Array, ""]:
-    """nu with sum_j clip(x_j - nu, 0, cap) = total, which needs 0 < total <= m cap.
+def threshold(x: Float[Array, " m"], total: Float[Array, ""], cap: Float[Array, "*m"]) -> Float[Array, ""]:
+    """nu with sum_j clip(x_j - nu, 0, cap) = total, which needs 0 < total <= m cap (or the sum of the caps).
 
     The sum is piecewise linear and falls in nu, so Newton's step is exact as soon as it stays on one piece; a
     bisection step replaces it when it leaves the bracket.
@@ -36,13 +38,13 @@ def threshold(x: Float[Array, " m"], total: Float[Array, ""], cap: Float[Array, 
     # Exact already when no entry is clipped.
     first = (jnp.sum(x) - total) / x.shape[0]
     # At `low` every entry reaches the cap or the total alone; at `high` none is left.
-    low, high = jnp.min(x) - jnp.minimum(cap, total), jnp.max(x)
+    low, high = jnp.min(x - jnp.minimum(cap, total)), jnp.max(x)
     state = (jnp.zeros((), jnp.int32), low, high, first, surplus(first))
     return jax.lax.while_loop(unfinished, tighten, state)[3]
 
 
 @jax.jit
-def project(x: Float[Array, " m"], total: Float[Array, ""], cap: Float[Array, ""]) -> Float[Array, " m"]:
+def project(x: Float[Array, " m"], total: Float[Array, ""], cap: Float[Array, "*m"]) -> Float[Array, " m"]:
     """The nearest point of the capped simplex to `x`."""
     return jnp.clip(x - threshold(x, total, cap), 0.0, cap)
 
@@ -51,7 +53,9 @@ def level(h: np.ndarray, rho: float, cap: float) -> float:
     """nu with sum_j clip((h_j - nu) / rho, 0, cap) = 1: these are the w of the least rho |w|^2 - 2 h' w."""
     # Shifted, so that float32 resolves the differences of h and not its height.
     mean = float(h.mean())
-    x = jnp.asarray((h - mean) / rho)
+    x = (h - mean) / rho
+    # nu is at most 1 below the smallest entry, so these get nothing.
+    x = jnp.asarray(np.pad(x, (0, size_class(len(x)) - len(x)), constant_values=x.min() - 1.0))
     return float(threshold(x, jnp.ones((), x.dtype), jnp.asarray(cap, x.dtype))) * rho + mean
 
 

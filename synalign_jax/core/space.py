@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .kernels import pooled_rbf
+from .kernels import median_length_scale
+from .padding import padded
 from .pca import principal_components
 
 _SAMPLE = 8_192  # rows of the pool from which its principal components are taken
@@ -27,8 +29,15 @@ class Space(NamedTuple):
     mean: Float[Array, " d"]
     axes: Float[Array, "d r"]
 
-    def __call__(self, rows: Float[Array, "n d"]) -> Float[Array, "n r"]:
-        return jnp.matmul(rows - self.mean, self.axes, precision="highest")
+    def __call__(self, rows: Any) -> Float[Array, "n r"]:
+        """(n, d) rows in this space."""
+        mapped = _mapped(self, jnp.asarray(padded(rows), self.axes.dtype))
+        return jnp.asarray(np.asarray(mapped)[: len(rows)])
+
+
+@jax.jit
+def _mapped(space: Space, rows: Float[Array, "n d"]) -> Float[Array, "n r"]:
+    return jnp.matmul(rows - space.mean, space.axes, precision="highest")
 
 
 class Seen:
@@ -39,7 +48,7 @@ class Seen:
         self.shape = (rows.shape[0], space.axes.shape[1])
 
     def __getitem__(self, index: Any) -> np.ndarray:
-        return np.asarray(self._space(jnp.asarray(self._rows[index], self._space.axes.dtype)))
+        return np.asarray(self._space(self._rows[index]))
 
 
 def pool_space(real: Float[Array, "n d"], pool: Any, rows: np.ndarray, power: float) -> Space | None:
@@ -70,10 +79,12 @@ def pool_space(real: Float[Array, "n d"], pool: Any, rows: np.ndarray, power: fl
     tail = np.cumsum((scale**2 * components.variance)[::-1])[::-1]
     kept = int(np.count_nonzero(tail > _LEFT_OUT * tail[0]))
     kept = min(len(scale), _STEP * -(-kept // _STEP))
-    space = Space(
-        jnp.asarray(components.mean, real.dtype),
-        jnp.asarray((components.axes * scale)[:, :kept], real.dtype),
-    )
-    sample = jnp.asarray(sample, real.dtype)
-    ratio = float(pooled_rbf(real, sample).scale) / float(pooled_rbf(space(real), space(sample)).scale)
-    return space._replace(axes=ratio * space.axes)
+    axes = (components.axes * scale)[:, :kept]
+    both = np.concatenate([_some(np.asarray(real)), _some(sample)]).astype(np.float64)
+    ratio = median_length_scale(both) / median_length_scale((both - components.mean) @ axes)
+    return Space(jnp.asarray(components.mean, real.dtype), jnp.asarray(ratio * axes, real.dtype))
+
+
+def _some(rows: np.ndarray) -> np.ndarray:
+    """At most 512 evenly spaced rows, those from which the default length scale is taken."""
+    return rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), 512)).astype(int))]

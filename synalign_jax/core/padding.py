@@ -1,0 +1,34 @@
+"""Rows filled up to one of a few sizes, so that problems of many sizes share compiled code."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+
+from .kernels import Kernel, gram
+
+
+def size_class(rows: int) -> int:
+    """The size that `rows` rows are filled up to."""
+    if rows <= 1024:
+        return max(64, 1 << (rows - 1).bit_length())
+    return -(-rows // 1024) * 1024
+
+
+def padded(rows: Any) -> np.ndarray:
+    """`rows` with zero rows after them."""
+    rows = np.asarray(rows)
+    missing = size_class(len(rows)) - len(rows)
+    return np.pad(rows, ((0, missing), (0, 0))) if missing else rows
+
+
+def host_gram(kernel: Kernel, x: Any, y: Any) -> np.ndarray:
+    """(len(x), len(y)) kernel values in a NumPy array, which may be written to."""
+    values = _gram(kernel, jnp.asarray(padded(x)), jnp.asarray(padded(y)))
+    return np.array(np.asarray(values)[: len(x), : len(y)])
+
+
+_gram = eqx.filter_jit(gram)
