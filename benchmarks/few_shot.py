@@ -18,7 +18,8 @@ import numpy as np
 from _pools import embeddings, labels, noise
 from _report import Report, machine
 
-from synalign_jax.core.align import Alignment, align
+from synalign_jax.core.align import align
+from synalign_jax.core.alignment import Alignment
 from synalign_jax.core.kernels import Kernel, pooled_rbf
 from synalign_jax.core.mmd import mmd2
 

@@ -1,6 +1,7 @@
 """Synthetic text sets that are distributed like the few real examples you have."""
 
-from .core.align import Alignment, align
+from .core.align import align
+from .core.alignment import Alignment
 from .core.checks import InputError
 from .core.coverage import best_cosine, hull_coverage
 from .core.explore import Exploration, explore

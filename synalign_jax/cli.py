@@ -16,6 +16,7 @@ def parser() -> argparse.ArgumentParser:
         " distributed like them.",
         epilog="Start with: synalign demo",
     )
+    result.set_defaults(again="To go on where it stopped")
     result.add_argument("--debug", action="store_true", help="show the traceback of an error")
     subparsers = result.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for command in COMMANDS:
@@ -32,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return options.run(options)
     except KeyboardInterrupt:
-        print(f"\nStopped. To go on where it stopped: {_again(words)}", file=sys.stderr)
+        print(f"\nStopped. {options.again}: {_again(words)}", file=sys.stderr)
         return 130
     except BrokenPipeError:
         # The reader of our output went away (as `| head` does): nobody is left to tell.

@@ -6,7 +6,7 @@ import asyncio
 import queue
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from synalign_jax.llm.protocol import ChatRequest, ChatResponse, Choice, Misconfigured, Refused, Usage
 
@@ -52,12 +52,12 @@ class LocalChat:
         kind = dtype or ("auto" if self._device.type == "cuda" else "float32")
         try:
             self._tokenizer = AutoTokenizer.from_pretrained(model, gguf_file=gguf_file)
-            self._model = AutoModelForCausalLM.from_pretrained(model, gguf_file=gguf_file, dtype=kind)
+            loaded: Any = AutoModelForCausalLM.from_pretrained(model, gguf_file=gguf_file, dtype=kind)
         except (OSError, ValueError, ImportError) as error:
             raise Misconfigured(f"{model}: cannot be loaded: {error}") from None
         if not self._tokenizer.chat_template:
             raise Misconfigured(f"{model}: its tokenizer has no chat template; use an instruct model")
-        self._model.to(self._device).eval()
+        self._model = loaded.to(self._device).eval()
         self._longest = int(getattr(self._model.config, "max_position_embeddings", 1 << 30))
         self._name = f"transformers:{model}" + (f"/{gguf_file}" if gguf_file else "")
         self._ends = self._end_tokens()

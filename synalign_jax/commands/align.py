@@ -5,19 +5,39 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import time
+import warnings
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .layout import HelpFormatter
 from .rows import add_options, embed_rows, read_rows
 
 if TYPE_CHECKING:
-    from synalign_jax.core.align import Alignment
+    from jaxtyping import PRNGKeyArray
+
+    from synalign_jax.core.alignment import Alignment
+    from synalign_jax.pipeline.progress import Terminal
     from synalign_jax.pipeline.tables import Table
 
 EXAMPLE = "Example:  synalign align --real real.jsonl --synthetic pool.jsonl --out aligned"
+_SETTINGS = (
+    "real",
+    "synthetic",
+    "size",
+    "repeats",
+    "regularization",
+    "spectral_power",
+    "method",
+    "encoder",
+    "seed",
+)
 
 
 def register(subparsers: argparse._SubParsersAction) -> None:
@@ -25,10 +45,11 @@ def register(subparsers: argparse._SubParsersAction) -> None:
         "align",
         help="weigh a pool that you already have",
         description="Weigh the rows of a pool so that they are distributed like the real rows, and draw a set"
-        " by the weights. Files are JSONL, CSV, TSV or Parquet with a column 'text' or 'embedding' and"
+        " by the weights. FOLDER gets weights.npy (one a row of the pool), resampled.jsonl, alignment.json"
+        " and report.html. Files are JSONL, CSV, TSV or Parquet with a column 'text' or 'embedding' and"
         " perhaps 'label', or .npy embeddings.",
         epilog=EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     parser.add_argument("--real", required=True, metavar="FILE", help="the real rows")
     parser.add_argument("--synthetic", required=True, metavar="FILE", help="the pool")
@@ -45,19 +66,18 @@ def register(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--method", default="auto", help="auto, exact, landmarks or projections")
     add_options(parser)
     parser.add_argument("--seed", type=int, default=0, help="decides folds and draws (default 0)")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, again="To start again, with vectors that were computed kept")
 
 
 def run(options: argparse.Namespace) -> int:
     import jax
-    from rich.console import Console
-    from rich.table import Table as Grid
 
-    from synalign_jax.core.align import align
     from synalign_jax.core.checks import InputError
-    from synalign_jax.core.memory import alignment_memory
-    from synalign_jax.core.resample import resample
-    from synalign_jax.pipeline.progress import Steps, Terminal
+    from synalign_jax.evaluate.facts import Stage
+    from synalign_jax.evaluate.report import write_report
+    from synalign_jax.pipeline.progress import Terminal
+
+    from .pool_report import pool_facts
 
     terminal = Terminal()
     out = Path(options.out)
@@ -73,48 +93,89 @@ def run(options: argparse.Namespace) -> int:
         )
     if options.size is not None and not 1 <= options.size <= len(pool):
         raise InputError(f"--size: {options.size}; the pool has {len(pool)} rows, ask for 1 to that many")
-    real_vectors, pool_vectors = embed_rows(
-        [(options.real, real), (options.synthetic, pool)], options, terminal
-    )
-    largest, width = pool_vectors.shape
-    if pool.labels is not None:
-        largest = max(Counter(pool.labels).values())
-    if options.method != "projections":
-        terminal.say(f"Memory: {alignment_memory(len(real), largest, width, method=options.method)}")
-    align_key, draw_key = jax.random.split(jax.random.key(options.seed))
-    with Steps(terminal, "Align") as steps:
+    out.mkdir(parents=True, exist_ok=True)
+    times = [time.monotonic()]
+    vectors = embed_rows([(options.real, real), (options.synthetic, pool)], options, terminal)
+    times.append(time.monotonic())
+    align_key, draw_key, report_key = jax.random.split(jax.random.key(options.seed), 3)
+    found, notes = _weigh((real, pool), vectors, gamma, power, options.method, align_key, terminal)
+    times.append(time.monotonic())
+    with terminal.console.status("Drawing rows"):
+        drawn = _draw(found, pool, vectors[1], options, draw_key)
+    times.append(time.monotonic())
+    stages = [
+        Stage(name, rows, end - start)
+        for name, rows, (start, end) in zip(
+            ("embed", "align", "resample"),
+            (len(real) + len(pool), len(pool), len(drawn)),
+            pairwise(times),
+            strict=True,
+        )
+    ]
+    _write(out, found, pool, drawn)
+    with terminal.console.status("Writing the report"):
+        facts = pool_facts(found, (real, pool), vectors, drawn, report_key)
+        settings = {name: vars(options)[name] for name in _SETTINGS}
+        facts = replace(facts, settings=settings, stages=tuple(stages), warnings=tuple(notes))
+        write_report(facts, out / "report.html")
+    _print(found, drawn, out)
+    return 0
+
+
+def _weigh(
+    tables: tuple[Table, Table],
+    vectors: Sequence[np.ndarray],
+    gamma: float | str,
+    power: float | str,
+    method: str,
+    key: PRNGKeyArray,
+    terminal: Terminal,
+) -> tuple[Alignment, list[str]]:
+    """The alignment, and what its user must hear of it."""
+    from synalign_jax.core.align import align
+    from synalign_jax.core.memory import alignment_memory
+    from synalign_jax.pipeline.progress import Steps
+
+    real, pool = tables
+    largest = len(pool) if pool.labels is None else max(Counter(pool.labels).values())
+    if method != "projections":
+        width = vectors[1].shape[1]
+        terminal.say(f"Memory: {alignment_memory(len(real), largest, width, method=method)}")
+    with Steps(terminal, "Align") as steps, warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always", UserWarning)
         found = align(
-            real_vectors,
-            pool_vectors,
-            key=align_key,
+            *vectors,
+            key=key,
             real_labels=real.labels,
             synthetic_labels=pool.labels,
             regularization=gamma,
             spectral_power=power,
-            method=options.method,
+            method=method,
             on_progress=steps,
         )
+    notes = [str(warning.message) for warning in heard]
+    for note in notes:
+        terminal.say(f"Note: {note}")
+    if not found.converged:
+        notes.append(f"the weights are not at their optimum: {found.status}")
+    return found, notes
+
+
+def _draw(
+    found: Alignment, pool: Table, vectors: np.ndarray, options: argparse.Namespace, key: PRNGKeyArray
+) -> np.ndarray:
+    from synalign_jax.core.resample import resample
+
     size = options.size or max(1, min(round(found.ess), int(np.count_nonzero(found.weights))))
-    with terminal.console.status("Drawing rows"):
-        drawn = np.sort(
-            resample(
-                found.weights,
-                size,
-                key=draw_key,
-                embeddings=pool_vectors,
-                labels=pool.labels,
-                distinct=not options.repeats,
-            )
-        )
-    out.mkdir(parents=True, exist_ok=True)
-    np.save(out / "weights.npy", found.weights)
-    _write_rows(out / "resampled.jsonl", pool, drawn, found.weights)
-    grid = Grid(show_header=False, box=None)
-    for name, value in _facts(found, drawn):
-        grid.add_row(name, value)
-    Console().print(grid)
-    print(f"Weights: {out / 'weights.npy'}\nRows drawn: {out / 'resampled.jsonl'}")
-    return 0
+    drawn = resample(
+        found.weights,
+        size,
+        key=key,
+        embeddings=vectors,
+        labels=pool.labels,
+        distinct=not options.repeats,
+    )
+    return np.sort(drawn)
 
 
 def _number(name: str, text: str) -> float | str:
@@ -128,15 +189,38 @@ def _number(name: str, text: str) -> float | str:
         raise InputError(f"{name}: {text!r}; give 'auto' or a number from 0") from None
 
 
-def _write_rows(path: Path, pool: Table, drawn: np.ndarray, weights: np.ndarray) -> None:
-    with path.open("w", encoding="utf-8") as file:
+def _write(out: Path, found: Alignment, pool: Table, drawn: np.ndarray) -> None:
+    from synalign_jax.pipeline.folder import replacing
+
+    with replacing(out / "weights.npy") as path, path.open("wb") as file:
+        np.save(file, found.weights, allow_pickle=False)
+    with replacing(out / "resampled.jsonl") as path, path.open("w", encoding="utf-8") as file:
         for i in drawn.tolist():
-            row: dict[str, object] = {"index": i, "weight": float(weights[i])}
+            row: dict[str, object] = {"index": i, "weight": float(found.weights[i])}
             if pool.texts is not None:
                 row["text"] = pool.texts[i]
             if pool.labels is not None:
                 row["label"] = pool.labels[i]
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    with replacing(out / "alignment.json") as path:
+        path.write_text(json.dumps(found.summary(), indent=1, ensure_ascii=False), encoding="utf-8")
+
+
+def _print(found: Alignment, drawn: np.ndarray, out: Path) -> None:
+    from rich.console import Console
+    from rich.table import Table as Grid
+
+    grid = Grid(show_header=False, box=None)
+    for name, value in _facts(found, drawn):
+        grid.add_row(name, value)
+    Console().print(grid)
+    for name, file in (
+        ("Weights", "weights.npy"),
+        ("Rows drawn", "resampled.jsonl"),
+        ("Numbers", "alignment.json"),
+        ("Report", "report.html"),
+    ):
+        print(f"{name}: {out / file}")
 
 
 def _facts(found: Alignment, drawn: np.ndarray) -> list[tuple[str, str]]:

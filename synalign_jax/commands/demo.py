@@ -6,6 +6,8 @@ import argparse
 from importlib import resources
 from pathlib import Path
 
+from .layout import HelpFormatter
+
 
 def register(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser(
@@ -14,7 +16,7 @@ def register(subparsers: argparse._SubParsersAction) -> None:
         description="Run the whole job on embedded defaults: 'synalign run' on a file that you can save, edit"
         " and point at your own rows and endpoint.",
         epilog="Example:  synalign demo\n          synalign demo --save my.toml",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     parser.add_argument("--save", metavar="FILE", help="write the settings to FILE and stop there")
     parser.set_defaults(run=run)

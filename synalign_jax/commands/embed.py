@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from .layout import HelpFormatter
+
 EXAMPLE = "Example:  synalign embed reviews.jsonl --out vectors.npy"
 
 
@@ -15,7 +17,7 @@ def register(subparsers: argparse._SubParsersAction) -> None:
         description="Embed the texts of a JSONL, CSV, TSV or Parquet file, one float32 row a text. Stopped at"
         " any moment, the same command goes on where it was; no text is ever embedded twice.",
         epilog=EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     parser.add_argument("data", metavar="DATA", help="the file with the texts")
     parser.add_argument("--out", required=True, metavar="FILE", help="the .npy file to write")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from .layout import HelpFormatter
+
 
 def register(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser(
@@ -11,7 +13,7 @@ def register(subparsers: argparse._SubParsersAction) -> None:
         help="evaluate a run again, for example with more seeds",
         description="Repeat the evaluation and the report of a run; no LLM is called.",
         epilog="Example:  synalign evaluate runs/demo --seeds 50",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     parser.add_argument("folder", help="the run's folder")
     parser.add_argument(

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from .layout import HelpFormatter
 from .rows import add_options, embed_rows, read_rows
 
 
@@ -24,7 +25,7 @@ def register(subparsers: argparse._SubParsersAction) -> None:
             "where DATA has them, and the centre's posterior variance. A picture of the chosen rows over\n"
             "the pool's first two principal components is written beside it."
         ),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     parser.add_argument("data", help="JSONL, CSV, TSV, Parquet, or .npy embeddings")
     parser.add_argument("--rounds", type=int, required=True, help="clusters to choose (for each label)")
@@ -43,7 +44,7 @@ def register(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--observed", help="file of rows seen elsewhere, to be avoided")
     add_options(parser)
     parser.add_argument("--seed", type=int, default=0, help="(default: 0)")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, again="To start again, with vectors that were computed kept")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .layout import HelpFormatter
+
 if TYPE_CHECKING:
     from synalign_jax.llm.ledger import Ledger
 
@@ -19,7 +21,7 @@ def register(subparsers: argparse._SubParsersAction) -> None:
         epilog="Example:  synalign ledger runs/demo\n"
         "          synalign ledger runs/demo --failures\n"
         "          synalign ledger runs/demo --retry bad_answer   then start the run again",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     parser.add_argument("folder", metavar="RUN", help="a run folder, or a ledger file")
     parser.add_argument(

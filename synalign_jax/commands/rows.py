@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from synalign_jax.pipeline.progress import Terminal
     from synalign_jax.pipeline.tables import Table
 
-_EMBED_TOGETHER = 2_048
-
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The settings that `read_rows` and `embed_rows` look at."""
@@ -47,6 +45,8 @@ def embed_rows(
 ) -> list[np.ndarray]:
     """The files' own embeddings where all of them have some, else all texts through one encoder.
 
+    Vectors computed here are cached, so that a command that was stopped does not compute them again.
+
     Args:
         files: path and rows of each.
 
@@ -63,15 +63,19 @@ def embed_rows(
                 f"{path}: no texts to embed (column {options.text!r}), and not every file has vectors"
                 f" (column {options.embedding!r}, of one model); --text and --embedding name the columns"
             )
-    from synalign_jax.text import Encoder
+    from synalign_jax.text import EmbeddingCache, Encoder, embed_texts, keep_compiled
 
+    from .wiring import cache_folder
+
+    keep_compiled(cache_folder() / "xla")
     encoder = Encoder.from_pretrained(options.encoder)
     vectors = []
-    for path, table in files:
-        texts, parts = table.texts or [], []
-        with terminal.bar(f"Embedding {Path(path).name}", len(texts), "texts") as bar:
-            for start in range(0, len(texts), _EMBED_TOGETHER):
-                parts.append(encoder.embed(texts[start : start + _EMBED_TOGETHER]))
-                bar.advance(len(parts[-1]))
-        vectors.append(np.concatenate(parts))
+    with EmbeddingCache(cache_folder()) as cache:
+        for path, table in files:
+            texts = table.texts or []
+            with terminal.bar(f"Embedding {Path(path).name}", len(texts), "texts") as bar:
+                embedded = embed_texts(encoder, texts, cache=cache, on_progress=bar.advance)
+            if embedded.truncated:
+                terminal.say(f"{path}: {embedded.truncated:,} texts are longer than the encoder reads")
+            vectors.append(embedded.vectors)
     return vectors

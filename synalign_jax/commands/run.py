@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from .layout import HelpFormatter
+
 
 def register(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser(
@@ -14,7 +16,7 @@ def register(subparsers: argparse._SubParsersAction) -> None:
         epilog="Example:  synalign demo --save my.toml   (writes a file to start from)\n"
         "          synalign run my.toml --dry-run\n"
         "          synalign run my.toml",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     parser.add_argument("config", help="the run's settings, a TOML file")
     parser.add_argument(

@@ -5,9 +5,7 @@ Writes `weights` (float64, they sum to 1) and `alignment` (what the solver found
 
 from __future__ import annotations
 
-import math
 import warnings
-from typing import Any
 
 import numpy as np
 
@@ -43,22 +41,7 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
     if not found.converged:
         view.warn(f"the weights are not at their optimum: {found.status}")
     view.write_array("weights", np.asarray(found.weights, np.float64))
-    view.write_json(
-        "alignment",
-        {
-            "mmd2_before": found.mmd2_before,
-            "mmd2_after": found.mmd2_after,
-            "mmd2_crossvalidated": _or_none(found.heldout_mmd2),
-            "noise_band": found.noise_band,
-            "regularization": {str(label): float(gamma) for label, gamma in found.regularization.items()},
-            "spectral_power": found.spectral_power,
-            "objective": found.objective,
-            "gap": found.gap,
-            "ess": found.ess,
-            "converged": found.converged,
-            "status": found.status,
-        },
-    )
+    view.write_json("alignment", found.summary())
     view.facts.update(
         rows=len(made_labels),
         effective_rows=round(float(found.ess), 1),
@@ -66,7 +49,3 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
         mmd2_after=found.mmd2_after,
         gap=found.gap,
     )
-
-
-def _or_none(value: Any) -> float | None:
-    return None if math.isnan(value) else float(value)

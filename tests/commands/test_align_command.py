@@ -1,7 +1,9 @@
 """synalign align on files with embeddings: what it writes, prints and refuses."""
 
 import argparse
+import errno
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +49,13 @@ def test_weights_and_rows_are_written(
         assert row["text"] == f"row {row['index']}"
         assert row["weight"] == pytest.approx(weights[row["index"]])
     assert sum(row["label"] == "a" for row in rows) == 15
+    numbers = json.loads((out / "alignment.json").read_text(encoding="utf-8"))
+    assert numbers["ess"] == pytest.approx(1.0 / np.sum(weights.astype("f8") ** 2))
+    assert [label["label"] for label in numbers["labels"]] == ["a", "b"]
+    assert sum(label["pool_rows"] for label in numbers["labels"]) == 120
+    report = (out / "report.html").read_text(encoding="utf-8")
+    assert "Is it distributed like the real text?" in report
+    assert report.count("in the final set") == 30
     printed = capsys.readouterr()
     assert "Memory: method exact" in printed.err
     for fact in ("held-out", "noise band", "effective sample size", "converged"):
@@ -67,6 +76,10 @@ def test_npy_files_have_no_labels(tmp_path: Path, capsys: pytest.CaptureFixture)
     )
     assert _run(*arguments, "--regularization", "0.01") == 0
     assert np.load(tmp_path / "out/weights.npy").shape == (60,)
+    report = (tmp_path / "out/report.html").read_text(encoding="utf-8")
+    assert "Where the rows lie" in report
+    # A given penalty holds nothing out, so there is no honest distance to judge by.
+    assert "Is it distributed like the real text?" not in report
     assert "spectral power, regularisation gamma 0, 0.01" in " ".join(capsys.readouterr().out.split())
     assert _run(*arguments, "--spectral-power", "1") == 0
     assert "spectral power, regularisation gamma 1, " in " ".join(capsys.readouterr().out.split())
@@ -86,3 +99,37 @@ def test_what_cannot_work_is_refused_before_solving(files: tuple[Path, Path], tm
         _run(*arguments, "--label", "kind")
     with pytest.raises(InputError, match="is a file; name a folder"):
         _run("--real", real, "--synthetic", pool, "--out", real)
+
+
+def test_what_texts_and_labels_hold_cannot_act_in_the_report(
+    files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    real, pool = files
+    hostile = "<script>alert(1)</script>"
+    for path in files:
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        for line in lines:
+            line.update(text=hostile, label=hostile + line["label"])
+        path.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    assert _run("--real", real, "--synthetic", pool, "--out", tmp_path / "out") == 0
+    report = (tmp_path / "out/report.html").read_text(encoding="utf-8")
+    assert hostile not in report
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in report
+
+
+def test_a_full_disk_leaves_what_an_earlier_call_wrote(
+    files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, pool = files
+    out = tmp_path / "out"
+    arguments = ("--real", real, "--synthetic", pool, "--out", out)
+    assert _run(*arguments) == 0
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(np, "save", full)
+    with pytest.raises(OSError, match="No space left"):
+        _run(*arguments, "--seed", 1)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before

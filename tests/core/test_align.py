@@ -9,7 +9,8 @@ import pytest
 from scipy.optimize import minimize
 from scipy.spatial.distance import cdist, pdist
 
-from synalign_jax.core.align import Alignment, align
+from synalign_jax.core.align import align
+from synalign_jax.core.alignment import Alignment
 from synalign_jax.core.checks import InputError
 from synalign_jax.core.distance import distance_to_real
 from synalign_jax.core.kernels import rbf

@@ -1,0 +1,146 @@
+"""The report of `synalign align`: how near the pool came to the real rows, in pictures and with its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+
+from synalign_jax.core.two_sample import two_sample_test
+from synalign_jax.evaluate.facts import Distance, Figure, ReportFacts, SyntheticRow
+from synalign_jax.evaluate.figures import plane_figures, weight_figure
+from synalign_jax.evaluate.report import MAX_ROWS
+from synalign_jax.pipeline.resample import nearest_rows
+
+if TYPE_CHECKING:
+    from jaxtyping import PRNGKeyArray
+
+    from synalign_jax.core.alignment import Alignment
+    from synalign_jax.pipeline.tables import Table
+
+_PLANE_ROWS = 20_000  # enough to find two principal directions
+_SPLITS = 400
+
+
+def pool_facts(
+    found: Alignment,
+    tables: tuple[Table, Table],
+    vectors: Sequence[np.ndarray],
+    drawn: np.ndarray,
+    key: PRNGKeyArray,
+) -> ReportFacts:
+    """What is to be said of an aligned pool, settings and stages aside.
+
+    Args:
+        found: the alignment.
+        tables: real rows and pool.
+        vectors: (n, d) and (m, d), those of the tables.
+        drawn: positions of the resampled rows in the pool.
+        key: decides the splits of the real rows behind the noise band.
+    """
+    (real, pool), (real_vectors, pool_vectors) = tables, vectors
+    before, after, share = plane_figures(
+        _some(real_vectors), _some(pool_vectors), pool_vectors[_spaced(drawn, _PLANE_ROWS)]
+    )
+    points = "text" if pool.texts is not None else "row"
+    figures = (
+        Figure(
+            "Where the rows lie",
+            f"Each point is a {points}; the plane holds {share:.0%} of the variance of the embeddings."
+            " Equally many synthetic points are drawn on both sides.",
+            (("the pool as it is", before), ("after alignment", after)),
+        ),
+        Figure(
+            "Weights",
+            "How many rows of the pool have which weight; 1 is the even weight.",
+            (("", weight_figure(found.weights)),),
+        ),
+    )
+    return ReportFacts(
+        title="Aligned pool",
+        created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        distance=_distance(found, real, real_vectors, key),
+        effective_rows=found.ess,
+        pool_rows=len(found.weights),
+        figures=figures,
+        rows=_rows(found, real, pool, real_vectors, pool_vectors, drawn),
+    )
+
+
+def _distance(found: Alignment, real: Table, vectors: np.ndarray, key: PRNGKeyArray) -> Distance | None:
+    """To a sample of as many real rows as there are, which the weights have not seen.
+
+    The V-statistic counts such a sample's own noise, so the cross-validated distance to its law gets the
+    noise band on top. None where nothing was held out.
+    """
+    after = found.heldout_mmd2 + found.noise_band
+    if not np.isfinite(after):
+        return None
+    noise = np.zeros(_SPLITS)
+    labels = None if real.labels is None else np.asarray(real.labels)
+    for group, group_key in zip(found.groups, jax.random.split(key, len(found.groups)), strict=True):
+        rows = vectors if labels is None else vectors[np.flatnonzero(labels == group.label)]
+        noise += group.proportion**2 * _noise(found.kernel, rows, group.noise_band, group_key)
+    low, high = np.quantile(noise, [0.05, 0.95])
+    return Distance(
+        before=found.mmd2_before,
+        after=after,
+        noise=(float(low), float(high)),
+        rows=f"{len(vectors):,} real rows; “aligned” by cross-validation, on rows left out of the fit",
+    )
+
+
+def _noise(kernel: Any, rows: np.ndarray, mean: float, key: PRNGKeyArray) -> np.ndarray:
+    """MMD^2 between a real sample of so many rows and its law, as often as it takes to know its quantiles.
+
+    That between the halves of random splits has the same law on another scale, which `mean` sets.
+    """
+    half = len(rows) // 2
+    if half < 2:
+        return np.full(_SPLITS, mean)
+    null = two_sample_test(rows[:half], rows[half:], key=key, kernel=kernel, permutations=_SPLITS).null
+    return null * (mean / null.mean()) if null.mean() > 0 else null
+
+
+def _rows(
+    found: Alignment,
+    real: Table,
+    pool: Table,
+    real_vectors: np.ndarray,
+    pool_vectors: np.ndarray,
+    drawn: np.ndarray,
+) -> tuple[SyntheticRow, ...]:
+    if pool.texts is None:
+        return ()
+    weights = found.weights
+    order = np.argsort(-weights, kind="stable")
+    # The heaviest and the lightest say most; the middle is shown at even steps.
+    shown = np.sort(_spaced(order, MAX_ROWS))
+    index, distance = nearest_rows(pool_vectors[shown], real_vectors)
+    even, kept = weights.sum() / len(weights), set(drawn.tolist())
+    return tuple(
+        SyntheticRow(
+            text=pool.texts[i],
+            label="" if pool.labels is None else pool.labels[i],
+            weight=float(weights[i] / even),
+            chosen=i in kept,
+            demonstrations=(),
+            attributes={},
+            nearest_text=f"row {nearest}" if real.texts is None else real.texts[nearest],
+            nearest_distance=float(far),
+            model="",
+        )
+        for i, nearest, far in zip(shown.tolist(), index.tolist(), distance.tolist(), strict=True)
+    )
+
+
+def _some(rows: np.ndarray) -> np.ndarray:
+    return rows[_spaced(np.arange(len(rows)), _PLANE_ROWS)]
+
+
+def _spaced(values: np.ndarray, most: int) -> np.ndarray:
+    """At most so many of the values, at even steps."""
+    return values[np.linspace(0, len(values) - 1, min(most, len(values))).astype(int)]
