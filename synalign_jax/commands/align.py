@@ -85,7 +85,8 @@ def run(options: argparse.Namespace) -> int:
         raise InputError(f"--out: {out} is a file; name a folder")
     gamma = _number("--regularization", options.regularization)
     power = _number("--spectral-power", options.spectral_power)
-    real, pool = (read_rows(path, options, terminal) for path in (options.real, options.synthetic))
+    out.mkdir(parents=True, exist_ok=True)
+    real, pool = (read_rows(path, options, terminal, out) for path in (options.real, options.synthetic))
     if (real.labels is None) != (pool.labels is None):
         lacking = options.real if real.labels is None else options.synthetic
         raise InputError(
@@ -93,7 +94,6 @@ def run(options: argparse.Namespace) -> int:
         )
     if options.size is not None and not 1 <= options.size <= len(pool):
         raise InputError(f"--size: {options.size}; the pool has {len(pool)} rows, ask for 1 to that many")
-    out.mkdir(parents=True, exist_ok=True)
     times = [time.monotonic()]
     vectors = embed_rows([(options.real, real), (options.synthetic, pool)], options, terminal)
     times.append(time.monotonic())

@@ -59,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
 
     terminal = Terminal()
     paths = [options.data] if options.observed is None else [options.data, options.observed]
-    files = [(path, read_rows(path, options, terminal)) for path in paths]
+    files = [(path, read_rows(path, options, terminal, Path(options.out).parent)) for path in paths]
     table = files[0][1]
     if options.by_label and table.labels is None:
         raise InputError(

@@ -31,12 +31,18 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def read_rows(path: str, options: argparse.Namespace, terminal: Terminal) -> Table:
+def read_rows(path: str, options: argparse.Namespace, terminal: Terminal, scratch: Path) -> Table:
+    """The rows of a file; `scratch` is a folder for vectors that are too many to be held in memory."""
     from synalign_jax.pipeline.tables import read_table
 
     with terminal.bar(f"Reading {Path(path).name}", None, "rows") as bar:
         return read_table(
-            path, text=options.text, label=options.label, embedding=options.embedding, progress=bar.reach
+            path,
+            text=options.text,
+            label=options.label,
+            embedding=options.embedding,
+            progress=bar.reach,
+            scratch=scratch,
         )
 
 

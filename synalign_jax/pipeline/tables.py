@@ -14,6 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from .spill import Spill
+
 SUFFIXES = (".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".npy")
 _REPORT_EVERY = 10_000
 
@@ -29,7 +31,8 @@ class Table:
     Attributes:
         texts: one string a row.
         labels: one string a row; numbers in the file become their decimal form.
-        embeddings: (rows, width) floating array; memory-mapped when it comes from a `.npy` file.
+        embeddings: (rows, width) floating array; memory-mapped when it comes from a `.npy` file or was
+            put on disk.
     """
 
     texts: list[str] | None
@@ -51,6 +54,7 @@ def read_table(
     embedding: str = "embedding",
     required: tuple[str, ...] = (),
     progress: Callable[[int], None] | None = None,
+    scratch: Path | None = None,
 ) -> Table:
     """Read a JSONL, CSV, TSV, Parquet or `.npy` file.
 
@@ -59,6 +63,8 @@ def read_table(
         text, label, embedding: names of the columns. A column the file lacks is None in the result.
         required: names of columns that must be there.
         progress: called with the number of rows read so far.
+        scratch: a folder with room for the embeddings of a Parquet file of more than 1 GiB of them, which
+            are not held in memory then; the space is free again when they are no longer used.
 
     Raises:
         DataError: an unknown format, no file, no rows, a required column missing, none of the columns there,
@@ -73,7 +79,7 @@ def read_table(
         return Table(None, None, _read_npy(path))
     wanted = (text, label, embedding)
     if path.suffix.lower() == ".parquet":
-        columns, present = _read_parquet(path, wanted, progress)
+        columns, present = _read_parquet(path, wanted, progress, scratch)
     else:
         rows = _csv_rows(path) if path.suffix.lower() in (".csv", ".tsv") else _json_rows(path)
         columns, present = _collect(path, rows, wanted, progress)
@@ -224,7 +230,10 @@ def _stack(path: Path, vectors: list[np.ndarray]) -> np.ndarray:
 
 
 def _read_parquet(
-    path: Path, wanted: tuple[str, ...], progress: Callable[[int], None] | None
+    path: Path,
+    wanted: tuple[str, ...],
+    progress: Callable[[int], None] | None,
+    scratch: Path | None,
 ) -> tuple[dict[str, Any], list[str]]:
     text, label, embedding = wanted
     try:
@@ -238,7 +247,7 @@ def _read_parquet(
         names = [name for name in wanted if name in present]
         rows = file.metadata.num_rows
         columns: dict[str, Any] = {name: ([] if name in names else None) for name in (text, label)}
-        columns[embedding] = None
+        columns[embedding] = vectors = None
         done = 0
         for batch in file.iter_batches(batch_size=_REPORT_EVERY, columns=names):
             for name in names:
@@ -255,18 +264,18 @@ def _read_parquet(
                     ]
                     continue
                 block = _parquet_vectors(path, done, name, values)
-                if columns[name] is None:
-                    # One array filled as batches arrive: a list of rows would take several times the memory.
-                    columns[name] = np.empty((rows, block.shape[1]), np.float32)
-                if block.shape[1] != columns[name].shape[1]:
+                vectors = vectors or Spill(rows, block.shape[1], scratch)
+                if block.shape[1] != vectors.width:
                     raise DataError(
                         f"{path}: rows from {done} have embeddings {block.shape[1]} wide, earlier rows"
-                        f" {columns[name].shape[1]}"
+                        f" {vectors.width}"
                     )
-                columns[name][done : done + len(block)] = block
+                vectors.append(block)
             done += batch.num_rows
             if progress:
                 progress(done)
+    if vectors is not None:
+        columns[embedding] = vectors.finish()
     return columns, present
 
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from synalign_jax.pipeline import spill
 from synalign_jax.pipeline.tables import DataError, read_table
 
 ROWS = [
@@ -125,3 +126,20 @@ def test_a_parquet_file_cut_in_the_middle_is_refused(tmp_path: Path) -> None:
 def test_no_file(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such file"):
         read_table(tmp_path / "none.csv")
+
+
+def test_many_parquet_vectors_are_put_on_disk_and_leave_nothing_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vectors = np.random.default_rng(0).normal(size=(25_000, 4)).astype("f4")
+    column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), 4)
+    pq.write_table(pa.table({"embedding": column}), tmp_path / "rows.parquet")
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    assert not isinstance(read_table(tmp_path / "rows.parquet", scratch=scratch).embeddings, np.memmap)
+    monkeypatch.setattr(spill, "IN_MEMORY_BYTES", vectors.nbytes - 1)
+    assert not isinstance(read_table(tmp_path / "rows.parquet").embeddings, np.memmap)
+    found = read_table(tmp_path / "rows.parquet", scratch=scratch).embeddings
+    assert isinstance(found, np.memmap)
+    np.testing.assert_array_equal(found, vectors)
+    assert not list(scratch.iterdir())
