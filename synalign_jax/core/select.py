@@ -19,6 +19,8 @@ _PRECISION = jax.lax.Precision.HIGHEST
 _OUTSIDE_BLOCK = 64
 # A factor of fewer values is read so fast that a loop more is not worth compiling.
 _GROWN = 2_000_000
+# Rows of which the least is kept while the least of all are looked for.
+_STRIP = 128
 
 
 def rows_needed(rounds: int, cluster: int, outside: int) -> int:
@@ -150,7 +152,7 @@ def select(
         score = state.variance if gain is None else gain.total / (state.variance + noise)
         center = _argmax(jnp.where(eligible(state), score, -1.0), priority)
         distance = distances(center[None])
-        rows = _nearest(jnp.where(in_pool, distance[:, 0], jnp.inf), center, cluster)
+        rows = _nearest(jnp.where(in_pool, distance[:, 0], jnp.inf).at[center].set(-1.0), cluster)
         after, gain = advance(state, gain, rows, covariances(rows, distance))
         picks = picks._replace(
             clusters=picks.clusters.at[picks.done].set(rows),
@@ -215,20 +217,25 @@ def _update_gain(
 
 def _argmax(score: Float[Array, " n"], priority: Float[Array, " n"]) -> Int[Array, ""]:
     """The row with the largest score; of equals, the one with the largest priority."""
-    return jnp.argmax(jnp.where(score >= jnp.max(score), priority, -1.0)).astype(jnp.int32)
+    shared = jnp.where(score >= jnp.max(score), priority, -1.0)
+    return _nearest(-shared, 1)[0]
 
 
-def _nearest(distance: Float[Array, " n"], center: Int[Array, ""], count: int) -> Int[Array, " count"]:
-    """`center` and the rows nearest to it, `count` in all."""
+def _nearest(distance: Float[Array, " n"], count: int) -> Int[Array, " count"]:
+    """The rows of least distance, least first; of equals the first."""
+    # A sort of the whole pool would cost more than this one pass and `count` looks at a strip each.
+    size = _STRIP if distance.shape[0] % _STRIP == 0 else distance.shape[0]
+    strips = distance.reshape(-1, size)
 
     def take(i: Int[Array, ""], carry: tuple) -> tuple:
-        rows, distance = carry
-        row = jnp.argmin(distance).astype(jnp.int32)
-        return rows.at[i].set(row), distance.at[row].set(jnp.inf)
+        rows, strips, least = carry
+        strip = jnp.argmin(least).astype(jnp.int32)
+        place = jnp.argmin(strips[strip]).astype(jnp.int32)
+        strips = strips.at[strip, place].set(jnp.inf)
+        return rows.at[i].set(strip * size + place), strips, least.at[strip].set(jnp.min(strips[strip]))
 
-    rows = jnp.zeros(count, jnp.int32)
-    # A sort of the whole pool would cost more than `count` passes over it.
-    return jax.lax.fori_loop(0, count, take, (rows, distance.at[center].set(-1.0)))[0]
+    start = (jnp.zeros(count, jnp.int32), strips, jnp.min(strips, axis=1))
+    return jax.lax.fori_loop(0, count, take, start)[0]
 
 
 def _blocks(outside: Any) -> Any:

@@ -82,7 +82,7 @@ def test_growing_rounds_compile_the_loop_twice_at_most() -> None:
     from synalign_jax.core.explore import explore
 
     traces = []
-    original = select._nearest
+    original = select._argmax
 
     def counted(*arguments):
         traces.append(1)
@@ -90,7 +90,7 @@ def test_growing_rounds_compile_the_loop_twice_at_most() -> None:
 
     x = np.random.default_rng(3).normal(size=(2000, 7)).astype(np.float32)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(select, "_nearest", counted)
+        patch.setattr(select, "_argmax", counted)
         for rounds in (1, 2, 5, 10, 40, 100, 200, 300):
             explore(x, rounds=rounds, key=jax.random.key(0), acquisition="max_variance", project=None)
     # A loop body is traced a few times for one compilation; the number must not grow with the rounds.
