@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from .mmd import mmd2
+from .padding import size_class
 from .problem import Problem
 from .resample import systematic
 
@@ -35,7 +38,22 @@ def distance_to_real(problem: Problem, weights: np.ndarray, key: PRNGKeyArray) -
 
 
 def _mmd2(problem: Problem, rows: np.ndarray, weights: np.ndarray, statistic: str) -> float:
-    value = mmd2(
-        problem.real, problem.take(rows), y_weights=weights, kernel=problem.kernel, statistic=statistic
+    real, real_weights = _filled(problem.real, np.full(len(problem.real), 1.0 / len(problem.real)))
+    pool, pool_weights = _filled(problem.take(rows), weights)
+    return float(
+        mmd2(
+            real,
+            pool,
+            x_weights=real_weights,
+            y_weights=pool_weights,
+            kernel=problem.kernel,
+            statistic=statistic,
+        )
     )
-    return float(value)
+
+
+def _filled(rows: Any, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """With copies of the first row, without weight, up to one of a few sizes."""
+    rows = np.asarray(rows)
+    missing = size_class(len(rows)) - len(rows)
+    return np.concatenate([rows, np.repeat(rows[:1], missing, axis=0)]), np.pad(weights, (0, missing))

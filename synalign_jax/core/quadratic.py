@@ -15,7 +15,7 @@ from .simplex import project, threshold
 
 _HIGHEST = jax.lax.Precision.HIGHEST
 _CHUNK = 20  # gradient steps between two looks at the certificate
-_COLUMNS = 60  # several columns are a multiple of this
+_TOGETHER = 30  # columns solved at once, if there is more than one
 _NEWTON_LIMIT = 8_192  # rows of the largest system that a Newton step factorises
 
 
@@ -33,9 +33,9 @@ class Certificate(NamedTuple):
 class Progress(NamedTuple):
     """The state of accelerated projected gradient: `point` is where the next gradient is taken."""
 
-    best: Float[Array, "m c"]
-    point: Float[Array, "m c"]
-    momentum: Float[Array, " c"]
+    best: Float[Array | np.ndarray, "m c"]
+    point: Float[Array | np.ndarray, "m c"]
+    momentum: Float[Array | np.ndarray, " c"]
 
 
 @partial(jax.jit, static_argnames=("steps",))
@@ -148,7 +148,6 @@ class Solution(NamedTuple):
     a: Float[np.ndarray, "m c"]
     certificate: Certificate
     converged: np.ndarray
-    steps: int
 
 
 def minimise(
@@ -162,7 +161,8 @@ def minimise(
     absolute: float,
     max_steps: int,
 ) -> Solution:
-    """Solve all columns together: one matrix product a step serves every column.
+    """Solve all columns, several together: one matrix product a step serves them, and a column that is
+    solved makes room for another.
 
     A single column is polished by Newton steps on its support, which end it where the support is small and
     the penalty too weak for gradient steps to be quick.
@@ -175,31 +175,47 @@ def minimise(
         floor: what to subtract from each objective before the relative tolerance is applied to it.
         relative: gap allowed, relative to objective - floor.
         absolute: gap allowed on top of that.
-        max_steps: gradient steps, after which the columns are returned as they are.
+        max_steps: gradient steps, after which a column is returned as it is.
     """
     m, c = linear.shape
     dtype = K.dtype
-    # Rows that may hold no weight, and columns that are solved at once, fill up the few sizes compiled for.
-    more, wider = size_class(m) - m, 0 if c == 1 else -c % _COLUMNS
+    more = size_class(m) - m  # rows that may hold no weight: a few sizes only are compiled
     caps = jnp.asarray(np.pad(np.full(m, cap, dtype), (0, more)))
     matrix = jnp.asarray(np.pad(K, (0, more)) if more else K)
-    pull = jnp.asarray(np.pad(linear.astype(dtype), ((0, more), (0, wider))))
-    rhos = jnp.asarray(np.pad(rho.astype(dtype), (0, wider), constant_values=1e3 * float(rho.max()) + 1.0))
-    uniform = np.full((m, c + wider), 1.0 / m, dtype)
-    a = jnp.asarray(np.pad(uniform, ((0, more), (0, 0))))
     curvature = largest_eigenvalue(matrix)
-    progress = Progress(a, a, jnp.ones(c + wider, dtype))
-    steps = 0
+    linear, rho = np.pad(linear.astype(dtype), ((0, more), (0, 0))), rho.astype(dtype)
+    uniform = np.pad(np.full((m, 1), 1.0 / m, dtype), ((0, more), (0, 0)))
+    # The slowest first, or they would be left to run alone.
+    waiting = np.argsort(rho, kind="stable")
+    places = 1 if c == 1 else _TOGETHER
+    columns, waiting = np.resize(waiting, places), waiting[places:]  # which column is solved at each place
+    open_ = np.arange(places) < c
+    taken = np.zeros(places, int)
+    pull, rhos = jnp.asarray(linear[:, columns]), jnp.asarray(rho[columns])
+    start = jnp.asarray(np.tile(uniform, places))
+    progress = Progress(start, start, jnp.ones(places, dtype))
+    a, certificate = np.empty((m, c), dtype), Certificate(*np.empty((3, c), dtype))
     while True:
-        certificate = certify(matrix, pull, rhos, caps, progress.best)
-        certificate = Certificate(*(np.asarray(part)[:c] for part in certificate))
+        for known, part in zip(certificate, certify(matrix, pull, rhos, caps, progress.best), strict=True):
+            known[columns[open_]] = np.asarray(part)[open_]
         converged = certificate.gap <= relative * (certificate.objective - floor) + absolute
-        if converged.all() or steps >= max_steps:
-            a = np.asarray(progress.best)[:m, :c]
-            return Solution(a, certificate, np.asarray(converged), steps)
+        ended = open_ & (converged[columns] | (taken >= max_steps))
+        if ended.any():
+            a[:, columns[ended]] = np.asarray(progress.best)[:m, ended]
+            filled = np.flatnonzero(ended)[: len(waiting)]
+            open_[ended] = False
+            open_[filled], taken[filled] = True, 0
+            columns[filled], waiting = waiting[: len(filled)], waiting[len(filled) :]
+            if not open_.any():
+                return Solution(a, certificate, np.asarray(converged))
+            pull, rhos = jnp.asarray(linear[:, columns]), jnp.asarray(rho[columns])
+            state = Progress(*(np.array(part) for part in progress))
+            state.best[:, filled] = state.point[:, filled] = uniform
+            state.momentum[filled] = 1.0
+            progress = Progress(*(jnp.asarray(part) for part in state))
         progress = _descend(matrix, pull, rhos, caps, curvature, progress)
-        steps += _CHUNK
-        if c == 1 and steps % (2 * _CHUNK) == 0:
+        taken += _CHUNK
+        if c == 1 and taken[0] % (2 * _CHUNK) == 0:
             polished = _polish(matrix, pull[:, 0], rhos[0], caps, progress.best[:, 0])
             progress = Progress(polished[:, None], polished[:, None], jnp.ones(1, dtype))
 
@@ -218,7 +234,9 @@ def _polish(
         if not 0 < free <= _NEWTON_LIMIT:
             return a
         size = min(64 * -(-free // 64) if free < 1_024 else 512 * -(-free // 512), K.shape[0])
-        candidate = project(_newton(K, linear, rho, cap, a, size), jnp.ones((), K.dtype), cap)
+        # Rounding of the sum is not to be spread over all the rows outside the support.
+        within = jnp.where(a > 0, cap, 0.0)
+        candidate = project(_newton(K, linear, rho, cap, a, size), jnp.ones((), K.dtype), within)
         value = float(_objective(K, linear, rho, candidate))
         if not value < best:
             return a

@@ -148,6 +148,6 @@ def _weights(
         cap=max(view.cap, 1.0 / rows),
         floor=np.zeros(count * len(parts)),
         relative=0.0,
-        absolute=0.02 * view.noise_band,
+        absolute=0.005 * view.noise_band,
         max_steps=400,
     ).a
