@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .padding import host_gram
-from .problem import Problem, host_centred
+from .problem import Problem, centred_gram
 from .quadratic import minimise
 from .simplex import level
 from .witness import ClosedForm, Witness
@@ -32,9 +32,10 @@ def fit_exact(problem: Problem, gamma: float, *, tolerance: float, max_steps: in
     """Solve with the kernel matrix of the pool held whole."""
     pool, m = problem.take(np.arange(problem.size)), problem.size
     attraction = host_gram(problem.kernel, pool, problem.real).mean(axis=1)
-    K = host_centred(host_gram(problem.kernel, pool, pool), attraction, problem.within_real)
+    filled = centred_gram(problem.kernel, pool, attraction, problem.within_real)
+    K = np.asarray(filled)[:m, :m]
     solution = minimise(
-        K,
+        filled,
         np.zeros((m, 1)),
         np.full(1, gamma * m),
         cap=problem.cap,

@@ -48,7 +48,7 @@ def alignment_memory(
         method = "exact" if pool_rows <= EXACT_LIMIT else "landmarks"
     inputs = (real_rows + min(pool_rows, EXACT_LIMIT)) * width
     if method == "exact":
-        # The kernel matrix, its centred copy, and one factor of the support's system.
+        # The kernel matrix, and at most as much again for the system of the support and for its factor.
         values = 3 * pool_rows**2 + pool_rows * real_rows
         return MemoryPlan(method, pool_rows, pool_rows, itemsize * (values + inputs))
     landmarks = min(LANDMARKS, pool_rows)

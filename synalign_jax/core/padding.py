@@ -26,9 +26,9 @@ def padded(rows: Any) -> np.ndarray:
 
 
 def host_gram(kernel: Kernel, x: Any, y: Any) -> np.ndarray:
-    """(len(x), len(y)) kernel values in a NumPy array, which may be written to."""
+    """(len(x), len(y)) kernel values in a NumPy array, to be read only."""
     values = _gram(kernel, jnp.asarray(padded(x)), jnp.asarray(padded(y)))
-    return np.array(np.asarray(values)[: len(x), : len(y)])
+    return np.asarray(values)[: len(x), : len(y)]
 
 
 _gram = eqx.filter_jit(gram)

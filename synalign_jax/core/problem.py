@@ -7,11 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from .checks import InputError
 from .kernels import Kernel, diagonal, gram
@@ -196,11 +197,26 @@ def mean_columns(kernel: Kernel, rows: Float[Array, "m d"], real: Float[Array, "
     return jnp.mean(gram(kernel, rows, real), axis=1)
 
 
-def host_centred(
-    values: Float[np.ndarray, "m m"], attraction: Float[np.ndarray, " m"], within_real: float
-) -> Float[np.ndarray, "m m"]:
-    """`centred` in NumPy; `values` is overwritten."""
-    values -= attraction[:, None]
-    values -= attraction
-    values += values.dtype.type(within_real)
-    return values
+def centred_gram(
+    kernel: Kernel, rows: Any, attraction: np.ndarray, within_real: float
+) -> Float[Array, "s s"]:
+    """`centred` of the rows' Gram matrix, filled up to its size class with zeros."""
+    filled = padded(rows)
+    towards = np.pad(attraction, (0, len(filled) - len(attraction)))
+    within = jnp.asarray(within_real, filled.dtype)
+    return _centred_gram(
+        kernel, jnp.asarray(filled), jnp.asarray(towards), within, jnp.asarray(len(attraction))
+    )
+
+
+@eqx.filter_jit
+def _centred_gram(
+    kernel: Kernel,
+    rows: Float[Array, "s d"],
+    attraction: Float[Array, " s"],
+    within_real: Float[Array, ""],
+    count: Int[Array, ""],
+) -> Float[Array, "s s"]:
+    known = jnp.arange(rows.shape[0]) < count
+    values = centred(gram(kernel, rows, rows), attraction, within_real)
+    return jnp.where(known[:, None] & known, values, 0.0)

@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .padding import size_class
 from .simplex import project, threshold
 
 _HIGHEST = jax.lax.Precision.HIGHEST
@@ -151,7 +150,7 @@ class Solution(NamedTuple):
 
 
 def minimise(
-    K: Float[np.ndarray, "m m"],
+    K: Float[Array, "s s"],
     linear: Float[np.ndarray, "m c"],
     rho: Float[np.ndarray, " c"],
     *,
@@ -168,7 +167,8 @@ def minimise(
     the penalty too weak for gradient steps to be quick.
 
     Args:
-        K: positive semi-definite.
+        K: positive semi-definite; the rows beyond the m of `linear`, which fill it up to one of the few
+            sizes that are compiled, are zero and get nothing.
         linear: l, one column a problem.
         rho: the penalty of each column.
         cap: the largest entry allowed, at least 1 / m.
@@ -179,10 +179,9 @@ def minimise(
     """
     m, c = linear.shape
     dtype = K.dtype
-    more = size_class(m) - m  # rows that may hold no weight: a few sizes only are compiled
+    more = K.shape[0] - m
     caps = jnp.asarray(np.pad(np.full(m, cap, dtype), (0, more)))
-    matrix = jnp.asarray(np.pad(K, (0, more)) if more else K)
-    curvature = largest_eigenvalue(matrix)
+    curvature = largest_eigenvalue(K)
     linear, rho = np.pad(linear.astype(dtype), ((0, more), (0, 0))), rho.astype(dtype)
     uniform = np.pad(np.full((m, 1), 1.0 / m, dtype), ((0, more), (0, 0)))
     # The slowest first, or they would be left to run alone.
@@ -194,9 +193,10 @@ def minimise(
     pull, rhos = jnp.asarray(linear[:, columns]), jnp.asarray(rho[columns])
     start = jnp.asarray(np.tile(uniform, places))
     progress = Progress(start, start, jnp.ones(places, dtype))
-    a, certificate = np.empty((m, c), dtype), Certificate(*np.empty((3, c), dtype))
+    a = np.empty((m, c), dtype)
+    certificate = Certificate(np.zeros(c, dtype), np.zeros(c, dtype), np.full(c, np.inf, dtype))
     while True:
-        for known, part in zip(certificate, certify(matrix, pull, rhos, caps, progress.best), strict=True):
+        for known, part in zip(certificate, certify(K, pull, rhos, caps, progress.best), strict=True):
             known[columns[open_]] = np.asarray(part)[open_]
         converged = certificate.gap <= relative * (certificate.objective - floor) + absolute
         ended = open_ & (converged[columns] | (taken >= max_steps))
@@ -213,10 +213,10 @@ def minimise(
             state.best[:, filled] = state.point[:, filled] = uniform
             state.momentum[filled] = 1.0
             progress = Progress(*(jnp.asarray(part) for part in state))
-        progress = _descend(matrix, pull, rhos, caps, curvature, progress)
+        progress = _descend(K, pull, rhos, caps, curvature, progress)
         taken += _CHUNK
         if c == 1 and taken[0] % (2 * _CHUNK) == 0:
-            polished = _polish(matrix, pull[:, 0], rhos[0], caps, progress.best[:, 0])
+            polished = _polish(K, pull[:, 0], rhos[0], caps, progress.best[:, 0])
             progress = Progress(polished[:, None], polished[:, None], jnp.ones(1, dtype))
 
 

@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from .checks import InputError
 from .padding import host_gram
-from .problem import Problem, host_centred
+from .problem import Problem, centred_gram
 from .progress import Tell, silent
 from .quadratic import minimise
 
@@ -107,17 +107,18 @@ def _errors(
     pool = problem.take(positions)
     cross = host_gram(problem.kernel, pool, problem.real)
     attraction = cross.mean(axis=1)
-    K = host_centred(host_gram(problem.kernel, pool, pool), attraction, problem.within_real)
+    filled = centred_gram(problem.kernel, pool, attraction, problem.within_real)
+    K = np.asarray(filled)[:some, :some]
     pairs = problem.within_real - problem.noise_band
     errors = []
     for view, of_view in zip(views, factors, strict=True):
         if view is problem:
-            weights = _weights(view, K, cross, attraction, parts, of_view)
+            weights = _weights(view, filled, cross, attraction, parts, of_view)
         else:
             seen = view.take(positions)
             towards = host_gram(view.kernel, seen, view.real)
             mean = towards.mean(axis=1)
-            within = host_centred(host_gram(view.kernel, seen, seen), mean, view.within_real)
+            within = centred_gram(view.kernel, seen, mean, view.within_real)
             weights = _weights(view, within, towards, mean, parts, of_view)
         # w'Kw + 2 w'attraction - within is the weighted rows' mean kernel value among themselves.
         to_all = np.sum(weights * (K @ weights), axis=0)
@@ -129,14 +130,14 @@ def _errors(
 
 def _weights(
     view: Problem,
-    K: np.ndarray,
+    K: Float[Array, "s s"],
     cross: np.ndarray,
     attraction: np.ndarray,
     parts: list[np.ndarray],
     factors: np.ndarray,
 ) -> np.ndarray:
     """(rows, factors * folds) weights learned without each fold, at each penalty."""
-    n, rows, count = view.real.shape[0], K.shape[0], len(factors)
+    n, rows, count = view.real.shape[0], len(cross), len(factors)
     sizes = np.array([len(part) for part in parts])
     left_out = np.stack([cross[:, part].mean(axis=1) for part in parts], axis=1)
     train = (n * attraction[:, None] - sizes * left_out) / (n - sizes)
