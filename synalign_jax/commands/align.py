@@ -224,6 +224,9 @@ def _print(found: Alignment, drawn: np.ndarray, out: Path) -> None:
 
 
 def _facts(found: Alignment, drawn: np.ndarray) -> list[tuple[str, str]]:
+    def measured(value: float) -> str:
+        return "not measured" if math.isnan(value) else f"{value:.3g}"
+
     gammas = sorted(set(found.regularization.values()))
     spread = f"{gammas[0]:.2g}" if len(gammas) == 1 else f"{gammas[0]:.2g} to {gammas[-1]:.2g} by label"
     return [
@@ -232,8 +235,8 @@ def _facts(found: Alignment, drawn: np.ndarray) -> list[tuple[str, str]]:
             "MMD² to the real rows, weighted",
             f"{found.mmd2_after:.3g}",
         ),
-        ("held-out MMD²", "not measured" if math.isnan(found.heldout_mmd2) else f"{found.heldout_mmd2:.3g}"),
-        ("noise band: real rows against their law", f"{found.noise_band:.3g}"),
+        ("held-out MMD²", measured(found.heldout_mmd2)),
+        ("noise band: real rows against their law", measured(found.noise_band)),
         ("spectral power, regularisation gamma", f"{found.spectral_power:g}, {spread}"),
         ("objective", f"{found.objective:.3g} (optimum at most {found.gap:.1g} below)"),
         ("effective sample size", f"{found.ess:,.0f} of {len(found.weights):,}"),
