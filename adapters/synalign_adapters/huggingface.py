@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import queue
 import threading
 from collections.abc import Callable
@@ -58,6 +59,9 @@ class LocalChat:
         if not self._tokenizer.chat_template:
             raise Misconfigured(f"{model}: its tokenizer has no chat template; use an instruct model")
         self._model = loaded.to(self._device).eval()
+        # transformers 5.24 gave it another name.
+        renamed = "cache" in inspect.signature(loaded.forward).parameters
+        self._cache_name = "cache" if renamed else "past_key_values"
         self._longest = int(getattr(self._model.config, "max_position_embeddings", 1 << 30))
         self._name = f"transformers:{model}" + (f"/{gguf_file}" if gguf_file else "")
         self._ends = self._end_tokens()
@@ -145,11 +149,11 @@ class LocalChat:
                     input_ids=tokens,
                     attention_mask=mask,
                     position_ids=positions,
-                    past_key_values=cache,
+                    **{self._cache_name: cache},
                     use_cache=True,
                     logits_to_keep=1,
                 )
-                cache = out.past_key_values
+                cache = out[self._cache_name]
                 logits = out.logits[:, -1].float().cpu()
                 going = [i for i, row in enumerate(rows) if not self._extend(row, logits[i])]
                 if len(going) < len(rows):
