@@ -6,7 +6,6 @@ import argparse
 import json
 import math
 import time
-import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -132,8 +131,8 @@ def _weigh(
     terminal: Terminal,
 ) -> tuple[Alignment, list[str]]:
     """The alignment, and what its user must hear of it."""
-    from synalign_jax.core.align import align
     from synalign_jax.core.memory import alignment_memory
+    from synalign_jax.pipeline.align import weigh
     from synalign_jax.pipeline.progress import Steps
 
     real, pool = tables
@@ -141,19 +140,17 @@ def _weigh(
     if method != "projections":
         width = vectors[1].shape[1]
         terminal.say(f"Memory: {alignment_memory(len(real), largest, width, method=method)}")
-    with Steps(terminal, "Align") as steps, warnings.catch_warnings(record=True) as heard:
-        warnings.simplefilter("always", UserWarning)
-        found = align(
-            *vectors,
-            key=key,
-            real_labels=real.labels,
-            synthetic_labels=pool.labels,
-            regularization=gamma,
-            spectral_power=power,
-            method=method,
-            on_progress=steps,
-        )
-    notes = [str(warning.message) for warning in heard]
+    found, notes = weigh(
+        vectors[0],
+        vectors[1],
+        Steps(terminal, "Align"),
+        key=key,
+        real_labels=real.labels,
+        synthetic_labels=pool.labels,
+        regularization=gamma,
+        spectral_power=power,
+        method=method,
+    )
     for note in notes:
         terminal.say(f"Note: {note}")
     if not found.converged:

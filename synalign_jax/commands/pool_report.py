@@ -12,7 +12,7 @@ import numpy as np
 from synalign_jax.core.two_sample import two_sample_test
 from synalign_jax.evaluate.facts import Distance, Figure, ReportFacts, SyntheticRow
 from synalign_jax.evaluate.figures import plane_figures, weight_figure
-from synalign_jax.evaluate.report import MAX_ROWS
+from synalign_jax.evaluate.report import MAX_ROWS, rows_shown
 from synalign_jax.pipeline.resample import nearest_rows
 
 if TYPE_CHECKING:
@@ -116,9 +116,7 @@ def _rows(
     if pool.texts is None:
         return ()
     weights = found.weights
-    order = np.argsort(-weights, kind="stable")
-    # The heaviest and the lightest say most; the middle is shown at even steps.
-    shown = np.sort(_spaced(order, MAX_ROWS))
+    shown = rows_shown(weights, MAX_ROWS)
     index, distance = nearest_rows(pool_vectors[shown], real_vectors)
     even, kept = weights.sum() / len(weights), set(drawn.tolist())
     return tuple(

@@ -10,6 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 
 import jinja2
+import numpy as np
 from markupsafe import Markup
 
 from . import svg
@@ -43,6 +44,12 @@ def render_report(facts: ReportFacts) -> str:
         rows=shown,
         labels=sorted({row.label for row in shown}),
     )
+
+
+def rows_shown(weights: np.ndarray, most: int) -> np.ndarray:
+    """At most so many rows, in their order: the heaviest, the lightest, and even steps between."""
+    order = np.argsort(-weights, kind="stable")
+    return np.sort(order[np.linspace(0, len(order) - 1, min(most, len(order))).astype(int)])
 
 
 def write_report(facts: ReportFacts, path: str | os.PathLike[str]) -> Path:

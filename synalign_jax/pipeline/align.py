@@ -6,10 +6,12 @@ Writes `weights` (float64, they sum to 1) and `alignment` (what the solver found
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import numpy as np
 
 from synalign_jax.core.align import align
+from synalign_jax.core.alignment import Alignment
 
 from .config import Config
 from .folder import StageView
@@ -24,20 +26,18 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
     real_labels = [row["label"] for row in view.read_rows("few_shot")]
     made_labels = [row["label"] for row in view.read_rows("synthetic")]
     labelled = set(real_labels) != {UNLABELLED}
-    with Steps(tools.reporter, "align") as steps, warnings.catch_warnings(record=True) as heard:
-        warnings.simplefilter("always", UserWarning)
-        found = align(
-            np.asarray(view.read_array("real_vectors")),
-            np.asarray(view.read_array("synthetic_vectors")),
-            key=key(config.run.seed, "align"),
-            real_labels=real_labels if labelled else None,
-            synthetic_labels=made_labels if labelled else None,
-            regularization=config.align.regularization,
-            spectral_power=config.align.spectral_power,
-            on_progress=steps,
-        )
+    found, heard = weigh(
+        np.asarray(view.read_array("real_vectors")),
+        np.asarray(view.read_array("synthetic_vectors")),
+        Steps(tools.reporter, "align"),
+        key=key(config.run.seed, "align"),
+        real_labels=real_labels if labelled else None,
+        synthetic_labels=made_labels if labelled else None,
+        regularization=config.align.regularization,
+        spectral_power=config.align.spectral_power,
+    )
     for warning in heard:
-        view.warn(f"align: {warning.message}")
+        view.warn(f"align: {warning}")
     if not found.converged:
         view.warn(f"the weights are not at their optimum: {found.status}")
     view.write_array("weights", np.asarray(found.weights, np.float64))
@@ -49,3 +49,13 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
         mmd2_after=found.mmd2_after,
         gap=found.gap,
     )
+
+
+def weigh(
+    real: np.ndarray, synthetic: np.ndarray, steps: Steps, **settings: Any
+) -> tuple[Alignment, list[str]]:
+    """`align` with a bar for each piece of its work, and the warnings that it gave."""
+    with steps, warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always", UserWarning)
+        found = align(real, synthetic, on_progress=steps, **settings)
+    return found, [str(warning.message) for warning in heard]

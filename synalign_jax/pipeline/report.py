@@ -25,7 +25,7 @@ from synalign_jax.evaluate.figures import (
     weight_figure,
 )
 from synalign_jax.evaluate.metrics import Comparison
-from synalign_jax.evaluate.report import render_report
+from synalign_jax.evaluate.report import render_report, rows_shown
 from synalign_jax.llm.ledger import Ledger
 
 from .config import Config
@@ -133,9 +133,6 @@ def _rows(
 ) -> tuple[SyntheticRow, ...]:
     texts = [row["text"] for row in view.read_rows("few_shot")]
     even = weights.sum() / len(weights)
-    order = np.argsort(-weights, kind="stable")
-    # The heaviest and the lightest say most; the middle is shown at even steps.
-    shown = sorted({int(order[i]) for i in np.linspace(0, len(order) - 1, min(most, len(order))).astype(int)})
     return tuple(
         SyntheticRow(
             text=weighted[i]["text"],
@@ -148,7 +145,7 @@ def _rows(
             nearest_distance=weighted[i]["nearest_distance"],
             model=weighted[i]["model"],
         )
-        for i in shown
+        for i in rows_shown(weights, most).tolist()
     )
 
 
