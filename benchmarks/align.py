@@ -22,10 +22,10 @@ from _pools import embeddings, noise
 from _report import Report, machine, peak_rss, timed
 from scipy.optimize import minimize
 
-from synalign_jax.core.align import align
-from synalign_jax.core.alignment import Alignment
+from synalign_jax.core.align.align import align
+from synalign_jax.core.align.alignment import Alignment
 from synalign_jax.core.kernels import Kernel, gram, pooled_rbf
-from synalign_jax.core.mmd import mmd2
+from synalign_jax.core.mmd.mmd import mmd2
 from synalign_jax.core.resample import resample
 
 KEY = jax.random.key(0)

@@ -21,7 +21,7 @@ from _pools import NAMES, embeddings
 from _report import RESULTS, Report, machine
 from scipy.spatial import ConvexHull, QhullError
 
-from synalign_jax.core.explore import explore
+from synalign_jax.core.explore.explore import explore
 from synalign_jax.core.kernels import median_length_scale, rbf
 from synalign_jax.core.pca import principal_components
 

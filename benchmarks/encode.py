@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from _report import Report, machine, peak_rss
 
-from synalign_jax.pipeline.sources import load_source
+from synalign_jax.pipeline.data.sources import load_source
 from synalign_jax.text import Encoder, finetune, keep_freed_memory
 from synalign_jax.text.packing import Packer
 

@@ -19,9 +19,9 @@ import numpy as np
 from _pools import NAMES, embeddings
 from _report import Report, machine, peak_rss, timed
 
-from synalign_jax.core.explore import Exploration, explore
+from synalign_jax.core.explore.explore import Exploration, explore
+from synalign_jax.core.explore.posterior import posterior_init, posterior_update
 from synalign_jax.core.kernels import median_length_scale, rbf
-from synalign_jax.core.posterior import posterior_init, posterior_update
 
 KEY = jax.random.key(0)
 NEIGHBORS = 4

@@ -18,10 +18,10 @@ import numpy as np
 from _pools import embeddings, labels, noise
 from _report import Report, machine
 
-from synalign_jax.core.align import align
-from synalign_jax.core.alignment import Alignment
+from synalign_jax.core.align.align import align
+from synalign_jax.core.align.alignment import Alignment
 from synalign_jax.core.kernels import Kernel, pooled_rbf
-from synalign_jax.core.mmd import mmd2
+from synalign_jax.core.mmd.mmd import mmd2
 
 PAIRS = (("movies", "newsgroups"), ("reuters", "movies"), ("newsgroups", "reuters"))
 # Own kind, other kind, share of the pool's rows that are of the own kind.

@@ -17,7 +17,7 @@ import numpy as np
 from _report import Report, machine, peak_rss, timed
 
 from synalign_jax.core.kernels import rbf
-from synalign_jax.core.mmd import mmd2
+from synalign_jax.core.mmd.mmd import mmd2
 
 WIDTH, SCALE = 384, 1.2
 REPEATS = 5

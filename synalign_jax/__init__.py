@@ -1,14 +1,14 @@
 """Synthetic text sets that are distributed like the few real examples you have."""
 
-from .core.align import align
-from .core.alignment import Alignment
+from .core.align.align import align
+from .core.align.alignment import Alignment
 from .core.checks import InputError
-from .core.coverage import best_cosine, hull_coverage
-from .core.explore import Exploration, explore
-from .core.mmd import mmd2
-from .core.posterior import PosteriorState, posterior_init, posterior_update
+from .core.explore.coverage import best_cosine, hull_coverage
+from .core.explore.explore import Exploration, explore
+from .core.explore.posterior import PosteriorState, posterior_init, posterior_update
+from .core.mmd.mmd import mmd2
+from .core.mmd.two_sample import two_sample_test
 from .core.resample import resample
-from .core.two_sample import two_sample_test
 
 __all__ = [
     "Alignment",

@@ -8,8 +8,8 @@ import msgspec
 def repeat(folder: str, stages: tuple[str, ...], *, seeds: int | None = None) -> int:
     from synalign_jax.pipeline.config import ConfigError
     from synalign_jax.pipeline.folder import open_finished
-    from synalign_jax.pipeline.report import summary
     from synalign_jax.pipeline.run import again
+    from synalign_jax.pipeline.stages.report import summary
 
     from .wiring import tools_for
 

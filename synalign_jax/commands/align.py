@@ -21,9 +21,9 @@ from .rows import add_options, embed_rows, read_rows
 if TYPE_CHECKING:
     from jaxtyping import PRNGKeyArray
 
-    from synalign_jax.core.alignment import Alignment
+    from synalign_jax.core.align.alignment import Alignment
+    from synalign_jax.pipeline.data.tables import Table
     from synalign_jax.pipeline.progress import Terminal
-    from synalign_jax.pipeline.tables import Table
 
 EXAMPLE = "Example:  synalign align --real real.jsonl --synthetic pool.jsonl --out aligned"
 _SETTINGS = (
@@ -131,9 +131,9 @@ def _weigh(
     terminal: Terminal,
 ) -> tuple[Alignment, list[str]]:
     """The alignment, and what its user must hear of it."""
-    from synalign_jax.core.memory import alignment_memory
-    from synalign_jax.pipeline.align import weigh
+    from synalign_jax.core.align.memory import alignment_memory
     from synalign_jax.pipeline.progress import Steps
+    from synalign_jax.pipeline.stages.align import weigh
 
     real, pool = tables
     largest = len(pool) if pool.labels is None else max(Counter(pool.labels).values())

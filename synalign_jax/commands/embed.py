@@ -39,8 +39,8 @@ def register(subparsers: argparse._SubParsersAction) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    from synalign_jax.pipeline.data.tables import DataError, read_table
     from synalign_jax.pipeline.progress import Terminal
-    from synalign_jax.pipeline.tables import DataError, read_table
     from synalign_jax.text import EmbeddingCache, Encoder, embed_texts, keep_compiled
 
     from .wiring import cache_folder

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from synalign_jax.core.two_sample import two_sample_test
+from synalign_jax.core.mmd.two_sample import two_sample_test
 from synalign_jax.evaluate.facts import Distance, Figure, ReportFacts, SyntheticRow
 from synalign_jax.evaluate.figures import plane_figures, weight_figure
 from synalign_jax.evaluate.report import MAX_ROWS, rows_shown
-from synalign_jax.pipeline.resample import nearest_rows
+from synalign_jax.pipeline.stages.resample import nearest_rows
 
 if TYPE_CHECKING:
     from jaxtyping import PRNGKeyArray
 
-    from synalign_jax.core.alignment import Alignment
-    from synalign_jax.pipeline.tables import Table
+    from synalign_jax.core.align.alignment import Alignment
+    from synalign_jax.pipeline.data.tables import Table
 
 _PLANE_ROWS = 20_000  # enough to find two principal directions
 _SPLITS = 400

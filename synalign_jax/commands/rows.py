@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from synalign_jax.pipeline.data.tables import Table
     from synalign_jax.pipeline.progress import Terminal
-    from synalign_jax.pipeline.tables import Table
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -33,7 +33,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def read_rows(path: str, options: argparse.Namespace, terminal: Terminal, scratch: Path) -> Table:
     """The rows of a file; `scratch` is a folder for vectors that are too many to be held in memory."""
-    from synalign_jax.pipeline.tables import read_table
+    from synalign_jax.pipeline.data.tables import read_table
 
     with terminal.bar(f"Reading {Path(path).name}", None, "rows") as bar:
         return read_table(

@@ -49,8 +49,8 @@ def _dry_run(config) -> int:
 
 def run_config(config) -> int:
     """Run, then print the short table and the report's path."""
-    from synalign_jax.pipeline.report import summary
     from synalign_jax.pipeline.run import run as run_pipeline
+    from synalign_jax.pipeline.stages.report import summary
 
     from .wiring import tools_for
 

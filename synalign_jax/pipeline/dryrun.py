@@ -11,14 +11,14 @@ from pathlib import Path
 from synalign_jax.llm.estimate import Estimate, estimate
 from synalign_jax.llm.protocol import ChatRequest
 
-from .ask import budget, limits
-from .calls import make_call, row_shape
+from .asking.ask import budget, limits
+from .asking.calls import make_call, row_shape
+from .asking.prompts import load_prompts
+from .asking.quotas import quotas
 from .config import Config
 from .folder import RunFolder, Stage, StageView, replacing
-from .prompts import load_prompts
-from .quotas import quotas
-from .reason import FALLBACK, attributes_request
 from .run import STAGES, run_stages
+from .stages.reason import FALLBACK, attributes_request
 from .tools import Tools
 
 _PLAN = Stage("plan", lambda *_: None, ("few_shot", "clusters"), ())

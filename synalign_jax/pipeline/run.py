@@ -6,9 +6,9 @@ import errno
 from pathlib import Path
 from typing import Any
 
-from . import align, embed, evaluate, explore, generate, load, reason, report, resample
 from .config import Config
 from .folder import RunFolder, RunFolderError, Stage, open_finished
+from .stages import align, embed, evaluate, explore, generate, load, reason, report, resample
 from .tools import Tools
 
 STAGES = (

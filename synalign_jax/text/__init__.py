@@ -1,14 +1,14 @@
 """Texts to vectors: a Flax sentence encoder, any other source behind one protocol, and a cache."""
 
-from .allocation import keep_freed_memory
 from .cache import EmbeddingCache
-from .classifier import FineTuned, finetune
 from .compilation import keep_compiled
 from .encoder import Encoder
 from .errors import ModelError
 from .given import GivenVectors
 from .protocol import Embedder
 from .stream import Embedded, embed_texts
+from .tuning.allocation import keep_freed_memory
+from .tuning.classifier import FineTuned, finetune
 
 __all__ = [
     "Embedded",

@@ -14,13 +14,13 @@ from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from .batches import map_texts
-from .bert import Bert
 from .errors import ModelError
-from .files import ModelFiles, hash_weights, read_model
+from .model.bert import Bert
+from .model.files import ModelFiles, hash_weights, read_model
+from .model.pooling import pool
+from .model.weights import load_bert
 from .packing import Batch, Packer, segments_per_row
-from .pooling import pool
 from .tokens import Tokenizer
-from .weights import load_bert
 
 _DTYPES = ("float32", "bfloat16")
 

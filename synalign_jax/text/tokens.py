@@ -8,7 +8,7 @@ import numpy as np
 from tokenizers import Tokenizer as HuggingFaceTokenizer
 
 from .errors import ModelError
-from .files import ModelFiles
+from .model.files import ModelFiles
 
 
 class Tokenizer:

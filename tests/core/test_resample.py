@@ -6,7 +6,7 @@ import pytest
 
 from synalign_jax.core.checks import InputError
 from synalign_jax.core.kernels import rbf
-from synalign_jax.core.mmd import mmd2
+from synalign_jax.core.mmd.mmd import mmd2
 from synalign_jax.core.resample import resample
 
 

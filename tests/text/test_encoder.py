@@ -8,7 +8,7 @@ import pytest
 import tiny_models
 
 from synalign_jax.text import Embedder, Encoder, ModelError
-from synalign_jax.text.pooling import pool
+from synalign_jax.text.model.pooling import pool
 from synalign_jax.text.protocol import Truncating
 
 

@@ -1,0 +1,166 @@
+"""Maximum-variance selection on a pool whose Cholesky factor does not fit in memory, with the exact picks.
+
+Variance only falls as rows are observed, so a stale variance is an upper bound (Minoux, "Accelerated greedy
+algorithms for maximizing submodular set functions", 1978): a round brings up to date only the rows whose
+bound could still beat the best row known exactly. Of a row nothing is kept but its variance and how many
+observed rows that counts; the inverse of the observed rows' Cholesky factor gives the part that is missing.
+
+NumPy on the host: the pool may be a memory map, and the work that is left has a new shape every time.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from synalign_jax.core.kernels import Kernel
+
+from .neighbors import Neighbors
+from .observations import HostCovariance, Observations, blocks
+from .posterior import resolution
+
+# Rows brought up to date together at first; twice as many each time that they do not settle the round.
+_FIRST_BATCH = 512
+# Numbers of one block of covariances.
+_BLOCK_VALUES = 2**21
+# Rows of the smallest block that is worth a matrix product.
+_SMALLEST_BLOCK = 128
+# How much less than the most outdated row of a block the others may miss.
+_SPREAD = 0.85
+# Where a round looks first, in units of the last fall of the variance, and where if that was too high.
+_MARGIN = 4.0
+_USUAL_FALL = 0.95
+
+
+class LazyPick(NamedTuple):
+    cluster: np.ndarray
+    variance: float
+
+
+class LazyExplorer:
+    """One `pick` a round.
+
+    Attributes:
+        recomputed: variances brought up to date so far, summed over rounds.
+        rows_left: whether a row is unobserved.
+    """
+
+    def __init__(
+        self,
+        pool: Any,
+        kernel: Kernel,
+        *,
+        neighbors: int,
+        priority: np.ndarray,
+        noise: float,
+        outside: np.ndarray | None = None,
+    ) -> None:
+        """
+        Args:
+            pool: (n, d) floating rows, possibly memory-mapped.
+            kernel: any tinygp kernel; RBF needs no compilation.
+            neighbors: rows of a cluster beside its centre.
+            priority: (n,) decides between rows of equal variance.
+            noise: sigma_n^2.
+            outside: (o, d) rows observed elsewhere.
+        """
+        n = pool.shape[0]
+        self._pool, self._priority = pool, priority
+        self._covariance = HostCovariance(kernel, pool)
+        self._neighbors = Neighbors(self._covariance, neighbors)
+        self._seen = Observations(self._covariance, pool.dtype, noise)
+        self._observed = np.zeros(n, bool)
+        prior = np.concatenate([self._covariance.diagonal(block) for block in blocks(pool)])
+        self._floor = resolution(pool.dtype, prior)
+        # The variance, perhaps stale, of the rows that may still be picked; -1 of the others. In the pool's
+        # precision: below it, rows are as good as each other.
+        self._bound = np.where(prior > self._floor, prior, -1.0).astype(pool.dtype)
+        # Which of the observed rows each variance takes into account: so many from the first on.
+        self._counted = np.zeros(n, np.int32)
+        self._last, self._fall = 0.0, 1.0  # the variance picked last, and by what share it fell
+        self.recomputed = 0
+        if outside is not None:
+            self._seen.append(outside)
+
+    @property
+    def rows_left(self) -> bool:
+        return not self._observed.all()
+
+    def pick(self) -> LazyPick | None:
+        """The next cluster, centre first; None when no unobserved row has variance left."""
+        center = self._best()
+        if center is None:
+            return None
+        variance = float(self._bound[center])
+        cluster = self._neighbors.of(center, self._likely)
+        self._seen.append(self._pool[cluster[~self._observed[cluster]]])
+        self._observed[cluster], self._bound[cluster] = True, -1.0
+        return LazyPick(cluster, variance)
+
+    def _best(self) -> int | None:
+        """The eligible row of largest variance, after refreshing every row that might have a larger one."""
+        batch, count, bound = _FIRST_BATCH, self._seen.count, self._bound
+        # A round rarely ends far below the one before, so the rows far below are not looked at.
+        guesses = [self._last * (1.0 - _MARGIN * self._fall), _USUAL_FALL * self._last, 0.0]
+        best = guesses.pop(0)
+        rows = np.flatnonzero(bound >= best)
+        while True:
+            # Bounds only fall and the best only rises, so no row joins. As large is not smaller: a tie is
+            # decided by priority among all that share it.
+            rows = rows[(bound[rows] >= best) & (bound[rows] > 0)]
+            stale = rows[self._counted[rows] < count]
+            if not len(stale):
+                if len(rows) or not guesses:
+                    break
+                best = guesses.pop(0)
+                rows = np.flatnonzero(bound >= best)
+                continue
+            if len(stale) > batch:
+                stale = stale[np.argpartition(-bound[stale], batch)[:batch]]
+            self._refresh(stale)
+            best = max(best, float(bound[stale].max()))
+            batch *= 2
+        if not len(rows):
+            return None
+        variance = float(bound[rows].max())
+        self._fall = 1.0 - variance / self._last if self._last else 1.0
+        self._last = variance
+        rows = rows[bound[rows] == variance]
+        return int(rows[np.argmax(self._priority[rows])])
+
+    def _refresh(self, rows: np.ndarray) -> None:
+        """Bring the variances of these rows up to date with every observed row."""
+        count = self._seen.count
+        missing = count - self._counted[rows]
+        order = np.argsort(-missing, kind="stable")
+        rows, missing = rows[order], missing[order]
+        start = 0
+        while start < len(rows):
+            # A block costs what its most outdated row does, so it ends where rows miss much less.
+            end = int(np.searchsorted(-missing, -_SPREAD * missing[start], side="right"))
+            end = min(max(end, start + _SMALLEST_BLOCK), start + max(256, _BLOCK_VALUES // count))
+            self._refresh_block(np.sort(rows[start:end]))
+            start = end
+        self._counted[rows] = count
+        self.recomputed += len(rows)
+
+    def _refresh_block(self, rows: np.ndarray) -> None:
+        seen, count, counted = self._seen, self._seen.count, self._counted[rows]
+        first = int(counted.min())
+        covariance = self._covariance(seen.terms[:count], self._covariance.row_terms(rows))
+        column = seen.whitener[first:count, :count] @ covariance
+        # Only the first entries are known already of some rows and not of others.
+        last = int(counted.max())
+        some, all_new = column[: last - first], column[last - first :]
+        some[np.arange(first, last)[:, None] < counted] = 0.0
+        explained = np.einsum("ij,ij->j", some, some) + np.einsum("ij,ij->j", all_new, all_new)
+        left = self._bound[rows] - explained
+        self._bound[rows] = np.where(left > self._floor[rows], left, -1.0)
+
+    def _likely(self, count: int) -> np.ndarray:
+        """Rows that may be the next centres: the up-to-date ones of largest variance."""
+        rows = np.flatnonzero((self._counted == self._seen.count) & (self._bound > 0))
+        if len(rows) <= count:
+            return rows
+        return rows[np.argpartition(-self._bound[rows], count)[:count]]

@@ -1,0 +1,110 @@
+"""Putting a stage's requests to the LLM: answers in the order of the requests, and live figures meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from synalign_jax.llm.budget import Budget, Price
+from synalign_jax.llm.driver import Job, Limits, Outcome, Progress, stream
+from synalign_jax.llm.ledger import Ledger
+from synalign_jax.llm.protocol import LLM, ChatRequest
+from synalign_jax.pipeline.config import Config, Llm
+from synalign_jax.pipeline.folder import StageView
+from synalign_jax.pipeline.tools import Tools
+
+
+class NoAnswersError(RuntimeError):
+    """Of all requests for a label, none got an answer that could be used."""
+
+    def __init__(self, what: str, label: str, outcomes: Iterable[Outcome], folder: Path) -> None:
+        last = next((outcome.error for outcome in outcomes if outcome.error is not None), None)
+        super().__init__(
+            f"the LLM gave no usable {what}"
+            + (f" for the label '{label}'" if label else "")
+            + (f"; the first failure was: {last}" if last is not None else "")
+            + f"\nLook at its answers, and retry them, with: synalign ledger {folder}"
+        )
+
+
+class Asker:
+    """Asks batches of requests over one open endpoint and one ledger. Make one with `open_asker`."""
+
+    def __init__(
+        self, runner: asyncio.Runner, llm: LLM, ledger: Ledger, config: Config, tools: Tools
+    ) -> None:
+        self._runner, self._llm, self._ledger = runner, llm, ledger
+        self._config, self._tools = config, tools
+
+    def ask(self, title: str, requests: Sequence[ChatRequest]) -> list[Outcome]:
+        """One outcome a request, in the order of `requests`, whatever the order of the answers.
+
+        A request that the ledger already holds an answer for is not sent.
+
+        Raises:
+            LLMError: the endpoint refuses every request (key, model, address), or a cap is reached.
+        """
+        with self._tools.reporter.bar(title, len(requests), "answers") as bar:
+
+            def show(progress: Progress) -> None:
+                bar.note(_figures(progress))
+                bar.reach(progress.done)
+
+            return self._runner.run(self._ask(requests, show))
+
+    async def _ask(self, requests: Sequence[ChatRequest], show) -> list[Outcome]:
+        answers = stream(
+            self._llm,
+            [Job(request, tag=number) for number, request in enumerate(requests)],
+            ledger=self._ledger,
+            limits=limits(self._config.llm),
+            budget=budget(self._config.llm),
+            on_progress=show,
+        )
+        outcomes = [outcome async for outcome in answers]
+        return sorted(outcomes, key=lambda outcome: outcome.job.tag)
+
+
+@contextlib.contextmanager
+def open_asker(view: StageView, config: Config, tools: Tools) -> Iterator[Asker]:
+    """The endpoint and the ledger stay open for the block: a stage asks many batches over one connection."""
+    with asyncio.Runner() as runner, Ledger(view.ledger_path) as ledger:
+        opened = tools.open_llm()
+        llm = runner.run(opened.__aenter__())
+        try:
+            yield Asker(runner, llm, ledger, config, tools)
+        finally:
+            runner.run(opened.__aexit__(None, None, None))
+
+
+def limits(llm: Llm) -> Limits:
+    return Limits(
+        concurrency=llm.concurrency,
+        requests_per_minute=llm.requests_per_minute,
+        tokens_per_minute=llm.tokens_per_minute,
+        attempt_timeout=llm.attempt_timeout,
+        max_attempts=llm.max_attempts,
+    )
+
+
+def budget(llm: Llm) -> Budget:
+    return Budget(
+        max_requests=llm.max_requests,
+        max_tokens=llm.max_tokens_total,
+        max_cost=llm.max_cost,
+        price=Price(llm.prices.prompt, llm.prices.completion) if llm.prices else None,
+    )
+
+
+def _figures(progress: Progress) -> str:
+    parts = [f"{progress.completion_tokens:,} tokens", f"{progress.in_flight} in flight"]
+    if progress.cached:
+        parts.append(f"{progress.cached} from the ledger")
+    parts += [f"{count} {kind}" for kind, count in sorted(progress.retries.items())]
+    if progress.failed:
+        parts.append(f"{progress.failed} failed")
+    if progress.spent is not None:
+        parts.append(f"spent {progress.spent:.4g}")
+    return ", ".join(parts)

@@ -1,0 +1,88 @@
+"""Prompts: what the LLM is asked, from a preset or the user's own template."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from jinja2 import StrictUndefined, Template, TemplateError
+from jinja2.sandbox import SandboxedEnvironment
+
+from synalign_jax.pipeline.config import Config, ConfigError
+
+# Demonstrations of long documents are cut so that a cluster fits any context.
+_DEMONSTRATIONS_CHARACTERS = 2_400
+PRESETS = ("agnews", "amazon", "generic", "sst2")
+# Templates are the user's; texts from data and LLM are only ever values in them, never parsed as templates.
+_ENVIRONMENT = SandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=False)
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """Everything needed to ask. `attributes` maps each name to the question that it answers."""
+
+    task: str
+    attributes: Mapping[str, str]
+    attributes_template: Template
+    rows_template: Template
+    names_template: Template
+
+    def with_attributes(self, attributes: Mapping[str, str]) -> Prompts:
+        return replace(self, attributes=dict(attributes))
+
+
+def load_prompts(config: Config) -> Prompts:
+    """The preset that the config names, with the config's own task, attributes and templates in place.
+
+    Raises:
+        ConfigError: an unknown preset, a template that is missing or does not compile or render.
+    """
+    name = config.reason.preset
+    if name not in PRESETS:
+        raise ConfigError(f"[reason] preset '{name}' is not known; use one of {', '.join(PRESETS)}")
+    preset = tomllib.loads(_packaged(f"presets/{name}.toml"))
+    prompts = Prompts(
+        task=config.reason.task or preset["task"],
+        attributes=config.reason.attributes or preset["attributes"],
+        attributes_template=_template(config.reason.template, "attributes"),
+        rows_template=_template(config.generate.template, "rows"),
+        names_template=_template(None, "names"),
+    )
+    # A template that cannot render should say so now, not after an hour of generation.
+    sample: dict[str, Any] = {"task": prompts.task, "label": "a", "demonstrations": ["b"]}
+    render(prompts.attributes_template, sample | {"attributes": {"style": "plain"}}, "[reason] template")
+    render(
+        prompts.rows_template, sample | {"attributes": {"style": "plain"}, "count": 2}, "[generate] template"
+    )
+    return prompts
+
+
+def render(template: Template, values: Mapping[str, Any], setting: str = "template") -> str:
+    """Fill a template in. Raises ConfigError when it uses a value that does not exist."""
+    try:
+        return template.render(values)
+    except TemplateError as error:
+        raise ConfigError(f"{setting}: {error}; it may use {', '.join(sorted(values))}") from error
+
+
+def _packaged(name: str) -> str:
+    return resources.files("synalign_jax.pipeline.asking").joinpath(name).read_text(encoding="utf-8")
+
+
+def _template(path: str | None, name: str) -> Template:
+    try:
+        source = Path(path).read_text(encoding="utf-8") if path else _packaged(f"templates/{name}.j2")
+        return _ENVIRONMENT.from_string(source)
+    except (OSError, UnicodeDecodeError, TemplateError) as error:
+        raise ConfigError(f"the template {path} cannot be used: {error}") from error
+
+
+def shown(demonstrations: list[str]) -> list[str]:
+    """Demonstrations on one line each, cut to a common budget."""
+    limit = _DEMONSTRATIONS_CHARACTERS // max(len(demonstrations), 1)
+    lines = [" ".join(text.split()) for text in demonstrations]
+    return [line if len(line) <= limit else f"{line[:limit].rsplit(' ', 1)[0]} ..." for line in lines]

@@ -1,0 +1,143 @@
+"""Stage evaluate: did it work, judged on real rows that nothing before this has seen.
+
+The only stage that reads `held_out`. Writes `evaluation`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from synalign_jax.core.kernels import gram, median_length_scale, rbf
+from synalign_jax.evaluate.metrics import TrainingSet, compare_training_sets
+from synalign_jax.pipeline.config import Config
+from synalign_jax.pipeline.folder import StageView
+from synalign_jax.pipeline.seeds import generator, key
+from synalign_jax.pipeline.tools import Tools
+
+from .embed import vectors_of
+
+JUDGED = ("synthetic aligned", "real + aligned")
+"""The training sets that the report's verdict is about."""
+
+_SPLITS = 500
+
+
+def run(view: StageView, config: Config, tools: Tools) -> None:
+    """MMD^2 to held-out real rows before and after; students trained on each set (SynAlign, section 4)."""
+    few_shot = view.read_rows("few_shot")
+    synthetic = view.read_rows("synthetic")
+    held_out = view.read_rows("held_out")
+    vectors = vectors_of(view, tools, [row["text"] for row in held_out], "evaluate: embed held-out rows")
+    is_test = np.array([row["part"] == "test" for row in held_out])
+    real = np.asarray(view.read_array("real_vectors"))
+    made = np.asarray(view.read_array("synthetic_vectors"))
+    weights = np.asarray(view.read_array("weights"), np.float64)
+    chosen = [row["index"] for row in view.read_rows("aligned")]
+    result: dict[str, Any] = {"test_rows": int(is_test.sum()), "few_shot": len(few_shot)}
+    if is_test.any():
+        result["mmd2"] = _distances(
+            real, vectors[is_test], vectors[~is_test], made, weights, chosen, config.run.seed
+        )
+    else:
+        view.warn(
+            "no real rows could be held out, so nothing can be evaluated; give more rows or [data] test"
+        )
+    labels = {row["label"] for row in few_shot}
+    if is_test.any() and len(labels) > 1:
+        sets = _training_sets(few_shot, real, synthetic, made, weights, held_out, vectors, is_test)
+        with tools.reporter.bar("evaluate: train students", len(sets), "sets") as bar:
+            comparison = compare_training_sets(
+                sets,
+                vectors[is_test],
+                [row["label"] for row in held_out if row["part"] == "test"],
+                key=key(config.run.seed, "evaluate"),
+                seeds=config.evaluate.seeds,
+                on_progress=bar.advance,
+            )
+        result["students"] = dataclasses.asdict(comparison)
+    view.write_json("evaluation", result)
+    if "mmd2" in result:
+        band = result["mmd2"]["real_band"]
+        view.facts.update(
+            mmd2_before=result["mmd2"]["before"],
+            mmd2_after=result["mmd2"]["after"],
+            real_against_real=f"{band[0]:.4g} to {band[2]:.4g}",
+        )
+
+
+def _distances(
+    real: np.ndarray,
+    test: np.ndarray,
+    rest: np.ndarray,
+    made: np.ndarray,
+    weights: np.ndarray,
+    chosen: list[int],
+    seed: int,
+) -> dict[str, Any]:
+    """MMD^2 to the test rows, and what real rows themselves score: random splits of all real rows.
+
+    One kernel for all of them: RBF at the median distance of the few-shot rows.
+    """
+    pool = np.concatenate([real, rest, test, made])
+    first_made = len(pool) - len(made)
+    scale = median_length_scale(real)
+    matrix = np.asarray(gram(rbf(scale), jnp.asarray(pool), jnp.asarray(pool)), np.float64)
+    to_test = np.zeros(len(pool))
+    to_test[len(real) + len(rest) : first_made] = 1.0 / len(test)
+
+    def score(synthetic_weights: np.ndarray) -> float:
+        difference = -to_test
+        difference[first_made:] += synthetic_weights
+        return float(difference @ matrix @ difference)
+
+    counts = np.bincount(chosen, minlength=len(made))
+    rng = generator(seed, "band")
+    splits = np.zeros((_SPLITS, len(pool)))
+    for split in splits:
+        order = rng.permutation(first_made)
+        split[order[: len(real)]] = 1.0 / len(real)
+        split[order[len(real) : len(real) + len(test)]] = -1.0 / len(test)
+    null = np.einsum("ij,ij->i", splits @ matrix, splits)
+    return {
+        "length_scale": scale,
+        "before": score(np.full(len(made), 1.0 / len(made))),
+        "after": score(weights / weights.sum()),
+        "resampled": score(counts / counts.sum()),
+        "real_band": [float(q) for q in np.quantile(null, [0.05, 0.5, 0.95])],
+    }
+
+
+def _training_sets(
+    few_shot: list[dict[str, Any]],
+    real: np.ndarray,
+    synthetic: list[dict[str, Any]],
+    made: np.ndarray,
+    weights: np.ndarray,
+    held_out: list[dict[str, Any]],
+    vectors: np.ndarray,
+    is_test: np.ndarray,
+) -> dict[str, TrainingSet]:
+    real_labels = [row["label"] for row in few_shot]
+    made_labels = [row["label"] for row in synthetic]
+    rest_labels = [row["label"] for row in held_out if row["part"] != "test"]
+    # Synthetic rows count for the rows that they are worth, but together no more than the real ones.
+    worth = min(weights.sum() ** 2 / np.sum(weights**2), len(real))
+    sets = {
+        "few-shot real only": TrainingSet(real, real_labels),
+        "synthetic as generated": TrainingSet(made, made_labels),
+        "synthetic aligned": TrainingSet(made, made_labels, weights * len(made)),
+        "real + aligned": TrainingSet(
+            np.concatenate([real, made]),
+            real_labels + made_labels,
+            np.concatenate([np.ones(len(real)), weights * worth]),
+        ),
+    }
+    if rest_labels:
+        sets["all real rows"] = TrainingSet(
+            np.concatenate([real, vectors[~is_test]]), real_labels + rest_labels
+        )
+    return sets

@@ -1,0 +1,164 @@
+"""Stage load: real rows in, a few-shot set and a held-out set out.
+
+Writes `few_shot` (what the method may see) and `held_out` (what evaluation alone reads).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+
+import pyarrow as pa
+
+from synalign_jax.pipeline.asking.quotas import quotas
+from synalign_jax.pipeline.config import Config, Data
+from synalign_jax.pipeline.data.sources import Rows, load_file, load_source
+from synalign_jax.pipeline.data.tables import DataError
+from synalign_jax.pipeline.folder import StageView
+from synalign_jax.pipeline.seeds import generator
+from synalign_jax.pipeline.tools import Tools
+
+ROWS = pa.schema([("text", pa.string()), ("label", pa.string())])
+HELD_OUT = ROWS.append(pa.field("part", pa.string()))
+
+UNLABELLED = ""
+"""The label of every row when the texts have no labels."""
+
+_FEWEST = 10
+_FLOOR = 4
+
+
+def run(view: StageView, config: Config, tools: Tools) -> None:
+    """Read the source, clean it, split it.
+
+    Raises:
+        DataError: what `load_source` raises; an unknown label; too few rows, or a label with a single one.
+    """
+    data = config.data
+    label = data.label or None
+    source = load_source(data.source, text=data.text, label=label, subset=data.subset)
+    rows = _clean(view, source.rows, data)
+    test = source.test
+    if data.test is not None:
+        test = load_file(data.test, text=data.text, label=label)
+    counts = Counter(rows.labels)
+    _check_counts(rows, counts, data)
+    rng = generator(config.run.seed, "load")
+    order = rng.permutation(len(rows)).tolist()
+    if test is None:
+        wanted = min(data.test_rows, len(rows) // 4)
+        # Two rows of every label stay behind: the method cannot do with fewer.
+        caps = {name: max(count - 2, 0) for name, count in counts.items()}
+        test_indices, order = _draw(rows, order, quotas(counts, wanted, floor=1, caps=caps))
+        held = rows.take(test_indices)
+    else:
+        held = _clean(view, test, data, seen=set(rows.texts), what="test rows")
+        if len(held) > data.test_rows:
+            held = held.take(sorted(rng.permutation(len(held))[: data.test_rows].tolist()))
+    left = Counter(rows.labels[i] for i in order) if rows.labels else Counter()
+    few_indices, order = _draw(
+        rows, order, quotas(left, min(data.few_shot, len(order)), floor=_FLOOR, caps=left)
+    )
+    few_shot = rows.take(few_indices)
+    rest = rows.take(order[: data.ceiling_rows])
+    if len(few_shot) < data.few_shot:
+        view.warn(
+            f"{len(few_shot)} rows are left for the few-shot set after {len(held)} were held out;"
+            f" [data] few_shot asked for {data.few_shot}"
+        )
+    view.write_rows("few_shot", _records(few_shot), ROWS)
+    view.write_rows(
+        "held_out",
+        [{**row, "part": "test"} for row in _records(held)]
+        + [{**row, "part": "rest"} for row in _records(rest)],
+        HELD_OUT,
+    )
+    view.facts.update(
+        source=data.source,
+        real_rows=len(rows),
+        few_shot=len(few_shot),
+        test=len(held),
+        rest=len(rest),
+        labels=dict(sorted(Counter(few_shot.labels or []).items())),
+    )
+
+
+def _records(rows: Rows) -> list[dict[str, str]]:
+    return [{"text": text, "label": label} for text, label in zip(rows.texts, rows.labels or [], strict=True)]
+
+
+def _clean(
+    view: StageView, rows: Rows, data: Data, *, seen: set[str] | None = None, what: str = "real rows"
+) -> Rows:
+    """Rename and keep labels, drop blank and repeated texts, cut overlong ones; count all of it aloud."""
+    labels = rows.labels or [UNLABELLED] * len(rows)
+    _check_known(data.label_names, labels, "label_names")
+    labels = [data.label_names.get(label, label) for label in labels]
+    if data.labels is not None:
+        _check_known(data.labels, labels, "labels")
+    # A text that stands in both the few-shot and the held-out set would make the evaluation lie.
+    seen = set() if seen is None else set(seen)
+    texts: list[str] = []
+    kept: list[str] = []
+    blank = repeated = cut = 0
+    for text, label in zip(rows.texts, labels, strict=True):
+        if data.labels is not None and label not in data.labels:
+            continue
+        if not text.strip():
+            blank += 1
+            continue
+        if len(text) > data.max_characters:
+            text = text[: data.max_characters]
+            cut += 1
+        if text in seen:
+            repeated += 1
+            continue
+        seen.add(text)
+        texts.append(text)
+        kept.append(label)
+    if cut:
+        view.warn(f"{cut} of the {what} were cut to {data.max_characters} characters ([data] max_characters)")
+    if blank:
+        view.warn(f"{blank} of the {what} have no text and were left out")
+    if repeated:
+        view.warn(f"{repeated} of the {what} repeat an earlier text and were left out")
+    if len(texts) == 1 and repeated:
+        raise DataError(f"{data.source}: all {what} are identical; there is nothing to learn from one text")
+    return Rows(texts, kept)
+
+
+def _check_known(names, labels: list[str], setting: str) -> None:
+    known = sorted(set(labels))
+    for name in names:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, 1)
+            hint = f"; did you mean '{close[0]}'?" if close else "."
+            raise DataError(
+                f"[data] {setting}: the data has no label '{name}'{hint} It has {', '.join(known[:20])}"
+            )
+
+
+def _check_counts(rows: Rows, counts: Counter[str], data: Data) -> None:
+    if len(rows) < _FEWEST:
+        raise DataError(f"{data.source}: {len(rows)} usable real rows; at least {_FEWEST} are needed")
+    single = sorted(label for label, count in counts.items() if count < 2)
+    if single:
+        others = [label for label in sorted(counts) if label not in single]
+        raise DataError(
+            f"{data.source}: only one row has the label '{single[0]}'; add rows of it, or leave it out with"
+            f" [data] labels = {others[:20]}"
+        )
+
+
+def _draw(rows: Rows, order: list[int], wanted: dict[str, int]) -> tuple[list[int], list[int]]:
+    """The first `wanted` rows of every label in `order`, and what is left of it."""
+    taken, left = [], []
+    open_places = dict(wanted)
+    for index in order:
+        label = rows.labels[index] if rows.labels else UNLABELLED
+        if open_places[label] > 0:
+            open_places[label] -= 1
+            taken.append(index)
+        else:
+            left.append(index)
+    return taken, left

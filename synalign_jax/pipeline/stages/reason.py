@@ -1,0 +1,180 @@
+"""Stage reason: a demonstration cluster in, the attributes that its texts share out.
+
+Reads `few_shot` and `clusters`; writes `attributes`, one row a cluster whose answer could be used.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from synalign_jax.llm.protocol import ChatRequest, Message
+from synalign_jax.pipeline.asking.ask import Asker, NoAnswersError, open_asker
+from synalign_jax.pipeline.asking.lineage import draw_seed, model_name, prompt_hash
+from synalign_jax.pipeline.asking.prompts import Prompts, load_prompts, render, shown
+from synalign_jax.pipeline.config import Config
+from synalign_jax.pipeline.folder import StageView
+from synalign_jax.pipeline.seeds import generator
+from synalign_jax.pipeline.tools import Tools
+
+ATTRIBUTES = pa.schema(
+    [
+        ("cluster", pa.int64()),
+        ("label", pa.string()),
+        ("attributes", pa.string()),
+        ("prompt_hash", pa.string()),
+        ("model", pa.string()),
+    ]
+)
+
+_NAMES_WANTED = 4
+FALLBACK = {
+    "subject": "what they are about",
+    "style": "how they are written",
+    "tone": "the feeling behind them",
+}
+_VALUE_CHARACTERS = 120
+
+
+def run(view: StageView, config: Config, tools: Tools) -> None:
+    """Ask for the attributes of every cluster (SynAlign, section 3.2, stage 1).
+
+    Raises:
+        ConfigError: a preset or template that cannot be used.
+        NoAnswersError: no cluster of some label got a usable answer.
+        LLMError: the endpoint refuses every request.
+    """
+    prompts = load_prompts(config)
+    texts = [row["text"] for row in view.read_rows("few_shot")]
+    clusters = view.read_rows("clusters")
+    with open_asker(view, config, tools) as asker:
+        if not prompts.attributes:
+            prompts = prompts.with_attributes(_ask_names(view, config, asker, prompts, texts, clusters))
+        requests = [attributes_request(config, prompts, cluster, texts) for cluster in clusters]
+        outcomes = asker.ask("reason: attributes", requests)
+    rows: list[dict[str, Any]] = []
+    for cluster, request, outcome in zip(clusters, requests, outcomes, strict=True):
+        if outcome.response is None or outcome.value is None:
+            continue
+        values = {name: " ".join(str(value).split()) for name, value in outcome.value.items()}
+        values["length"] = length_of([texts[i] for i in cluster["members"]])
+        rows.append(
+            {
+                "cluster": cluster["cluster"],
+                "label": cluster["label"],
+                "attributes": json.dumps(values),
+                "prompt_hash": prompt_hash(request),
+                "model": model_name(config, outcome.response),
+            }
+        )
+    failed = len(clusters) - len(rows)
+    bare = sorted({cluster["label"] for cluster in clusters} - {row["label"] for row in rows})
+    if bare:
+        raise NoAnswersError("attributes", bare[0], outcomes, view.root)
+    if failed:
+        view.warn(f"{failed} of {len(clusters)} clusters got no usable attributes and were left out")
+    view.write_rows("attributes", rows, ATTRIBUTES)
+    view.facts.update(clusters=len(clusters), failed=failed, names=list(prompts.attributes))
+
+
+def attributes_request(
+    config: Config, prompts: Prompts, cluster: Mapping[str, Any], texts: list[str]
+) -> ChatRequest:
+    content = render(
+        prompts.attributes_template,
+        {
+            "task": prompts.task,
+            "label": cluster["label"],
+            "demonstrations": shown([texts[i] for i in cluster["members"]]),
+            "attributes": prompts.attributes,
+        },
+    )
+    value = {"type": "string", "minLength": 1, "maxLength": _VALUE_CHARACTERS}
+    return ChatRequest(
+        messages=(Message("user", content),),
+        model=config.llm.model,
+        max_tokens=config.reason.max_tokens,
+        temperature=config.llm.temperature,
+        top_p=config.llm.top_p,
+        seed=draw_seed(config, "reason", int(cluster["cluster"])),
+        schema={
+            "type": "object",
+            "properties": dict.fromkeys(prompts.attributes, value),
+            "required": list(prompts.attributes),
+            "additionalProperties": False,
+        },
+    )
+
+
+def _ask_names(
+    view: StageView,
+    config: Config,
+    asker: Asker,
+    prompts: Prompts,
+    texts: list[str],
+    clusters: list[dict[str, Any]],
+) -> dict[str, str]:
+    """The attributes that matter for this task, by the LLM's own account; asked once a run."""
+    rng = generator(config.run.seed, "reason", "names")
+    chosen = rng.choice(len(texts), min(8, len(texts)), replace=False)
+    labels = sorted({cluster["label"] for cluster in clusters} - {""})
+    content = render(
+        prompts.names_template,
+        {
+            "task": prompts.task,
+            "labels": labels[:20],
+            "demonstrations": shown([texts[i] for i in chosen]),
+            "count": _NAMES_WANTED,
+        },
+    )
+    entry = {
+        "type": "object",
+        "properties": {
+            "name": {"type": "string", "minLength": 3, "maxLength": 24},
+            "question": {"type": "string", "minLength": 3, "maxLength": _VALUE_CHARACTERS},
+        },
+        "required": ["name", "question"],
+        "additionalProperties": False,
+    }
+    request = ChatRequest(
+        messages=(Message("user", content),),
+        model=config.llm.model,
+        max_tokens=config.reason.max_tokens,
+        temperature=config.llm.temperature,
+        top_p=config.llm.top_p,
+        seed=draw_seed(config, "names", 0),
+        schema={
+            "type": "object",
+            "properties": {
+                "attributes": {
+                    "type": "array",
+                    "items": entry,
+                    "minItems": 2,
+                    "maxItems": _NAMES_WANTED,
+                }
+            },
+            "required": ["attributes"],
+            "additionalProperties": False,
+        },
+    )
+    outcome = asker.ask("reason: attribute names", [request])[0]
+    found: dict[str, str] = {}
+    for item in outcome.value["attributes"] if outcome.value is not None else ():
+        name = re.sub(r"[^a-z]+", "_", item["name"].lower()).strip("_")
+        if len(name) >= 3 and name != "length":
+            found.setdefault(name, " ".join(item["question"].split()))
+    if len(found) >= 2:
+        return found
+    view.warn(f"the LLM named no usable attributes; {', '.join(FALLBACK)} are used instead")
+    return FALLBACK
+
+
+def length_of(texts: list[str]) -> str:
+    """The length attribute is counted, not asked for: models are poor at it and we need not guess."""
+    counts = sorted(len(text.split()) for text in texts)
+    low, high = counts[0], counts[-1]
+    return f"about {low} words" if low == high else f"{low} to {high} words"

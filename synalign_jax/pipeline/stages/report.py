@@ -1,0 +1,172 @@
+"""Stage report: what the stages left, told on one HTML page; and the short table that ends a run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from synalign_jax.evaluate.facts import (
+    Distance,
+    Figure,
+    LLMUsage,
+    ReportFacts,
+    Stage,
+    SyntheticRow,
+)
+from synalign_jax.evaluate.figures import (
+    coverage_figure,
+    plane_figures,
+    weight_figure,
+)
+from synalign_jax.evaluate.metrics import Comparison
+from synalign_jax.evaluate.report import render_report, rows_shown
+from synalign_jax.llm.ledger import Ledger
+from synalign_jax.pipeline.config import Config
+from synalign_jax.pipeline.folder import StageView
+from synalign_jax.pipeline.tools import Tools
+
+from .evaluate import JUDGED
+
+_POINTS_SEED = 0
+_LLM_STAGES = ("reason", "generate")
+
+
+def run(view: StageView, config: Config, tools: Tools, records: Sequence[dict[str, Any]]) -> None:
+    """Write `report.html`."""
+    evaluation = view.read_json("evaluation")
+    alignment = view.read_json("alignment")
+    weights = np.asarray(view.read_array("weights"))
+    weighted = view.read_rows("weighted")
+    chosen = {row["index"] for row in view.read_rows("aligned")}
+    students = msgspec.convert(evaluation["students"], Comparison) if "students" in evaluation else None
+    facts = ReportFacts(
+        title=config.report.title,
+        created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        command=f"synalign report {view.root}",
+        settings=_settings(config),
+        stages=tuple(
+            Stage(record["stage"], record["facts"].get("rows"), record["seconds"]) for record in records
+        ),
+        distance=_distance(evaluation),
+        effective_rows=alignment["ess"],
+        pool_rows=len(weighted),
+        students=students,
+        judged=JUDGED if students is not None else (),
+        losses=next((r["facts"]["rejected"] for r in records if r["stage"] == "generate"), {}),
+        usage=_usage(view, config, records),
+        warnings=tuple(text for record in records for text in record["warnings"]),
+        figures=_figures(view, weights, sorted(chosen)),
+        rows=_rows(view, weighted, weights, chosen, config.report.rows),
+    )
+    view.write_text("report", ".html", render_report(facts))
+
+
+def _distance(evaluation: dict[str, Any]) -> Distance | None:
+    if "mmd2" not in evaluation:
+        return None
+    mmd2 = evaluation["mmd2"]
+    low, _, high = mmd2["real_band"]
+    rows = f"{evaluation['test_rows']:,} held-out real rows"
+    return Distance(mmd2["before"], mmd2["after"], (low, high), rows)
+
+
+def _settings(config: Config) -> dict[str, Any]:
+    """Every setting as section.name. A config holds no key, only the name of its variable."""
+    plain = msgspec.to_builtins(config)
+    return {f"{section}.{name}": value for section, values in plain.items() for name, value in values.items()}
+
+
+def _usage(view: StageView, config: Config, records: Sequence[dict[str, Any]]) -> LLMUsage:
+    with Ledger(view.ledger_path) as ledger:
+        summary = ledger.summary()
+    return LLMUsage(
+        model=config.llm.model,
+        endpoint=config.llm.base_url or config.llm.kind,
+        requests=summary.answered + summary.dead,
+        failed=summary.dead,
+        prompt_tokens=summary.usage.prompt_tokens,
+        completion_tokens=summary.usage.completion_tokens,
+        seconds=sum(record["seconds"] for record in records if record["stage"] in _LLM_STAGES),
+    )
+
+
+def _figures(view: StageView, weights: np.ndarray, chosen: list[int]) -> tuple[Figure, ...]:
+    real = np.asarray(view.read_array("real_vectors"))
+    made = np.asarray(view.read_array("synthetic_vectors"))
+    before, after, share = plane_figures(real, made, made[chosen], seed=_POINTS_SEED)
+    figures = [
+        Figure(
+            "Where the rows lie",
+            f"Each point is a text; the plane holds {share:.0%} of the variance of the embeddings."
+            " Equally many synthetic points are drawn on both sides.",
+            (("as generated", before), ("after alignment", after)),
+        )
+    ]
+    figures.append(
+        Figure(
+            "Weights",
+            "How many synthetic rows have which weight; 1 is the even weight.",
+            (("", weight_figure(weights)),),
+        )
+    )
+    coverage = view.read_json("coverage")
+    curves = {"GP": coverage["hull"], "random": np.array(coverage["hull_random"]).T}
+    figures.append(
+        Figure(
+            "What the demonstrations cover",
+            "Share of the few-shot rows' convex hull (first two principal components) that the rows shown to"
+            " the LLM span, round by round, beside equally many random rows.",
+            (("", coverage_figure(curves)),),
+        )
+    )
+    return tuple(figures)
+
+
+def _rows(
+    view: StageView, weighted: list[dict[str, Any]], weights: np.ndarray, chosen: set[int], most: int
+) -> tuple[SyntheticRow, ...]:
+    texts = [row["text"] for row in view.read_rows("few_shot")]
+    even = weights.sum() / len(weights)
+    return tuple(
+        SyntheticRow(
+            text=weighted[i]["text"],
+            label=weighted[i]["label"],
+            weight=float(weights[i] / even),
+            chosen=i in chosen,
+            demonstrations=tuple(texts[j] for j in weighted[i]["demonstrations"]),
+            attributes=json.loads(weighted[i]["attributes"]),
+            nearest_text=texts[weighted[i]["nearest_real"]],
+            nearest_distance=weighted[i]["nearest_distance"],
+            model=weighted[i]["model"],
+        )
+        for i in rows_shown(weights, most).tolist()
+    )
+
+
+def summary(folder: Path) -> str:
+    """The short table at the end of a run, as plain text."""
+    evaluation = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
+    lines = [""]
+    if "mmd2" in evaluation:
+        mmd2 = evaluation["mmd2"]
+        low, _, high = mmd2["real_band"]
+        lines += [
+            f"MMD² to {evaluation['test_rows']:,} held-out real rows",
+            f"  synthetic as generated   {mmd2['before']:.5f}",
+            f"  weighted                 {mmd2['after']:.5f}",
+            f"  resampled                {mmd2['resampled']:.5f}",
+            f"  real rows themselves     {low:.5f} to {high:.5f}   (5 % to 95 % of random splits)",
+        ]
+    if "students" in evaluation:
+        lines += ["", f"{'student trained on':<24} {'rows':>6}   {'accuracy (95 %)':<24} macro-F1"]
+        for score in evaluation["students"]["scores"]:
+            accuracy, f1 = score["accuracy"], score["macro_f1"]
+            interval = f"{accuracy['value']:.3f} ({accuracy['lower']:.3f} to {accuracy['upper']:.3f})"
+            lines.append(f"{score['name']:<24} {score['rows']:>6}   {interval:<24} {f1['value']:.3f}")
+    return "\n".join(lines)

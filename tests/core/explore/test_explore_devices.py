@@ -1,0 +1,98 @@
+"""The same picks on one device, on eight, and in two processes; and how often the loop is compiled."""
+
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+
+PICKS = """
+import jax, numpy as np
+{setup}
+from jax.sharding import Mesh
+from synalign_jax.core.explore import explore
+rng = np.random.default_rng(0)
+centres = rng.normal(size=(10, 12))
+x = centres[rng.integers(0, 10, 610)] + rng.normal(size=(610, 12)) * rng.gamma(2.0, 0.4, size=(610, 1))
+x = x.astype(np.float32)
+mesh = Mesh(np.array(jax.devices()), ("devices",))
+for acquisition in ("max_variance", "integrated_variance", "rim_variance"):
+    common = dict(
+        rounds=25, neighbors=3, key=jax.random.key(2), acquisition=acquisition, project=None,
+        observed=x[600:],
+    )
+    split = explore(x[:600], mesh=mesh, **common)
+    alone = explore(x[:600], **common)
+    np.testing.assert_array_equal(split.clusters, alone.clusters)
+    np.testing.assert_allclose(split.variance, alone.variance, atol=1e-5)
+print("same picks on", jax.device_count(), "devices in", jax.process_count(), "processes")
+"""
+
+
+def environment(**extra: str) -> dict[str, str]:
+    return {**os.environ, "JAX_PLATFORMS": "cpu", **extra}
+
+
+def test_eight_devices_pick_the_same() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PICKS.format(setup="")],
+        env=environment(XLA_FLAGS="--xla_force_host_platform_device_count=8"),
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert "same picks on 8 devices in 1 processes" in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("processes", [2])
+def test_two_processes_pick_the_same(processes: int) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    setup = (
+        "import sys\n"
+        "jax.config.update('jax_cpu_collectives_implementation', 'gloo')\n"
+        f"jax.distributed.initialize('{address}', {processes}, int(sys.argv[1]))"
+    )
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-c", PICKS.format(setup=setup), str(i)],
+            env=environment(XLA_FLAGS=""),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for i in range(processes)
+    ]
+    try:
+        for worker in workers:
+            out, err = worker.communicate(timeout=300)
+            assert "same picks on 2 devices in 2 processes" in out, err
+    finally:
+        for worker in workers:
+            worker.kill()
+
+
+def test_growing_rounds_compile_the_loop_twice_at_most() -> None:
+    import jax
+    import numpy as np
+
+    from synalign_jax.core.explore import select
+    from synalign_jax.core.explore.explore import explore
+
+    traces = []
+    original = select._argmax
+
+    def counted(*arguments):
+        traces.append(1)
+        return original(*arguments)
+
+    x = np.random.default_rng(3).normal(size=(2000, 7)).astype(np.float32)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(select, "_argmax", counted)
+        for rounds in (1, 2, 5, 10, 40, 100, 200, 300):
+            explore(x, rounds=rounds, key=jax.random.key(0), acquisition="max_variance", project=None)
+    # A loop body is traced a few times for one compilation; the number must not grow with the rounds.
+    per_compilation = len(traces) / 2
+    assert 1 <= per_compilation <= 3

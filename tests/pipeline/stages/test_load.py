@@ -1,0 +1,110 @@
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from synalign_jax.pipeline.config import parse_config
+from synalign_jax.pipeline.data.tables import DataError
+from synalign_jax.pipeline.folder import Stage, StageView
+from synalign_jax.pipeline.stages import load
+
+STAGE = Stage("load", load.run, ("few_shot", "held_out"), ("few_shot", "held_out"))
+
+
+def _file(folder: Path, rows: list[tuple[str, str]]) -> Path:
+    path = folder / "rows.jsonl"
+    path.write_text("".join(json.dumps({"text": t, "label": y}) + "\n" for t, y in rows), encoding="utf-8")
+    return path
+
+
+def _load(folder: Path, source: str, *, seed: int = 0, **data: object) -> StageView:
+    config = parse_config(
+        {
+            "run": {"folder": str(folder), "seed": seed},
+            "data": {"source": source, **data},
+            "llm": {"base_url": "http://127.0.0.1:1/v1", "model": "m"},
+        }
+    )
+    view = StageView(folder, STAGE)
+    load.run(view, config, None)  # type: ignore[arg-type]  # it uses no tool
+    return view
+
+
+def _rows(count: int, labels: str = "ab") -> list[tuple[str, str]]:
+    return [(f"text number {i}", labels[i % len(labels)]) for i in range(count)]
+
+
+def test_few_shot_is_stratified_and_disjoint_from_the_held_out_rows(tmp_path: Path) -> None:
+    rows = [(f"a {i}", "a") for i in range(700)] + [(f"b {i}", "b") for i in range(280)]
+    rows += [(f"c {i}", "c") for i in range(20)]
+    view = _load(tmp_path, str(_file(tmp_path, rows)), few_shot=100, test_rows=200)
+    few, held = view.read_rows("few_shot"), view.read_rows("held_out")
+    assert Counter(row["label"] for row in few) == {"a": 69, "b": 27, "c": 4}
+    texts = [row["text"] for row in few + held]
+    assert len(set(texts)) == len(texts)
+    assert Counter(row["part"] for row in held) == {"test": 200, "rest": 700}
+
+
+def test_the_same_seed_gives_the_same_rows_and_another_seed_others(tmp_path: Path) -> None:
+    source = str(_file(tmp_path, _rows(400)))
+
+    def draw(seed: int) -> list:
+        return _load(tmp_path, source, seed=seed, few_shot=20).read_rows("few_shot")
+
+    assert draw(1) == draw(1)
+    assert draw(1) != draw(2)
+
+
+def test_a_small_file_keeps_a_quarter_for_the_test(tmp_path: Path) -> None:
+    view = _load(tmp_path, str(_file(tmp_path, _rows(40))))
+    assert (view.facts["few_shot"], view.facts["test"]) == (30, 10)
+    assert "30 rows are left for the few-shot set" in view.warnings[0]
+
+
+def test_a_test_file_of_ones_own_is_used_and_its_overlap_left_out(tmp_path: Path) -> None:
+    test = tmp_path / "test.csv"
+    test.write_text("text,label\nunseen one,a\nunseen two,b\ntext number 3,b\n")
+    view = _load(tmp_path, str(_file(tmp_path, _rows(60))), test=str(test))
+    held = [row for row in view.read_rows("held_out") if row["part"] == "test"]
+    assert sorted(row["text"] for row in held) == ["unseen one", "unseen two"]
+    assert any("1 of the test rows repeat" in warning for warning in view.warnings)
+
+
+def test_blank_repeated_and_overlong_texts_are_counted(tmp_path: Path) -> None:
+    rows = [*_rows(60), ("  ", "a"), ("text number 1", "b"), ("x" * 100_000, "a")]
+    view = _load(tmp_path, str(_file(tmp_path, rows)), max_characters=500)
+    told = " | ".join(view.warnings)
+    assert "1 of the real rows were cut to 500 characters" in told
+    assert "1 of the real rows have no text" in told
+    assert "1 of the real rows repeat" in told
+    assert view.facts["real_rows"] == 61
+
+
+def test_unlabelled_texts(tmp_path: Path) -> None:
+    view = _load(tmp_path, str(_file(tmp_path, _rows(60))), label="")
+    assert {row["label"] for row in view.read_rows("few_shot")} == {""}
+
+
+def test_labels_are_renamed_and_chosen(tmp_path: Path) -> None:
+    source = str(_file(tmp_path, _rows(90, "abc")))
+    view = _load(tmp_path, source, label_names={"a": "good", "b": "bad"}, labels=["good", "bad"])
+    assert set(view.facts["labels"]) == {"good", "bad"}
+
+
+@pytest.mark.parametrize(
+    ("rows", "data", "message"),
+    [
+        (_rows(5), {}, "5 usable real rows; at least 10"),
+        ([("same", "a")] * 50, {}, "all real rows are identical"),
+        ([*_rows(50), ("odd one", "z")], {}, "only one row has the label 'z'"),
+        ([*_rows(50), ("odd one", "z")], {}, r"labels = \['a', 'b'\]"),
+        (_rows(50), {"labels": ["a", "bb"]}, "no label 'bb'; did you mean 'b'"),
+        (_rows(50), {"label_names": {"x": "y"}}, r"label_names: the data has no label 'x'. It has a, b"),
+        (_rows(50), {"label": "stars"}, "no column 'stars'; the columns are 'text', 'label'"),
+        (_rows(50), {"text": "body"}, "no column 'body'"),
+    ],
+)
+def test_bad_data_is_refused_with_the_mend(tmp_path: Path, rows: list, data: dict, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        _load(tmp_path, str(_file(tmp_path, rows)), **data)
