@@ -23,7 +23,8 @@ def register(subparsers: argparse._SubParsersAction) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from synalign_jax.pipeline.config import ConfigError, load_config
+    from synalign_jax.pipeline.config import ConfigError
+    from synalign_jax.pipeline.config_file import load_config
 
     from .run import run_config
 

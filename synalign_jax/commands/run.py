@@ -28,7 +28,7 @@ def register(subparsers: argparse._SubParsersAction) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from synalign_jax.pipeline.config import load_config
+    from synalign_jax.pipeline.config_file import load_config
 
     config = load_config(options.config)
     if options.dry_run:

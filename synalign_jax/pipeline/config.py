@@ -1,14 +1,9 @@
-"""The settings of a run: one TOML file, checked against these types before anything starts."""
+"""The settings of a run, section by section: the types that a TOML file is checked against."""
 
 from __future__ import annotations
 
-import difflib
-import re
-import tomllib
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import msgspec
 from msgspec import Meta, Struct
 
 Count = Annotated[int, Meta(ge=1)]
@@ -198,117 +193,6 @@ OPERATIONAL = {
     "encoder": {"api_key_env", "api_key_file"},
     "run": {"folder"},
 }  # fmt: skip
-
-
-def load_config(path: str | Path) -> Config:
-    """Read and check a TOML file. Relative paths inside it are taken from the file's own folder.
-
-    Raises:
-        ConfigError: no such file, not TOML, an unknown or missing setting, a value of the wrong kind.
-    """
-    path = Path(path)
-    try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ConfigError(
-            f"{path}: no such file; 'synalign demo --save {path}' writes one to start from"
-        ) from error
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{path}: not a readable TOML file ({error})") from error
-    return parse_config(raw, name=str(path), base=path.parent)
-
-
-def parse_config(raw: dict[str, Any], *, name: str = "config", base: Path | None = None) -> Config:
-    """Check settings that are already a dictionary. Raises ConfigError as `load_config` does."""
-    _check_names(raw, name)
-    try:
-        config = msgspec.convert(raw, Config)
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"{name}: {_explained(str(error))}") from error
-    if base is not None:
-        config = _anchored(config, base)
-    _check_sense(config, name)
-    return config
-
-
-def _check_names(raw: dict[str, Any], name: str) -> None:
-    sections = {field.name: field.type for field in msgspec.structs.fields(Config)}
-    for section, values in raw.items():
-        if section not in sections:
-            raise ConfigError(f"{name}: unknown section [{section}]{_nearest(section, sections)}")
-        known = [field.name for field in msgspec.structs.fields(sections[section])]
-        for key in values if isinstance(values, dict) else ():
-            if key not in known:
-                raise ConfigError(f"{name}: unknown setting '{key}' in [{section}]{_nearest(key, known)}")
-
-
-def _nearest(word: str, known: Any) -> str:
-    close = difflib.get_close_matches(word, list(known), 1)
-    return f"; did you mean '{close[0]}'?" if close else f"; known are {', '.join(known)}"
-
-
-def _explained(message: str) -> str:
-    place = re.search(r" - at `\$\.?([^`]*)`", message)
-    text = message[: place.start()] if place else message
-    missing = re.search(r"missing required field `(\w+)`", text)
-    if missing:
-        inside = f" in [{place.group(1)}]" if place and place.group(1) else ""
-        return f"the setting '{missing.group(1)}' is missing{inside}"
-    return f"setting '{place.group(1)}': {text}" if place else text
-
-
-def _anchored(config: Config, base: Path) -> Config:
-    def anchor(value: str | None) -> str | None:
-        if value is None:
-            return None
-        path = Path(value).expanduser()
-        return str(path) if path.is_absolute() else str((base / path).resolve())
-
-    def if_file(value: str) -> str:
-        """Names (a data set, a model) stay names; what lies beside the config file is a path."""
-        anchored = anchor(value)
-        looks = value.startswith(("./", "../", "~", "/")) or "." in Path(value).name
-        return anchored if anchored and (looks or Path(anchored).exists()) else value
-
-    replace = msgspec.structs.replace
-    return replace(
-        config,
-        run=replace(config.run, folder=anchor(config.run.folder)),
-        data=replace(config.data, source=if_file(config.data.source), test=anchor(config.data.test)),
-        encoder=config.encoder
-        if config.encoder.kind == "openai"
-        else replace(config.encoder, model=_model_path(config.encoder.model, base)),
-        llm=config.llm
-        if config.llm.kind == "openai"
-        else replace(config.llm, model=_model_path(config.llm.model, base)),
-        reason=replace(config.reason, template=anchor(config.reason.template)),
-        generate=replace(config.generate, template=anchor(config.generate.template)),
-    )
-
-
-def _model_path(model: str, base: Path) -> str:
-    path = Path(model).expanduser()
-    beside = path if path.is_absolute() else base / path
-    return str(beside.resolve()) if beside.exists() else model
-
-
-def _check_sense(config: Config, name: str) -> None:
-    for section, settings in (("llm", config.llm), ("encoder", config.encoder)):
-        if settings.kind == "openai":
-            if not settings.base_url:
-                raise ConfigError(
-                    f'{name}: [{section}] base_url is missing, for example "http://localhost:8000/v1"'
-                )
-            if not re.match(r"https?://[^/\s]", settings.base_url):
-                raise ConfigError(
-                    f"{name}: [{section}] base_url '{settings.base_url}' needs to begin with http:// or https://"
-                )
-            if "@" in settings.base_url:
-                raise ConfigError(
-                    f"{name}: [{section}] base_url holds a user or password; use api_key_env or api_key_file"
-                )
-    if config.llm.max_cost is not None and config.llm.prices is None:
-        raise ConfigError(f"{name}: [llm] max_cost needs [llm.prices]: without prices nothing has a cost")
 
 
 def outcome_settings(settings: dict[str, Any]) -> dict[str, Any]:

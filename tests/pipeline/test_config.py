@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from synalign_jax.pipeline.config import ConfigError, differences, load_config, outcome_settings, parse_config
+from synalign_jax.pipeline.config import ConfigError, differences, outcome_settings
+from synalign_jax.pipeline.config_file import load_config, parse_config
 
 MINIMAL = {
     "run": {"folder": "out"},

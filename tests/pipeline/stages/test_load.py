@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from synalign_jax.pipeline.config import parse_config
+from synalign_jax.pipeline.config_file import parse_config
 from synalign_jax.pipeline.data.tables import DataError
 from synalign_jax.pipeline.folder import Stage, StageView
 from synalign_jax.pipeline.stages import load
