@@ -19,7 +19,8 @@ import numpy as np
 from _pools import NAMES, embeddings
 from _report import Report, machine, peak_rss, timed
 
-from synalign_jax.core.explore.explore import Exploration, explore
+from synalign_jax.core.explore.exploration import Exploration
+from synalign_jax.core.explore.explore import explore
 from synalign_jax.core.explore.posterior import posterior_init, posterior_update
 from synalign_jax.core.kernels import median_length_scale, rbf
 

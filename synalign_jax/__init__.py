@@ -4,7 +4,8 @@ from .core.align.align import align
 from .core.align.alignment import Alignment
 from .core.checks import InputError
 from .core.explore.coverage import best_cosine, hull_coverage
-from .core.explore.explore import Exploration, explore
+from .core.explore.exploration import Exploration
+from .core.explore.explore import explore
 from .core.explore.posterior import PosteriorState, posterior_init, posterior_update
 from .core.mmd.mmd import mmd2
 from .core.mmd.two_sample import two_sample_test

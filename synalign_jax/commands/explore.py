@@ -51,7 +51,8 @@ def run(options: argparse.Namespace) -> int:
     import jax
 
     from synalign_jax.core.checks import InputError
-    from synalign_jax.core.explore.explore import COMPLETE, explore
+    from synalign_jax.core.explore.exploration import COMPLETE
+    from synalign_jax.core.explore.explore import explore
     from synalign_jax.core.kernels import rbf
     from synalign_jax.evaluate.figures import selection_figure
     from synalign_jax.evaluate.svg import document

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,13 +18,11 @@ from synalign_jax.core.pca import principal_components
 from synalign_jax.core.progress import Tell, silent
 from synalign_jax.core.sharding import put_rows
 
+from .exploration import COMPLETE, Exploration, exploration
 from .lazy import LazyExplorer
 from .select import References, capacities, rows_needed, select
 
 ACQUISITIONS = ("max_variance", "integrated_variance", "rim_variance")
-COMPLETE = "complete"
-ROWS_EXHAUSTED = "rows exhausted"
-VARIANCE_EXHAUSTED = "variance exhausted"
 
 # Rows that integrated variance sums over; a pool with more is represented by a sample of this size.
 _REFERENCES = 2_048
@@ -34,34 +32,6 @@ _RIM_DIMENSIONS = 2
 _MAX_VARIANCE_DIMENSIONS = 5
 # Rows whose k(x, x) is evaluated at a time.
 _BLOCK = 65_536
-
-
-class Exploration(NamedTuple):
-    """What `explore` chose, one entry a round.
-
-    Attributes:
-        centers: (rounds,) index of the row picked; no row is picked twice.
-        clusters: (rounds, neighbors + 1) the centre and then its nearest rows, nearest first. A row may be
-            a neighbour in several rounds.
-        variance: (rounds,) posterior variance of the centre when it was picked.
-        labels: the label of every round, or None where `explore` was given none.
-        status: "complete"; "rows exhausted" when every row had been observed before `rounds` were done;
-            "variance exhausted" when the rows left were all copies of observed rows, or so near to them
-            that rounding hides the difference. With labels, the first label that fell short decides.
-        acquisition: the rule that was used.
-        project: the number of principal components that were used, None for the space as given.
-        recomputed: variances brought up to date, summed over the rounds: rounds times rows, unless the pool
-            was explored lazily.
-    """
-
-    centers: np.ndarray
-    clusters: np.ndarray
-    variance: np.ndarray
-    labels: list | None
-    status: str
-    acquisition: str
-    project: int | None
-    recomputed: int
 
 
 def explore(
@@ -228,7 +198,7 @@ def _explore_pool(
         while len(picked) < rounds and (pick := explorer.pick()) is not None:
             picked.append(pick)
             tell("rounds", len(picked), rounds)
-        return _exploration(
+        return exploration(
             np.array([pick.cluster for pick in picked]).reshape(-1, cluster),
             np.array([pick.variance for pick in picked]),
             rounds, explorer.rows_left, acquisition, project, explorer.recomputed,
@@ -263,25 +233,10 @@ def _explore_pool(
         mesh=mesh,
     )
     done = int(picks.done)
-    return _exploration(
+    return exploration(
         np.asarray(picks.clusters)[:done], np.asarray(picks.variance)[:done],
         rounds, bool(picks.rows_left), acquisition, project, done * n,
     )  # fmt: skip
-
-
-def _exploration(
-    clusters: np.ndarray,
-    variance: np.ndarray,
-    rounds: int,
-    rows_left: bool,
-    acquisition: str,
-    project: int | None,
-    recomputed: int,
-) -> Exploration:
-    status = COMPLETE
-    if len(clusters) < rounds:
-        status = VARIANCE_EXHAUSTED if rows_left else ROWS_EXHAUSTED
-    return Exploration(clusters[:, 0], clusters, variance, None, status, acquisition, project, recomputed)
 
 
 def _acquisition(name: str) -> str:

@@ -14,7 +14,8 @@ import pyarrow as pa
 
 from synalign_jax.core.checks import InputError
 from synalign_jax.core.explore.coverage import best_cosine, hull_coverage
-from synalign_jax.core.explore.explore import COMPLETE, explore
+from synalign_jax.core.explore.exploration import COMPLETE
+from synalign_jax.core.explore.explore import explore
 from synalign_jax.core.pca import principal_components
 from synalign_jax.pipeline.config import Config
 from synalign_jax.pipeline.folder import StageView

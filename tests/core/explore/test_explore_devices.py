@@ -11,7 +11,7 @@ PICKS = """
 import jax, numpy as np
 {setup}
 from jax.sharding import Mesh
-from synalign_jax.core.explore import explore
+from synalign_jax.core.explore.explore import explore
 rng = np.random.default_rng(0)
 centres = rng.normal(size=(10, 12))
 x = centres[rng.integers(0, 10, 610)] + rng.normal(size=(610, 12)) * rng.gamma(2.0, 0.4, size=(610, 1))
