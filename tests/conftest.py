@@ -8,7 +8,9 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 from jaxtyping import install_import_hook
 
-install_import_hook(["synalign_jax.core", "synalign_jax.text", "synalign_jax.evaluate"], "beartype.beartype")
+install_import_hook(
+    ["synalign_jax.core", "synalign_jax.text", "synalign_jax.evaluation"], "beartype.beartype"
+)
 
 # Started in the background, a shell has us ignore Ctrl-C, and so would every process that the tests start to
 # send it to. What is handled here, and not ignored, is reset to its default in them.

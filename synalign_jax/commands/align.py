@@ -72,8 +72,8 @@ def run(options: argparse.Namespace) -> int:
     import jax
 
     from synalign_jax.core.checks import InputError
-    from synalign_jax.evaluate.facts import Stage
-    from synalign_jax.evaluate.report import write_report
+    from synalign_jax.evaluation.facts import Stage
+    from synalign_jax.evaluation.report import write_report
     from synalign_jax.pipeline.progress import Terminal
 
     from .pool_report import pool_facts

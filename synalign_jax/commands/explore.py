@@ -54,8 +54,8 @@ def run(options: argparse.Namespace) -> int:
     from synalign_jax.core.explore.exploration import COMPLETE
     from synalign_jax.core.explore.explore import explore
     from synalign_jax.core.kernels import rbf
-    from synalign_jax.evaluate.figures import selection_figure
-    from synalign_jax.evaluate.svg import document
+    from synalign_jax.evaluation.figures import selection_figure
+    from synalign_jax.evaluation.svg import document
     from synalign_jax.pipeline.progress import Steps, Terminal
 
     terminal = Terminal()

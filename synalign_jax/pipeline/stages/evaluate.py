@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from synalign_jax.core.kernels import gram, median_length_scale, rbf
-from synalign_jax.evaluate.metrics import TrainingSet, compare_training_sets
+from synalign_jax.evaluation.metrics import TrainingSet, compare_training_sets
 from synalign_jax.pipeline.config import Config
 from synalign_jax.pipeline.folder import StageView
 from synalign_jax.pipeline.seeds import generator, key

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from synalign_jax.evaluate.facts import (
+from synalign_jax.evaluation.facts import (
     Distance,
     Figure,
     LLMUsage,
@@ -19,13 +19,13 @@ from synalign_jax.evaluate.facts import (
     Stage,
     SyntheticRow,
 )
-from synalign_jax.evaluate.figures import (
+from synalign_jax.evaluation.figures import (
     coverage_figure,
     plane_figures,
     weight_figure,
 )
-from synalign_jax.evaluate.metrics import Comparison
-from synalign_jax.evaluate.report import render_report, rows_shown
+from synalign_jax.evaluation.metrics import Comparison
+from synalign_jax.evaluation.report import render_report, rows_shown
 from synalign_jax.llm.ledger import Ledger
 from synalign_jax.pipeline.config import Config
 from synalign_jax.pipeline.folder import StageView

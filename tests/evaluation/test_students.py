@@ -4,8 +4,8 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from synalign_jax.core.checks import InputError
-from synalign_jax.evaluate import predict, students, train_student
-from synalign_jax.evaluate.students import choose_penalty, effective_rows, labelled_rows
+from synalign_jax.evaluation import predict, students, train_student
+from synalign_jax.evaluation.students import choose_penalty, effective_rows, labelled_rows
 
 KEY = jax.random.key(0)
 

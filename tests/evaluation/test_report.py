@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from synalign_jax.evaluate import (
+from synalign_jax.evaluation import (
     Comparison,
     Distance,
     Estimate,
@@ -24,9 +24,9 @@ from synalign_jax.evaluate import (
     weight_figure,
     write_report,
 )
-from synalign_jax.evaluate.cleaning import readable
-from synalign_jax.evaluate.report import MAX_ROWS, _hash
-from synalign_jax.evaluate.verdict import distance_verdict, gain_verdict
+from synalign_jax.evaluation.cleaning import readable
+from synalign_jax.evaluation.report import MAX_ROWS, _hash
+from synalign_jax.evaluation.verdict import distance_verdict, gain_verdict
 
 HOSTILE = [
     "<script>alert(1)</script>",

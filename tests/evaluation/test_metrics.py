@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from synalign_jax.core.checks import InputError
-from synalign_jax.evaluate import TrainingSet, accuracy, compare_training_sets, macro_f1, wilson_interval
-from synalign_jax.evaluate.metrics import _halves, _metrics, _training_spread
+from synalign_jax.evaluation import TrainingSet, accuracy, compare_training_sets, macro_f1, wilson_interval
+from synalign_jax.evaluation.metrics import _halves, _metrics, _training_spread
 
 KEY = jax.random.key(0)
 _pairs = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=40)

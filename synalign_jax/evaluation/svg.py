@@ -37,7 +37,7 @@ def figure(height: Number, label: str, *children: str) -> Markup:
 
 def stylesheet() -> str:
     """The looks of all figures, in light and in dark."""
-    return files("synalign_jax.evaluate").joinpath("assets", "figures.css").read_text(encoding="utf-8")
+    return files("synalign_jax.evaluation").joinpath("assets", "figures.css").read_text(encoding="utf-8")
 
 
 def document(picture: Markup) -> str:

@@ -78,7 +78,7 @@ def _gains(facts: ReportFacts) -> list[Verdict]:
 
 
 def _asset(name: str) -> str:
-    return files("synalign_jax.evaluate").joinpath("assets", name).read_text(encoding="utf-8")
+    return files("synalign_jax.evaluation").joinpath("assets", name).read_text(encoding="utf-8")
 
 
 def _hash(content: str) -> str:

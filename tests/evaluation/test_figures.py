@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synalign_jax.core.checks import InputError
-from synalign_jax.evaluate import (
+from synalign_jax.evaluation import (
     Comparison,
     Estimate,
     StudentScore,
@@ -19,8 +19,8 @@ from synalign_jax.evaluate import (
     selection_figure,
     weight_figure,
 )
-from synalign_jax.evaluate.figures import _x_axis
-from synalign_jax.evaluate.svg import WIDTH, document, scale, ticks
+from synalign_jax.evaluation.figures import _x_axis
+from synalign_jax.evaluation.svg import WIDTH, document, scale, ticks
 
 
 def _points(picture: str, kind: str) -> np.ndarray:
