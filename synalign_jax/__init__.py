@@ -1,28 +1,19 @@
-"""Synthetic text sets that are distributed like the few real examples you have."""
+"""Synthetic text sets that are distributed like the few real examples you have.
 
-from .core.align.align import align
-from .core.align.alignment import Alignment
-from .core.checks import InputError
-from .core.explore.coverage import best_cosine, hull_coverage
-from .core.explore.exploration import Exploration
-from .core.explore.explore import explore
-from .core.explore.posterior import PosteriorState, posterior_init, posterior_update
-from .core.mmd.mmd import mmd2
-from .core.mmd.two_sample import two_sample_test
-from .core.resample import resample
+The public names are listed, with where each comes from, in `__init__.pyi`. A name is loaded when it is first
+used (PEP 562), so that importing the package, and with it `synalign --help`, needs no JAX.
+"""
 
-__all__ = [
-    "Alignment",
-    "Exploration",
-    "InputError",
-    "PosteriorState",
-    "align",
-    "best_cosine",
-    "explore",
-    "hull_coverage",
-    "mmd2",
-    "posterior_init",
-    "posterior_update",
-    "resample",
-    "two_sample_test",
-]
+from typing import Any
+
+import lazy_loader
+
+_load, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("synalign-jax")
+    return _load(name)

@@ -17,6 +17,7 @@ def parser() -> argparse.ArgumentParser:
         epilog="Start with: synalign demo",
     )
     result.set_defaults(again="To go on where it stopped")
+    result.add_argument("--version", action=_Version, nargs=0, help="show the versions and stop")
     result.add_argument("--debug", action="store_true", help="show the traceback of an error")
     subparsers = result.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for command in COMMANDS:
@@ -24,12 +25,28 @@ def parser() -> argparse.ArgumentParser:
     return result
 
 
+class _Version(argparse.Action):
+    """Looked up when asked for, which costs more time than parsing does."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version
+
+        python = ".".join(map(str, sys.version_info[:3]))
+        print(f"synalign-jax {version('synalign-jax')}, jax {version('jax')}, Python {python}")
+        parser.exit()
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run one command. Returns 0, 1 for an error that the user can mend, 130 after Ctrl-C."""
     words = sys.argv[1:] if arguments is None else arguments
     # --debug may stand anywhere.
     debug = "--debug" in words
-    options = parser().parse_args([word for word in words if word != "--debug"])
+    known = parser()
+    if "_ARGCOMPLETE" in os.environ:  # a shell asks what could come next; see commands/completion.py
+        import argcomplete
+
+        argcomplete.autocomplete(known)
+    options = known.parse_args([word for word in words if word != "--debug"])
     try:
         return options.run(options)
     except KeyboardInterrupt:

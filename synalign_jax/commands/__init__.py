@@ -1,5 +1,5 @@
 """One file a command of the synalign program."""
 
-from . import align, demo, embed, evaluate, explore, ledger, report, run
+from . import align, completion, demo, embed, evaluate, explore, ledger, report, run
 
-COMMANDS = (demo, run, explore, align, embed, evaluate, report, ledger)
+COMMANDS = (demo, run, explore, align, embed, evaluate, report, ledger, completion)

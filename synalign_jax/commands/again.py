@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import msgspec
-
 
 def repeat(folder: str, stages: tuple[str, ...], *, seeds: int | None = None) -> int:
+    import msgspec
+
     from synalign_jax.pipeline.config import ConfigError
     from synalign_jax.pipeline.folder import open_finished
     from synalign_jax.pipeline.run import again

@@ -13,12 +13,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from .layout import HelpFormatter
 from .rows import add_options, embed_rows, read_rows
 
 if TYPE_CHECKING:
+    import numpy as np
     from jaxtyping import PRNGKeyArray
 
     from synalign_jax.core.align.alignment import Alignment
@@ -161,6 +160,8 @@ def _weigh(
 def _draw(
     found: Alignment, pool: Table, vectors: np.ndarray, options: argparse.Namespace, key: PRNGKeyArray
 ) -> np.ndarray:
+    import numpy as np
+
     from synalign_jax.core.resample import resample
 
     size = options.size or max(1, min(round(found.ess), int(np.count_nonzero(found.weights))))
@@ -187,6 +188,8 @@ def _number(name: str, text: str) -> float | str:
 
 
 def _write(out: Path, found: Alignment, pool: Table, drawn: np.ndarray) -> None:
+    import numpy as np
+
     from synalign_jax.pipeline.folder import replacing
 
     with replacing(out / "weights.npy") as path, path.open("wb") as file:
@@ -221,6 +224,8 @@ def _print(found: Alignment, drawn: np.ndarray, out: Path) -> None:
 
 
 def _facts(found: Alignment, drawn: np.ndarray) -> list[tuple[str, str]]:
+    import numpy as np
+
     def measured(value: float) -> str:
         return "not measured" if math.isnan(value) else f"{value:.3g}"
 

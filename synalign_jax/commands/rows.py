@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 if TYPE_CHECKING:
+    import numpy as np
+
     from synalign_jax.pipeline.data.tables import Table
     from synalign_jax.pipeline.progress import Terminal
 
@@ -59,6 +59,8 @@ def embed_rows(
     Raises:
         InputError: a file with neither what the others have nor texts.
     """
+    import numpy as np
+
     from synalign_jax.core.checks import InputError
 
     if all(table.embeddings is not None for _, table in files):
