@@ -69,6 +69,8 @@ class LocalChat:
         self._requests: queue.SimpleQueue[_Row | None] = queue.SimpleQueue()
         self._worker: threading.Thread | None = None
 
+    sees_to_schema = True
+
     @property
     def endpoint(self) -> str:
         return self._name
@@ -108,6 +110,8 @@ class LocalChat:
 
     def _prompt(self, request: ChatRequest) -> list[int]:
         messages = [{"role": m.role, "content": m.content} for m in request.messages]
+        if request.continues:
+            return self._tokenizer("".join(m["content"] for m in messages))["input_ids"]
         if request.schema is not None:
             messages[-1]["content"] += in_words(request.schema)
         text = self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)

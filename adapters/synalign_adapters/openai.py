@@ -78,6 +78,8 @@ class OpenAIChat:
         self._schema_works = True
         self._limit_name = "max_tokens"
 
+    sees_to_schema = True
+
     @property
     def endpoint(self) -> str:
         return self._endpoint
@@ -89,7 +91,10 @@ class OpenAIChat:
         key = {"Idempotency-Key": request.idempotency_key} if request.idempotency_key else None
         try:
             reply = await self._http.post(
-                "chat/completions", self._body(request), model=request.model, headers=key
+                "completions" if request.continues else "chat/completions",
+                self._body(request),
+                model=request.model,
+                headers=key,
             )
         except Refused as error:
             raise self._do_without(request, error) from None
@@ -129,7 +134,10 @@ class OpenAIChat:
             body["response_format"] = {"type": "json_schema", "json_schema": schema}
         elif request.schema is not None:
             messages[-1]["content"] += in_words(request.schema)
-        if request.max_tokens >= self._stream_from:
+        if request.continues:
+            del body["messages"]
+            body["prompt"] = "".join(m["content"] for m in messages)
+        elif request.max_tokens >= self._stream_from:
             body |= {"stream": True, "stream_options": {"include_usage": True}}
         return body | dict(request.extra)
 
@@ -164,7 +172,7 @@ def _response(value: Any, request: ChatRequest, quota: Quota | None) -> ChatResp
 
 
 def _choice(choice: Any) -> Choice:
-    message = choice["message"]
+    message = choice["message"] if "message" in choice else {"content": choice["text"]}
     content = message.get("content")
     if isinstance(content, list):
         content = "".join(part.get("text", "") for part in content)

@@ -103,7 +103,7 @@ class Conversation:
         if isinstance(answer, LLMError) and not isinstance(end, Known):
             self._desk.tally.retry(answer.kind)
             if isinstance(answer, BadAnswer):
-                request = _reask(self._request, answer)
+                request = self._reask(answer)
         return end, request
 
     async def _begin(self, bound: Usage) -> Ticket | Known | Elsewhere:
@@ -254,6 +254,25 @@ class Conversation:
         self._spent += wait or 0.0
         return wait if self._spent <= limits.total_timeout else None
 
+    def _reask(self, error: BadAnswer) -> ChatRequest:
+        """The request again, with the answer that could not be used and why; a text to continue as it was.
+
+        Small models copy what they are shown: the schema is shown only where the endpoint has not been told.
+        """
+        request = self._request
+        if request.continues:
+            return request
+        correction = f"That answer could not be used: {error}. Answer again"
+        if request.schema is not None:
+            correction += ", with nothing but the JSON that was asked for"
+            if not getattr(self._desk.llm, "sees_to_schema", False):
+                correction += "; it fits this schema: " + json.dumps(dict(request.schema))
+        messages = (*request.messages, Message("user", correction + "."))
+        if error.raw and error.raw.strip():
+            shown = Message("assistant", error.raw[:_SHOWN])
+            messages = (*request.messages, shown, messages[-1])
+        return replace(request, messages=messages)
+
     def _backoff(self, first: float, failures: int) -> float:
         """Exponential, with jitter over its upper half so that requests that failed together part."""
         return min(self._desk.limits.longest_wait, first * 2 ** (failures - 1)) * random.uniform(0.5, 1.0)
@@ -278,15 +297,3 @@ def read_json(request: ChatRequest, response: ChatResponse) -> Any:
     if refusal and all(value is None for value in values):
         raise refusal
     return values
-
-
-def _reask(request: ChatRequest, error: BadAnswer) -> ChatRequest:
-    """The request again, with the answer that could not be used and why."""
-    correction = f"That answer could not be used: {error}. Answer again"
-    if request.schema is not None:
-        correction += ", with nothing but JSON that fits this schema: " + json.dumps(dict(request.schema))
-    messages = (*request.messages, Message("user", correction + "."))
-    if error.raw and error.raw.strip():
-        shown = Message("assistant", error.raw[:_SHOWN])
-        messages = (*request.messages, shown, messages[-1])
-    return replace(request, messages=messages)

@@ -20,6 +20,8 @@ class ChatRequest:
     """Everything that determines an answer, apart from the endpoint itself.
 
     `schema` is a JSON schema that the answer must satisfy; None asks for free text.
+    `continues` says that the one message is the beginning of a text to go on with, not a turn of a chat: what
+    models without chat training, and small ones, do best.
     `extra` holds further fields of the endpoint's own, passed through as they are.
     `idempotency_key` is set by the driver: a server that honours it bills a request sent twice once.
     """
@@ -34,6 +36,7 @@ class ChatRequest:
     n: int = 1
     logprobs: bool = False
     schema: Mapping[str, Any] | None = None
+    continues: bool = False
     extra: Mapping[str, Any] = field(default_factory=dict)
     idempotency_key: str | None = None
 
@@ -202,7 +205,11 @@ def error_of(kind: str, message: str, *, raw: str | None = None) -> LLMError:
 
 @runtime_checkable
 class LLM(Protocol):
-    """A one-shot endpoint. Retries, limits and records are the driver's, never the adapter's."""
+    """A one-shot endpoint. Retries, limits and records are the driver's, never the adapter's.
+
+    An adapter that sees to a request's schema by itself, by a grammar or by words of its own, may say so with
+    an attribute `sees_to_schema = True`: then nobody else repeats the schema to the model.
+    """
 
     @property
     def endpoint(self) -> str:

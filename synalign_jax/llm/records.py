@@ -95,8 +95,11 @@ class Summary:
 
 def request_body(endpoint: str, request: ChatRequest) -> str:
     """Everything that determines the answer, as canonical ASCII JSON."""
+    # Only where it is set: requests of before keep their keys.
+    continues = {"continues": True} if request.continues else {}
     return json.dumps(
-        {
+        continues
+        | {
             "endpoint": endpoint,
             "model": request.model,
             "messages": [[message.role, message.content] for message in request.messages],

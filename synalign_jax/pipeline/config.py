@@ -129,8 +129,13 @@ class Generate(_Section, frozen=True, kw_only=True):
     `waves` splits the asking: each wave begins where the rows of earlier ones are not. `calls_factor`
     bounds the calls at that many times what the rows need when none is dropped. `template` is a Jinja file
     of your own; it sees `task`, `label`, `attributes`, `demonstrations` and `count`.
+    `form` is how the model is asked: "json" in a chat, "list" as a text to go on with (small and base
+    models); "auto" tries both in a few calls where need be. `of_the_kind` drops rows that echo the request
+    or are unlike every real row in length, script or make-up.
     """
 
+    form: Literal["auto", "json", "list"] = "auto"
+    of_the_kind: bool = True
     rows: Count = 1000
     rows_per_call: Annotated[int, Meta(ge=1, le=50)] = 5
     max_row_characters: Annotated[int, Meta(ge=20)] | Literal["auto"] = "auto"

@@ -12,7 +12,8 @@ from synalign_jax.llm.estimate import Estimate, estimate
 from synalign_jax.llm.protocol import ChatRequest
 
 from .asking.ask import budget, limits
-from .asking.calls import make_call, row_shape
+from .asking.calls import Desk, row_shape
+from .asking.forms import JSON
 from .asking.prompts import load_prompts
 from .asking.quotas import quotas
 from .config import Config
@@ -36,7 +37,7 @@ def dry_run(config: Config, tools: Tools) -> tuple[Estimate, Path]:
         the estimate, and the path of the prompts (JSONL).
     """
     with RunFolder(config) as folder:
-        before = itertools.takewhile(lambda stage: stage.name != "reason", STAGES)
+        before = itertools.takewhile(lambda stage: stage.name != "trial", STAGES)
         run_stages(folder, tools, tuple(before))
         requests = _requests(StageView(folder.root, _PLAN), config)
         path = folder.root / "prompts.jsonl"
@@ -56,6 +57,9 @@ def _requests(view: StageView, config: Config) -> list[ChatRequest]:
         prompts = prompts.with_attributes(FALLBACK)
     requests = [attributes_request(config, prompts, cluster, texts) for cluster in clusters]
     shape = row_shape(config, texts)
+    desk = Desk(
+        config, prompts, shape, JSON if config.generate.form == "auto" else config.generate.form, texts
+    )
     for label, wanted in quotas(Counter(row["label"] for row in rows), config.generate.rows).items():
         own = [
             {**cluster, "attributes": dict.fromkeys(prompts.attributes, _PLACEHOLDER)}
@@ -63,7 +67,7 @@ def _requests(view: StageView, config: Config) -> list[ChatRequest]:
             if cluster["label"] == label
         ]
         requests += [
-            make_call(config, prompts, shape, own[number % len(own)], own, number, texts).request
+            desk.call(cluster := own[number % len(own)], cluster["attributes"], number).request
             for number in range(math.ceil(wanted / shape.rows_per_call))
         ]
     return requests

@@ -8,18 +8,19 @@ from typing import Any
 
 from .config import Config
 from .folder import RunFolder, RunFolderError, Stage, open_finished
-from .stages import align, embed, evaluate, explore, generate, load, reason, report, resample
+from .stages import align, embed, evaluate, explore, generate, load, reason, report, resample, trial
 from .tools import Tools
 
 STAGES = (
     Stage("load", load.run, (), ("few_shot", "held_out")),
     Stage("embed_real", embed.real, ("few_shot",), ("real_vectors",)),
     Stage("explore", explore.run, ("few_shot", "real_vectors"), ("clusters", "coverage")),
-    Stage("reason", reason.run, ("few_shot", "clusters"), ("attributes",)),
+    Stage("trial", trial.run, ("few_shot", "clusters"), ("form",)),
+    Stage("reason", reason.run, ("few_shot", "clusters", "form"), ("attributes",)),
     Stage(
         "generate",
         generate.run,
-        ("few_shot", "real_vectors", "clusters", "attributes"),
+        ("few_shot", "real_vectors", "clusters", "form", "attributes"),
         ("synthetic", "rejected"),
     ),
     Stage("embed_synthetic", embed.synthetic, ("synthetic",), ("synthetic_vectors",)),
@@ -113,7 +114,7 @@ def reopen(folder: str | Path) -> None:
     """
     names = [stage.name for stage in STAGES]
     with RunFolder(open_finished(folder)) as opened:
-        for name in names[names.index("reason") :]:
+        for name in names[names.index("trial") :]:
             opened.forget(name)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,13 +14,12 @@ from synalign_jax.llm.protocol import ChatRequest, Message
 from synalign_jax.pipeline.config import Config
 from synalign_jax.pipeline.seeds import generator
 
+from .forms import LIST, extra, list_grammar, list_items, plain
 from .lineage import draw_seed, model_name, prompt_hash
-from .prompts import Prompts, render, shown
+from .prompts import ROWS_SAMPLE, Prompts, render, shown
 
 FEWEST_CHARACTERS = 3
 _CHARACTERS_PER_TOKEN = 3.0
-# Models number their rows though nobody asked; the number is not part of the text.
-_ENUMERATION = re.compile(r"^\s*(?:\(?\d{1,2}[.):]|[-*•])\s+")
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ def row_shape(config: Config, texts: list[str]) -> RowShape:
 
 @dataclass(frozen=True)
 class Call:
-    """A request, and what it was made of."""
+    """A request, and what it was made of. `cluster` has the id, label and members (real rows shown)."""
 
     label: str
     cluster: dict[str, Any]
@@ -54,68 +53,132 @@ class Call:
     request: ChatRequest
 
 
-def make_call(
+@dataclass(frozen=True)
+class Desk:
+    """What every request for rows is made with: settings, prompts, the form of asking and the real texts."""
+
+    config: Config
+    prompts: Prompts
+    shape: RowShape
+    form: str
+    texts: list[str]
+
+    def call(
+        self,
+        cluster: dict[str, Any],
+        attributes: dict[str, str],
+        number: int,
+        *,
+        use: str = "generate",
+        contrast: tuple[Sequence[str], Sequence[str]] = ((), ()),
+    ) -> Call:
+        """The `number`-th request of a `use` for rows of the cluster's label.
+
+        It depends on nothing but its arguments, so that a run killed and continued asks the same again.
+
+        Args:
+            contrast: rows of the label that were written before, the best and the worst of them.
+        """
+        config, label = self.config, cluster["label"]
+        values = {"task": self.prompts.task, "label": label, "attributes": attributes}
+        members = [self.texts[i] for i in cluster["members"]] if config.generate.show_demonstrations else []
+        make = self._list if self.form == LIST else self._json
+        request = make(values, shown(members), contrast)
+        seed = draw_seed(config, f"{use} {label}", number)
+        request = ChatRequest(
+            model=config.llm.model,
+            max_tokens=self.shape.max_tokens,
+            temperature=config.llm.temperature,
+            top_p=config.llm.top_p,
+            seed=seed,
+            **request,
+        )
+        return Call(label, cluster, attributes, request)
+
+    def _json(
+        self, values: dict[str, Any], members: list[str], contrast: tuple[Sequence[str], Sequence[str]]
+    ) -> dict[str, Any]:
+        count, template = self.shape.rows_per_call, self.prompts.rows_template
+        good, bad = (shown(list(texts)) for texts in contrast)
+        told = {"good": good, "bad": bad}
+        messages: list[Message] = []
+        # The real rows are the answer to a question like ours: a worked example shows models of any size what
+        # is wanted. A template of the user's own finds its demonstrations where it put them.
+        if members and not self.prompts.own:
+            example = ROWS_SAMPLE | values | {"demonstrations": [], "count": len(members)}
+            messages = [
+                Message("user", render(template, example)),
+                Message("assistant", json.dumps({"texts": members}, ensure_ascii=False)),
+            ]
+        demonstrations = members if self.prompts.own else []
+        content = render(
+            template,
+            values | told | {"demonstrations": demonstrations, "count": count, "again": bool(messages)},
+        )
+        item = {"type": "string", "minLength": FEWEST_CHARACTERS, "maxLength": self.shape.characters}
+        # Small models stop after a row or two unless the grammar holds them to more; an answer that was cut
+        # off still counts when most of its rows are whole.
+        rows = {"type": "array", "items": item, "minItems": count // 2 + 1, "maxItems": count}
+        return {
+            "messages": (*messages, Message("user", content)),
+            "schema": {
+                "type": "object",
+                "properties": {"texts": rows},
+                "required": ["texts"],
+                "additionalProperties": False,
+            },
+        }
+
+    def _list(
+        self, values: dict[str, Any], members: list[str], contrast: tuple[Sequence[str], Sequence[str]]
+    ) -> dict[str, Any]:
+        # A list goes on as it began: a bad row in it would bring more of its kind.
+        del contrast
+        content = render(self.prompts.rows_list_template, values | {"demonstrations": members})
+        grammar = list_grammar(self.shape.rows_per_call, FEWEST_CHARACTERS, self.shape.characters)
+        return {
+            "messages": (Message("user", content),),
+            "continues": True,
+            "stop": ("\n\n",),
+            "extra": extra(self.config, grammar),
+        }
+
+
+def mixed_attributes(
     config: Config,
-    prompts: Prompts,
-    shape: RowShape,
-    cluster: dict[str, Any],
-    clusters: list[dict[str, Any]],
+    cluster: Mapping[str, Any],
+    clusters: Sequence[Mapping[str, Any]],
     number: int,
-    texts: list[str],
-) -> Call:
-    """The `number`-th request for rows of a label, from one of its `clusters`.
+    odds: Mapping[tuple[str, str], float] | None = None,
+) -> dict[str, str]:
+    """The cluster's attributes, every one with even odds from another cluster of the label.
 
-    It depends on nothing but its arguments, so that a run killed and continued asks the same again. Every
-    attribute comes with even odds from another cluster of the label (the generalisation of SynAlign, section
-    3.2).
+    That is the generalisation of SynAlign (section 3.2). `odds` tells how likely a value (name, value) is
+    to be the one that is taken; values that it does not know count 1.
     """
-    label = cluster["label"]
-    rng = generator(config.run.seed, "generate", label, number)
+    rng = generator(config.run.seed, "generate", cluster["label"], number)
     mixed = dict(cluster["attributes"])
-    for name in mixed:
-        other = clusters[int(rng.integers(len(clusters)))]
-        if rng.random() < 0.5 and name in other["attributes"]:
-            mixed[name] = other["attributes"][name]
-    members = [texts[i] for i in cluster["members"]]
-    content = render(
-        prompts.rows_template,
-        {
-            "task": prompts.task,
-            "label": label,
-            "attributes": mixed,
-            "demonstrations": shown(members) if config.generate.show_demonstrations else [],
-            "count": shape.rows_per_call,
-        },
-    )
-    item = {"type": "string", "minLength": FEWEST_CHARACTERS, "maxLength": shape.characters}
-    # Small models stop after a row or two unless the grammar holds them to more; an answer that was cut off
-    # still counts when most of its rows are whole.
-    fewest = shape.rows_per_call // 2 + 1
-    rows = {"type": "array", "items": item, "minItems": fewest, "maxItems": shape.rows_per_call}
-    request = ChatRequest(
-        messages=(Message("user", content),),
-        model=config.llm.model,
-        max_tokens=shape.max_tokens,
-        temperature=config.llm.temperature,
-        top_p=config.llm.top_p,
-        seed=draw_seed(config, f"generate {label}", number),
-        schema={
-            "type": "object",
-            "properties": {"texts": rows},
-            "required": ["texts"],
-            "additionalProperties": False,
-        },
-    )
-    return Call(label, cluster, mixed, request)
+    names = sorted({name for other in clusters for name in other["attributes"]})
+    for name in names:
+        values = [other["attributes"][name] for other in clusters if name in other["attributes"]]
+        chances = np.array([(odds or {}).get((name, value), 1.0) for value in values])
+        other = values[int(rng.choice(len(values), p=chances / chances.sum()))]
+        if rng.random() < 0.5:
+            mixed[name] = other
+    return mixed
 
 
-def rows_of(call: Call, outcome: Outcome, config: Config) -> list[dict[str, Any]]:
+def rows_of(call: Call, outcome: Outcome | None, config: Config) -> list[dict[str, Any]]:
     """The rows of an answer with their lineage; none where the call failed."""
-    if outcome.response is None or outcome.value is None:
+    if outcome is None or outcome.response is None:
         return []
+    if call.request.continues:
+        texts = list_items(outcome.response.text)
+    else:
+        texts = [plain(text) for text in outcome.value["texts"]] if outcome.value is not None else []
     return [
         {
-            "text": " ".join(_ENUMERATION.sub("", text).split()),
+            "text": text,
             "label": call.label,
             "cluster": call.cluster["cluster"],
             "demonstrations": call.cluster["members"],
@@ -123,5 +186,5 @@ def rows_of(call: Call, outcome: Outcome, config: Config) -> list[dict[str, Any]
             "prompt_hash": prompt_hash(call.request),
             "model": model_name(config, outcome.response),
         }
-        for text in outcome.value["texts"]
+        for text in texts
     ]

@@ -21,15 +21,25 @@ PRESETS = ("agnews", "amazon", "generic", "sst2")
 _ENVIRONMENT = SandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=False)
 
 
+# What a template for rows may use besides the task, the label and the demonstrations.
+ROWS_SAMPLE = {"attributes": {"style": "plain"}, "count": 2, "good": [], "bad": [], "again": False}
+
+
 @dataclass(frozen=True)
 class Prompts:
-    """Everything needed to ask. `attributes` maps each name to the question that it answers."""
+    """Everything needed to ask. `attributes` maps each name to the question that it answers.
+
+    The `_list` templates are texts to go on with; `own` says that the template for rows is the user's.
+    """
 
     task: str
     attributes: Mapping[str, str]
     attributes_template: Template
     rows_template: Template
     names_template: Template
+    attributes_list_template: Template
+    rows_list_template: Template
+    own: bool = False
 
     def with_attributes(self, attributes: Mapping[str, str]) -> Prompts:
         return replace(self, attributes=dict(attributes))
@@ -51,13 +61,14 @@ def load_prompts(config: Config) -> Prompts:
         attributes_template=_template(config.reason.template, "attributes"),
         rows_template=_template(config.generate.template, "rows"),
         names_template=_template(None, "names"),
+        attributes_list_template=_template(None, "attributes_list"),
+        rows_list_template=_template(None, "rows_list"),
+        own=config.generate.template is not None,
     )
     # A template that cannot render should say so now, not after an hour of generation.
     sample: dict[str, Any] = {"task": prompts.task, "label": "a", "demonstrations": ["b"]}
     render(prompts.attributes_template, sample | {"attributes": {"style": "plain"}}, "[reason] template")
-    render(
-        prompts.rows_template, sample | {"attributes": {"style": "plain"}, "count": 2}, "[generate] template"
-    )
+    render(prompts.rows_template, ROWS_SAMPLE | sample, "[generate] template")
     return prompts
 
 

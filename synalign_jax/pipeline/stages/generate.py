@@ -19,12 +19,12 @@ import pyarrow as pa
 from synalign_jax.core.explore.explore import explore
 from synalign_jax.llm.driver import Outcome
 from synalign_jax.pipeline.asking.ask import NoAnswersError, open_asker
-from synalign_jax.pipeline.asking.calls import FEWEST_CHARACTERS, Call, make_call, row_shape, rows_of
+from synalign_jax.pipeline.asking.calls import Call, Desk, mixed_attributes, row_shape, rows_of
 from synalign_jax.pipeline.asking.prompts import load_prompts
 from synalign_jax.pipeline.asking.quotas import quotas
 from synalign_jax.pipeline.config import Config
-from synalign_jax.pipeline.data.duplicates import TextIndex
 from synalign_jax.pipeline.folder import StageView
+from synalign_jax.pipeline.loop.sieve import Sieve
 from synalign_jax.pipeline.seeds import generator, key
 from synalign_jax.pipeline.tools import Tools
 
@@ -67,25 +67,6 @@ class _Label:
         return min(math.ceil(missing / rows_a_call), self.most_calls - self.calls)
 
 
-@dataclass
-class _Sieve:
-    """Keeps new rows and drops repetitions: of real rows first, of earlier rows then."""
-
-    real: TextIndex
-    earlier: TextIndex = field(default_factory=TextIndex)
-
-    def verdict(self, text: str) -> str | None:
-        """Why a row is dropped, or None when it is kept and remembered."""
-        if len(text) < FEWEST_CHARACTERS:
-            return "blank"
-        if self.real.find(text) is not None:
-            return "copy of a real row"
-        if self.earlier.find(text) is not None:
-            return "repeats an earlier row"
-        self.earlier.add(text)
-        return None
-
-
 def run(view: StageView, config: Config, tools: Tools) -> None:
     """Ask for rows until every label has its share or its calls are used up (SynAlign, section 3.2, stage 2).
 
@@ -107,6 +88,7 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
     ]
     prompts = load_prompts(config)
     shape = row_shape(config, texts)
+    desk = Desk(config, prompts, shape, view.read_json("form")["form"], texts)
     labels = {
         label: _Label(
             label,
@@ -117,9 +99,7 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
         for label, wanted in quotas(Counter(row["label"] for row in real), config.generate.rows).items()
         if wanted
     }
-    sieve = _Sieve(TextIndex())
-    for text in texts:
-        sieve.real.add(text)
+    sieve = Sieve(desk, sorted(labels))
     kept: list[dict[str, Any]] = []
     rejected: list[dict[str, Any]] = []
     failed: list[Outcome] = []
@@ -132,16 +112,13 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
                 if count:
                     turns = _turns(view, config, tools, state, vectors, wave)
                     calls += [
-                        make_call(
-                            config,
-                            prompts,
-                            shape,
-                            turns[number % len(turns)],
-                            state.clusters,
+                        desk.call(
+                            cluster,
+                            mixed_attributes(config, cluster, state.clusters, state.calls + number),
                             state.calls + number,
-                            texts,
                         )
                         for number in range(count)
+                        for cluster in [turns[number % len(turns)]]
                     ]
             if not calls:
                 if wave >= config.generate.waves:
@@ -156,7 +133,8 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
                 if outcome.response is None:
                     failed.append(outcome)
                 for row in rows_of(call, outcome, config):
-                    reason = sieve.verdict(row["text"])
+                    row["text"] = sieve.cleaned(row["text"])
+                    reason = sieve.verdict(row)
                     if reason is None and len(state.rows) >= state.wanted:
                         reason = "more than was asked for"
                     if reason is None:

@@ -1,6 +1,7 @@
 """Stage reason: a demonstration cluster in, the attributes that its texts share out.
 
-Reads `few_shot` and `clusters`; writes `attributes`, one row a cluster whose answer could be used.
+Reads `few_shot`, `clusters` and `form`; writes `attributes`, one row a cluster whose answer could be used.
+Values that say nothing are left out of it.
 """
 
 from __future__ import annotations
@@ -12,10 +13,13 @@ from typing import Any
 
 import pyarrow as pa
 
+from synalign_jax.llm.driver import Outcome
 from synalign_jax.llm.protocol import ChatRequest, Message
 from synalign_jax.pipeline.asking.ask import Asker, NoAnswersError, open_asker
+from synalign_jax.pipeline.asking.forms import JSON, LIST, extra, line_values, values_grammar
 from synalign_jax.pipeline.asking.lineage import draw_seed, model_name, prompt_hash
 from synalign_jax.pipeline.asking.prompts import Prompts, load_prompts, render, shown
+from synalign_jax.pipeline.asking.telling import telling, without_common
 from synalign_jax.pipeline.config import Config
 from synalign_jax.pipeline.folder import StageView
 from synalign_jax.pipeline.seeds import generator
@@ -51,16 +55,27 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
     prompts = load_prompts(config)
     texts = [row["text"] for row in view.read_rows("few_shot")]
     clusters = view.read_rows("clusters")
+    form = view.read_json("form")["form"]
     with open_asker(view, config, tools) as asker:
         if not prompts.attributes:
-            prompts = prompts.with_attributes(_ask_names(view, config, asker, prompts, texts, clusters))
-        requests = [attributes_request(config, prompts, cluster, texts) for cluster in clusters]
+            prompts = prompts.with_attributes(
+                FALLBACK if form == LIST else _ask_names(view, config, asker, prompts, texts, clusters)
+            )
+        requests = [attributes_request(config, prompts, cluster, texts, form) for cluster in clusters]
         outcomes = asker.ask("reason: attributes", requests)
+    answered = [
+        (cluster, request, outcome.response, values)
+        for cluster, request, outcome in zip(clusters, requests, outcomes, strict=True)
+        if outcome.response is not None and (values := _values(outcome, prompts)) is not None
+    ]
+    told = without_common(
+        [
+            telling(values, prompts.attributes, cluster["label"], prompts.task)
+            for cluster, _, _, values in answered
+        ]
+    )
     rows: list[dict[str, Any]] = []
-    for cluster, request, outcome in zip(clusters, requests, outcomes, strict=True):
-        if outcome.response is None or outcome.value is None:
-            continue
-        values = {name: " ".join(str(value).split()) for name, value in outcome.value.items()}
+    for (cluster, request, response, _), values in zip(answered, told, strict=True):
         values["length"] = length_of([texts[i] for i in cluster["members"]])
         rows.append(
             {
@@ -68,7 +83,7 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
                 "label": cluster["label"],
                 "attributes": json.dumps(values),
                 "prompt_hash": prompt_hash(request),
-                "model": model_name(config, outcome.response),
+                "model": model_name(config, response),
             }
         )
     failed = len(clusters) - len(rows)
@@ -78,12 +93,33 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
     if failed:
         view.warn(f"{failed} of {len(clusters)} clusters got no usable attributes and were left out")
     view.write_rows("attributes", rows, ATTRIBUTES)
-    view.facts.update(clusters=len(clusters), failed=failed, names=list(prompts.attributes))
+    said, of = sum(map(len, told)), sum(len(values) for *_, values in answered)
+    if 2 * said < of:
+        view.warn(f"{of - said} of the {of} attribute values say nothing and are not used")
+    view.facts.update(
+        clusters=len(clusters),
+        failed=failed,
+        names=list(prompts.attributes),
+        values=said,
+        say_nothing=of - said,
+    )
+
+
+def _values(outcome: Outcome, prompts: Prompts) -> dict[str, str] | None:
+    """The values of an answer in either form, by name; None where it cannot be used."""
+    if outcome.job.request.continues:
+        assert outcome.response is not None
+        return line_values(outcome.response.text, prompts.attributes)
+    if outcome.value is None:
+        return None
+    return {name: " ".join(str(value).split()) for name, value in outcome.value.items()}
 
 
 def attributes_request(
-    config: Config, prompts: Prompts, cluster: Mapping[str, Any], texts: list[str]
+    config: Config, prompts: Prompts, cluster: Mapping[str, Any], texts: list[str], form: str = JSON
 ) -> ChatRequest:
+    if form == LIST:
+        return _attributes_list(config, prompts, cluster, texts)
     content = render(
         prompts.attributes_template,
         {
@@ -107,6 +143,32 @@ def attributes_request(
             "required": list(prompts.attributes),
             "additionalProperties": False,
         },
+    )
+
+
+def _attributes_list(
+    config: Config, prompts: Prompts, cluster: Mapping[str, Any], texts: list[str]
+) -> ChatRequest:
+    """The same as lines "name: value" that a text goes on with."""
+    content = render(
+        prompts.attributes_list_template,
+        {
+            "task": prompts.task,
+            "label": cluster["label"],
+            "demonstrations": shown([texts[i] for i in cluster["members"]]),
+            "names": list(prompts.attributes),
+        },
+    )
+    return ChatRequest(
+        messages=(Message("user", content),),
+        model=config.llm.model,
+        max_tokens=config.reason.max_tokens,
+        temperature=config.llm.temperature,
+        top_p=config.llm.top_p,
+        seed=draw_seed(config, "reason", int(cluster["cluster"])),
+        stop=("\n\n",),
+        continues=True,
+        extra=extra(config, values_grammar(prompts.attributes)),
     )
 
 

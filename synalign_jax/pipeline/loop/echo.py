@@ -1,0 +1,93 @@
+"""Answers that say again what was asked: the request, its schema, names of attributes, the label."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+
+_WORD = re.compile(r"\w+")
+# Words of JSON schemas that a text about anything else hardly holds.
+_SCHEMA = frozenset(
+    (
+        "minitems",
+        "maxitems",
+        "minlength",
+        "maxlength",
+        "additionalproperties",
+        "json",
+        "texts",
+        "items",
+        "properties",
+    )
+)
+# What models write before a row that is asked for by its label.
+_HEADS = (
+    "label",
+    "text",
+    "texts",
+    "type",
+    "answer",
+    "output",
+    "example",
+    "item",
+    "review",
+    "sentence",
+    "title",
+)
+_ECHOED = 0.6  # share of a text's word pairs that the request holds
+_FEWEST_PAIRS = 3
+
+
+class Echoes:
+    """What a row may not be made of. Words that the real rows use in that way are theirs to use."""
+
+    def __init__(
+        self, requests: Sequence[str], names: Sequence[str], labels: Sequence[str], real: Sequence[str]
+    ) -> None:
+        """From what is asked (without real rows in it), names of attributes, labels and real texts."""
+        self._asked = frozenset(pair for request in requests for pair in _pairs(request))
+        self._schema = _SCHEMA - set(itertools.chain.from_iterable(map(_words, real)))
+        self._empty = frozenset(itertools.chain(_HEADS, _SCHEMA, *map(_words, [*names, *labels])))
+        heads = {head.casefold() for head in [*_HEADS, *names, *labels] if head}
+        free = [head for head in heads if not any(_headed(text, head) for text in real)]
+        longest_first = "|".join(re.escape(head) for head in sorted(free, key=len, reverse=True))
+        self._head = re.compile(
+            rf"^[\W_]*(?:{longest_first})(?:\s*#?\d{{1,3}})?['\"]?\s*[:=]\s*" if free else r"(?!)",
+            re.IGNORECASE,
+        )
+
+    def strip(self, text: str) -> str:
+        """The text without a leading "label:" (or "Review 3:"), which would give the label away."""
+        while head := self._head.match(text):
+            text = text[head.end() :].strip().strip('"').strip()
+        return text
+
+    def verdict(self, text: str, attributes: Iterable[str] = ()) -> str | None:
+        """What the text echoes, or None."""
+        words = _words(text)
+        if words and set(words) <= self._empty | {word for word in words if word.isdigit()}:
+            return "says a label or field name alone"
+        if any(word in self._schema for word in words) and len(words) < 12:
+            return "echoes the schema"
+        pairs = _pairs(text)
+        if len(pairs) >= _FEWEST_PAIRS and len(pairs & self._asked) >= _ECHOED * len(pairs):
+            return "echoes the request"
+        for value in attributes:
+            told = _pairs(value)
+            if len(pairs) >= _FEWEST_PAIRS and len(pairs & told) >= _ECHOED * len(pairs | told):
+                return "echoes its attributes"
+        return None
+
+
+def _headed(text: str, head: str) -> bool:
+    return bool(re.match(rf"^[\W_]*{re.escape(head)}\s*[:=]", text, re.IGNORECASE))
+
+
+def _words(text: str) -> list[str]:
+    return _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
+
+
+def _pairs(text: str) -> set[tuple[str, str]]:
+    return set(itertools.pairwise(_words(text)))

@@ -1,0 +1,154 @@
+"""What the real rows are like on their face: length, script, make-up. A row unlike all of them is no row."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+_WORD = re.compile(r"\w+(?:['’]\w+)?")
+# Marks of another kind of text: code, markup, addresses, the traces of a template.
+_MARKS = (
+    "http", "www.", "</", "/>", "<br", "```", "**", "##", "\\n", "\\u", "{{", "}}", "[[", "]]", "@", "://",
+    "__", "��", "<|", "|>",
+)  # fmt: skip
+_LENGTH_SLACK = 1.5  # times the longest real row, and its inverse times the shortest
+_SHARE_SLACK = 0.05
+_FOREIGN = 0.1  # share of letters in scripts that no real row uses
+_WINDOW = 50  # words among which repetitions are counted
+_FEW = 8  # words below which repetitions say nothing
+
+
+@dataclass(frozen=True)
+class Kind:
+    """The ranges that the real rows span, each widened by some slack. Make one with `learn_kind`.
+
+    `verdict` names what is unlike in a text. No rule ever refuses one of the texts that it was learnt from.
+    """
+
+    characters: tuple[float, float]
+    fewest_words: int
+    scripts: frozenset[str]
+    shares: dict[str, tuple[float, float]]
+    variety: float
+    run: int
+    marks: frozenset[str]
+
+    def verdict(self, text: str) -> str | None:
+        """Why the text is unlike every real row, or None."""
+        low, high = self.characters
+        if len(text) < low or len(_WORD.findall(text)) < self.fewest_words:
+            return "shorter than any real row"
+        if len(text) > high:
+            return "longer than any real row"
+        scripts = _scripts(text)
+        foreign = sum(count for script, count in scripts.items() if script not in self.scripts)
+        if foreign > _FOREIGN * max(sum(scripts.values()), 1):
+            return "another script than the real rows"
+        slack = _SHARE_SLACK + 1.0 / len(text)
+        for name, share in _shares(text).items():
+            low, high = self.shares[name]
+            if not low - slack <= share <= high + slack:
+                return f"made up otherwise than the real rows ({name})"
+        if _marks(text) - self.marks:
+            return "markup or code that no real row has"
+        if _run(text) > self.run or _variety(text) < self.variety:
+            return "repeats itself"
+        return None
+
+
+def learn_kind(texts: Sequence[str]) -> Kind:
+    """The kind of the real `texts` (at least one)."""
+    lengths = [len(text) for text in texts]
+    scripts: Counter[str] = Counter()
+    for text in texts:
+        scripts.update(_scripts(text))
+    known = {name for name, count in scripts.items() if count >= 1e-3 * scripts.total()}
+    shares = [_shares(text) for text in texts]
+    words = min(len(_WORD.findall(text)) for text in texts)
+    return Kind(
+        characters=(min(lengths) / _LENGTH_SLACK, max(lengths) * _LENGTH_SLACK),
+        fewest_words=int(words / _LENGTH_SLACK),
+        scripts=frozenset(known or scripts),
+        shares={name: _span([share[name] for share in shares]) for name in shares[0]},
+        variety=min(_variety(text) for text in texts) - 0.1,
+        run=max(_run(text) for text in texts) + 1,
+        marks=frozenset().union(*(_marks(text) for text in texts)),
+    )
+
+
+def rules_that_hold(
+    rules: Sequence[Callable[[str], str | None]], texts: Sequence[str], *, most: float = 0.02
+) -> list[Callable[[str], str | None]]:
+    """The rules that refuse at most the share `most` of the real texts: what real rows do is no fault."""
+    return [rule for rule in rules if np.mean([rule(text) is not None for text in texts]) <= most]
+
+
+def _span(values: list[float]) -> tuple[float, float]:
+    return min(values), max(values)
+
+
+def _scripts(text: str) -> Counter[str]:
+    return Counter(_script(character) for character in text if character.isalpha())
+
+
+@lru_cache(maxsize=4096)
+def _script(character: str) -> str:
+    """The first word of a letter's Unicode name, which is its script: LATIN, CYRILLIC, CJK, HIRAGANA..."""
+    return unicodedata.name(character, "UNKNOWN").split(" ")[0].split("-")[0]
+
+
+def _shares(text: str) -> dict[str, float]:
+    """Of all characters, how many are letters, digits, brackets, and other signs."""
+    counts = dict.fromkeys(("letters", "digits", "brackets", "signs"), 0)
+    for character in text:
+        category = unicodedata.category(character)
+        if category[0] in "LM":
+            counts["letters"] += 1
+        elif category[0] == "N":
+            counts["digits"] += 1
+        elif category in ("Ps", "Pe"):
+            counts["brackets"] += 1
+        elif category[0] in "PS":
+            counts["signs"] += 1
+    return {name: count / len(text) for name, count in counts.items()}
+
+
+def _marks(text: str) -> set[str]:
+    folded = text.casefold()
+    return {mark for mark in _MARKS if mark in folded}
+
+
+def _variety(text: str) -> float:
+    """Distinct words among the words of the poorest window; 1 for texts too short to tell."""
+    words = [word.casefold() for word in _WORD.findall(text)]
+    if len(words) < _FEW:
+        return 1.0
+    size = min(_WINDOW, len(words))
+    starts = {*range(0, len(words) - size + 1, max(size // 2, 1)), len(words) - size}
+    return min(len(set(words[start : start + size])) / size for start in starts)
+
+
+def _run(text: str) -> int:
+    """How often one to eight words are said directly after themselves, at most."""
+    words = [word.casefold() for word in _WORD.findall(text)]
+    longest = 1
+    for size in range(1, 9):
+        same = 0  # words in a row that are those of `size` words before
+        for word, before in zip(words[size:], words, strict=False):
+            same = same + 1 if word == before else 0
+            longest = max(longest, 1 + same // size)
+    return longest
+
+
+def breaks_off(text: str, *, most: int) -> str | None:
+    """Says so if the text is as long as it was allowed to be and does not end as a sentence does."""
+    if len(text) < 0.95 * most:
+        return None
+    ends = text.rstrip("\"'”’)]} ")[-1:] in tuple(".!?…。！？।؟:")
+    return None if ends else "breaks off"

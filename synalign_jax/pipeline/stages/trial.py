@@ -1,0 +1,76 @@
+"""Stage trial: a handful of calls that show in which form this model is best asked.
+
+Reads `few_shot` and `clusters`; writes `form`: the form, and the share of usable rows in each that was tried.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from synalign_jax.llm.protocol import LLMError
+from synalign_jax.pipeline.asking.ask import Asker, open_asker
+from synalign_jax.pipeline.asking.calls import Desk, row_shape, rows_of
+from synalign_jax.pipeline.asking.forms import JSON, LIST
+from synalign_jax.pipeline.asking.prompts import load_prompts
+from synalign_jax.pipeline.config import Config
+from synalign_jax.pipeline.folder import StageView
+from synalign_jax.pipeline.loop.sieve import Sieve
+from synalign_jax.pipeline.tools import Tools
+
+_CALLS = 4
+# A model that does this well at JSON needs no other form; below it the list has to be better.
+_GOOD = 0.8
+
+
+def run(view: StageView, config: Config, tools: Tools) -> None:
+    """Choose the form: JSON where the model can do it, otherwise that of more usable rows.
+
+    Raises:
+        LLMError: the endpoint refuses every request.
+    """
+    wanted = config.generate.form
+    if wanted == "auto" and config.generate.template is not None:
+        wanted = JSON
+    if wanted != "auto":
+        view.write_json("form", {"form": wanted, "usable": {}})
+        view.facts.update(form=wanted)
+        return
+    with open_asker(view, config, tools) as asker:
+        usable = {JSON: _usable(view, config, asker, JSON)}
+        if usable[JSON] < _GOOD:
+            try:
+                usable[LIST] = _usable(view, config, asker, LIST)
+            except LLMError as error:  # an endpoint that knows chats alone
+                view.warn(f"the endpoint does not go on with a text ({error}); it is asked for JSON")
+    form = max(usable, key=lambda name: (usable[name], name == JSON))
+    view.write_json("form", {"form": form, "usable": usable})
+    if form == LIST:
+        view.warn(
+            f"of the rows asked for as JSON {usable[JSON]:.0%} could be used, of those asked for as a list"
+            f' {usable[LIST]:.0%}: the model is asked for lists ([generate] form = "json" decides otherwise)'
+        )
+    elif usable[JSON] < _GOOD:
+        view.warn(f"only {usable[JSON]:.0%} of the rows that the model wrote on trial could be used")
+    view.facts.update(form=form, **{f"usable_{name}": share for name, share in usable.items()})
+
+
+def _usable(view: StageView, config: Config, asker: Asker, form: str) -> float:
+    """Of the rows asked for in a few calls, the share of those that would be kept."""
+    real = view.read_rows("few_shot")
+    clusters = view.read_rows("clusters")
+    texts = [row["text"] for row in real]
+    prompts = load_prompts(config)
+    desk = Desk(config, prompts, row_shape(config, texts), form, texts)
+    sieve = Sieve(desk, sorted({row["label"] for row in real}))
+    calls = [
+        desk.call(clusters[number * len(clusters) // _CALLS], {}, number, use=f"trial {form}")
+        for number in range(min(_CALLS, len(clusters)))
+    ]
+    outcomes = asker.ask(f"trial: rows as {form}", [call.request for call in calls])
+    rows: list[dict[str, Any]] = [
+        {**row, "text": sieve.cleaned(row["text"])}
+        for call, outcome in zip(calls, outcomes, strict=True)
+        for row in rows_of(call, outcome, config)
+    ]
+    kept = sum(sieve.verdict(row) is None for row in rows)
+    return min(kept / (len(calls) * desk.shape.rows_per_call), 1.0)
