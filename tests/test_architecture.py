@@ -21,16 +21,6 @@ ALLOWED = {
     "llm": set(),
     "evaluation": {*GROUND, "text"},
     "pipeline": {
-<<<<<<< HEAD
-        *GROUND, "text", "llm", "evaluation", "pipeline.stages", "pipeline.asking", "pipeline.data",
-    },
-    "pipeline.data": {*GROUND, "text", "pipeline"},
-    "pipeline.asking": {*GROUND, "text", "llm", "pipeline", "pipeline.data"},
-    "pipeline.stages": {*GROUND, "text", "llm", "evaluation", "pipeline", "pipeline.asking", "pipeline.data"},
-    "commands": {
-        *GROUND, "text", "llm", "evaluation", "adapters",
-        "pipeline", "pipeline.stages", "pipeline.asking", "pipeline.data",
-=======
         *GROUND, "text", "llm", "evaluation",
         "pipeline.stages", "pipeline.loop", "pipeline.asking", "pipeline.data",
     },
@@ -44,7 +34,6 @@ ALLOWED = {
     "commands": {
         *GROUND, "text", "llm", "evaluation", "adapters",
         "pipeline", "pipeline.stages", "pipeline.loop", "pipeline.asking", "pipeline.data",
->>>>>>> 120d84b (Ask small models in a form that they can do: a list to go on with; a worked example of real rows; rows that are no text of the kind are dropped)
     },
     "adapters": {"llm.protocol", "text.protocol"},
 }  # fmt: skip

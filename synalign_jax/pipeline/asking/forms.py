@@ -20,7 +20,7 @@ _VALUE_CHARACTERS = 80
 
 # Small models go round in circles: what repeats a sequence of tokens, the demonstrations' included, is made
 # less likely (the DRY sampler of llama.cpp at its author's strength).
-_NO_CIRCLES = {"dry_multiplier": 0.8, "dry_penalty_last_n": -1}
+_NO_CIRCLES = {"dry_multiplier": 0.8, "dry_penalty_last_n": 1024}
 
 
 def extra(config: Config, grammar: str) -> dict[str, Any]:

@@ -1,0 +1,66 @@
+"""Rows unlike every real row are found out; real rows never are."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from synalign_jax.pipeline.loop.kind import breaks_off, learn_kind, rules_that_hold
+
+REAL = [
+    "a quiet family drama with a little bit of romance and a dose of darkness .",
+    "it just didn't mean much to me and played too skewed to ever get a hold on ( or be entertained by ) .",
+    "this one is certainly well-meaning , but it's also simple-minded and contrived .",
+    "highly engaging .",
+    "the film's 45-minute running time stops shy of overkill , though viewers may be more exhausted .",
+]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("}{}", "shorter"),
+        ('{"texts": ["a", "b"], "n": [1, 2, 3]}', "made up"),
+        ("1 2 3 4 5 6 7 8 9 10 11 12", "made up"),
+        ("фильм снят неровно и скучно .", "another script"),
+        (
+            "it's a comedy that is a comedy that is a comedy that is a comedy that is a comedy .",
+            "repeats itself",
+        ),
+        ("see http://films.example for a warm and funny story", "markup"),
+        ("a **warm** and funny story about a dog", "markup"),
+        ("so good " * 60, "longer"),
+        ("very very very very very very good", "repeats itself"),
+    ],
+)
+def test_rows_of_another_kind_are_named(text: str, reason: str) -> None:
+    verdict = learn_kind(REAL).verdict(text)
+    assert verdict is not None
+    assert verdict.startswith(reason)
+
+
+def test_rows_of_the_kind_pass() -> None:
+    kind = learn_kind(REAL)
+    for text in ("a warm , funny and slightly mad film about growing old .", "not as clever as it thinks ."):
+        assert kind.verdict(text) is None
+
+
+@given(st.lists(st.text(min_size=1, max_size=200), min_size=1, max_size=20))
+def test_no_text_is_unlike_the_texts_that_it_is_one_of(texts: list[str]) -> None:
+    kind = learn_kind(texts)
+    assert [kind.verdict(text) for text in texts] == [None] * len(texts)
+
+
+def test_a_rule_that_real_rows_break_is_no_rule() -> None:
+    def no_film(text: str) -> str | None:
+        return "film" if "film" in text else None
+
+    def no_cat(text: str) -> str | None:
+        return "cat" if "cat" in text else None
+
+    assert rules_that_hold([no_film, no_cat], REAL) == [no_cat]
+
+
+def test_only_a_row_at_the_limit_can_break_off() -> None:
+    assert breaks_off("x" * 99, most=100) == "breaks off"
+    assert breaks_off("x" * 98 + ".", most=100) is None
+    assert breaks_off("x" * 50, most=100) is None
