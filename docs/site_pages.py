@@ -62,11 +62,25 @@ def fill(app: Sphinx, docname: str, source: list[str]) -> None:
 
 
 def as_rst(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
-    """Docstrings are plain prose: what reStructuredText would read as markup in formulas is escaped."""
-    for i, line in enumerate(lines):
-        pieces = re.split(r"(`[^`]*`)", line)
-        pieces[::2] = [re.sub(r"\||(?<=\w)_(?!\w)", r"\\\g<0>", piece) for piece in pieces[::2]]
-        lines[i] = "".join(pieces)
+    """Docstrings are plain prose: what reStructuredText would read as markup in formulas is escaped, and code
+    between fences becomes a block of code.
+    """
+    done: list[str] = []
+    fence = None
+    for line in lines:
+        stripped = line.strip()
+        if stripped.startswith("```"):
+            indent = line[: len(line) - len(line.lstrip())]
+            if fence is None:
+                done += ["", f"{indent}.. code-block:: {stripped[3:] or 'text'}", ""]
+            fence = indent if fence is None else None
+        elif fence is not None:
+            done.append(f"   {line}" if stripped else "")
+        else:
+            pieces = re.split(r"(`[^`]*`)", line)
+            pieces[::2] = [re.sub(r"\||(?<=\w)_(?!\w)", r"\\\g<0>", piece) for piece in pieces[::2]]
+            done.append("".join(pieces))
+    lines[:] = done
 
 
 def skip(app: Sphinx, what: str, name: str, obj: object, skipped: bool, options: object) -> bool | None:
