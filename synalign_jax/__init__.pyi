@@ -12,5 +12,7 @@ from .core.explore.posterior import posterior_update as posterior_update
 from .core.mmd.mmd import mmd2 as mmd2
 from .core.mmd.two_sample import two_sample_test as two_sample_test
 from .core.resample import resample as resample
+from .mixing.mix import mix as mix
+from .mixing.mixture import Mixture as Mixture
 
 __version__: str

@@ -1,0 +1,215 @@
+"""How much of a pool to train on beside the real rows, and with which weights."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import PRNGKeyArray
+
+from synalign_jax.core.align.align import align
+from synalign_jax.core.checks import InputError, check_rows
+from synalign_jax.core.progress import Tell, silent
+
+from .choice import choose, standard_errors
+from .families import FAMILIES, GROUPED, Family, Weigher
+from .judge import REAL_ALONE, Table, judge
+from .mixture import Candidate, Gain, Mixture
+from .task import build_task, deal
+from .verdict import gain_of, sureness, unlabelled, verdict
+
+SHARES = (0.3, 1.0, 4.0, 16.0)
+_SAMPLE = 4_096  # rows of the pool that candidates are judged with
+_FEW = 100  # real rows up to which twice as many folds are dealt
+_FOLDS = 5
+_BLOCK = 16_384
+_FEWEST = 4
+
+
+def mix(
+    real: Any,
+    real_labels: Sequence[Any] | None,
+    pool: Any,
+    pool_labels: Sequence[Any] | None,
+    *,
+    key: PRNGKeyArray,
+    groups: Sequence[Any] | None = None,
+    shares: Sequence[float] = SHARES,
+    sample: int = _SAMPLE,
+    on_progress: Tell = silent,
+) -> Mixture:
+    """Choose the weights of a pool's rows for training a student on the real rows and these.
+
+    Candidates are the real rows alone, and the pool as generated, aligned at two strengths, weighed by trust
+    in its labels, both, and by group, each at several shares. All are judged by the cross-entropy of a linear
+    student on real rows that neither the student nor the weights saw.
+
+    Args:
+        real: (n, d) embeddings of real rows.
+        real_labels: n labels, strings or integers; None where there are none.
+        pool: (m, d) embeddings of synthetic rows; a `numpy.memmap` need not fit in memory.
+        pool_labels: m labels. Rows whose label no real row has get weight 0.
+        key: decides the folds, the halves and the sample.
+        groups: what each row of the pool comes from (generator, cluster, attribute value): then weights
+            that are equal within a group are candidates too.
+        shares: totals of the pool to try, in multiples of the real rows. Those that would count a row of the
+            pool for more than a real one are left out.
+        sample: rows of the pool that candidates are judged with; all rows get weights.
+        on_progress: called with a piece of the work, how much of it is done and how much there is.
+
+    Raises:
+        InputError: bad arrays, labels on one side only or of another number, one label only, fewer than 4
+            real rows, no row of the pool with a label of the real rows, or a setting out of range.
+    """
+    if (real_labels is None) != (pool_labels is None):
+        raise InputError("labels: given for one side only; give real_labels and pool_labels, or neither")
+    if not len(shares) or not all(0 < share < float("inf") for share in shares):
+        raise InputError(f"shares: {tuple(shares)}; give finite numbers above 0")
+    if sample < 1:
+        raise InputError(f"sample: {sample}; at least 1")
+    rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+    if real_labels is None or pool_labels is None:
+        return _unlabelled(real, pool, key, on_progress)
+    check_rows("real", real, min_rows=_FEWEST)
+    task = build_task(real, real_labels, pool, pool_labels, most=sample, rng=rng)
+    of_row = None if groups is None else _coded(groups, len(pool))
+    n = len(task.real)
+    folds = deal(task.codes, min(n, _FOLDS if n > _FEW else 2 * _FOLDS), rng)
+    on_progress("weigh the pool", 0, 1)
+    weigher = Weigher(task, folds)
+    families = {family.name: family for family in (FAMILIES if of_row is None else FAMILIES + GROUPED)}
+    of_sample = None if of_row is None else of_row[task.sample]
+    weights = {name: weigher.sample(family, of_sample) for name, family in families.items()}
+    known = np.count_nonzero(task.pool_codes >= 0)
+    tried = sorted({min(share, known / n) for share in shares})
+    table = judge(task, weights, tried, folds, on_progress)
+    return _mixture(table, weigher, families, weights, pool, of_row, on_progress)
+
+
+def _mixture(
+    table: Table,
+    weigher: Weigher,
+    families: dict[str, Family],
+    of_sample: dict[str, np.ndarray],
+    pool: Any,
+    groups: np.ndarray | None,
+    tell: Tell,
+) -> Mixture:
+    task, n = weigher.task, len(weigher.task.real)
+    choice = choose(table)
+    used = table.arms[choice.arm] != REAL_ALONE
+    # What is said of a pool that is not used is said of the best that could have been done with it.
+    spoken = choice.arm if used else 1 + int(np.argmin(table.losses[1:].mean(axis=1)))
+    arm = table.arms[spoken]
+    over = table.losses[0] - table.losses
+    errors = standard_errors(over)
+    hits = table.hits.astype(float) - table.hits[0]
+    accuracy = gain_of(float(hits[spoken].mean()), float(standard_errors(hits)[spoken]))
+    loss = gain_of(float(over[spoken].mean()), float(errors[spoken]))
+    sure = sureness(loss.value, float(errors[spoken]))
+    weights = np.zeros(len(task.pool_codes), np.float32)
+    if used:
+        relative = _everywhere(weigher, families[arm.family], pool, groups, tell)
+        weights = (relative * (arm.share * n / relative.sum(dtype=np.float64))).astype(np.float32)
+    total = float(weights.sum(dtype=np.float64))
+    none = Gain(0.0, 0.0, 0.0)
+    return Mixture(
+        weights=weights,
+        share=total / n,
+        expected_gain=accuracy if used else none,
+        loss_gain=loss if used else none,
+        candidates=tuple(
+            Candidate(
+                name=each.family,
+                share=each.share,
+                loss=float(table.losses[i].mean()),
+                error=float(errors[i]),
+                accuracy=float(table.hits[i].mean()),
+                effective_rows=0.0 if each == REAL_ALONE else _effective(of_sample[each.family][-1]),
+                penalty=table.penalties[i],
+                chosen=i == choice.arm,
+            )
+            for i, each in enumerate(table.arms)
+        ),
+        verdict=verdict(
+            accuracy,
+            sure,
+            used=used,
+            family=arm.family,
+            share=arm.share,
+            mean_weight=arm.share * n / max(1, np.count_nonzero(task.pool_codes >= 0)),
+            real_rows=n,
+        ),
+        effective_rows=_effective(weights),
+        labels={
+            name: float(weights[task.pool_codes == i].sum(dtype=np.float64))
+            for i, name in enumerate(task.names)
+        },
+    )
+
+
+def _everywhere(
+    weigher: Weigher, family: Family, pool: Any, groups: np.ndarray | None, tell: Tell
+) -> np.ndarray:
+    """Relative weights of every row of the pool, read in blocks; those of the sample as they were judged."""
+    task, m = weigher.task, len(weigher.task.pool_codes)
+    weights = np.zeros(m)
+    if len(task.sample) < m:
+        for start in range(0, m, _BLOCK):
+            tell("weigh every row", start, m)
+            block = slice(start, min(start + _BLOCK, m))
+            weights[block] = weigher.further(
+                family, np.asarray(pool[block], np.float32), task.pool_codes[block]
+            )
+    weights[task.sample] = weigher.raw(family)
+    known = task.pool_codes >= 0
+    if family.grouped and groups is not None:
+        counts = np.bincount(groups[known], minlength=groups.max() + 1)
+        sums = np.bincount(groups[known], weights[known], len(counts))
+        weights[known] = (sums / np.maximum(counts, 1))[groups[known]]
+    if not weights.sum() > 0:
+        weights[known] = 1.0
+    return weights
+
+
+def _unlabelled(real: Any, pool: Any, key: PRNGKeyArray, tell: Tell) -> Mixture:
+    """Weights of distribution matching, which together count for no more than the rows they are worth."""
+    check_rows("real", real, min_rows=_FEWEST)
+    check_rows("pool", pool, width=real.shape[1])
+    if len(pool) == 1:
+        relative = np.ones(1)
+    else:
+        with warnings.catch_warnings():
+            warnings.simplefilter("default")
+            relative = align(real, pool, key=key, on_progress=tell).weights.astype(np.float64)
+    total = min(_effective(relative), float(len(real)))
+    weights = (relative / relative.sum() * total).astype(np.float32)
+    nothing = Gain(float("nan"), float("nan"), float("nan"))
+    return Mixture(
+        weights=weights,
+        share=total / len(real),
+        expected_gain=nothing,
+        loss_gain=nothing,
+        candidates=(),
+        verdict=unlabelled(len(real)),
+        effective_rows=_effective(weights),
+        labels={},
+    )
+
+
+def _effective(weights: np.ndarray) -> float:
+    """Kish's effective sample size; 0 for weights that are all 0."""
+    weights = np.asarray(weights, np.float64)
+    squares = float(weights @ weights)
+    return float(weights.sum() ** 2 / squares) if squares > 0 else 0.0
+
+
+def _coded(groups: Sequence[Any], rows: int) -> np.ndarray:
+    if len(groups) != rows:
+        raise InputError(f"groups: {len(groups)} for {rows} rows of the pool")
+    place: dict[Any, int] = {}
+    plain = np.asarray(groups).tolist() if isinstance(groups, np.ndarray) else list(groups)
+    return np.array([place.setdefault(group, len(place)) for group in plain])

@@ -1,0 +1,59 @@
+"""Use it, use it at this share, or do not use it: what the real rows say before anything is trained."""
+
+from __future__ import annotations
+
+from statistics import NormalDist
+
+from .mixture import Gain, Verdict
+
+_FULL = 0.5  # a mean weight from which rows of the pool are said to count like real ones
+
+
+def gain_of(mean: float, error: float) -> Gain:
+    """With its normal 95 % interval."""
+    half = NormalDist().inv_cdf(0.975) * error
+    return Gain(mean, mean - half, mean + half)
+
+
+def sureness(mean: float, error: float) -> float:
+    """The chance that the true mean is above 0."""
+    if error > 0:
+        return NormalDist().cdf(mean / error)
+    return 0.5 if mean == 0 else float(mean > 0)
+
+
+def verdict(
+    accuracy: Gain, sure: float, *, used: bool, family: str, share: float, mean_weight: float, real_rows: int
+) -> Verdict:
+    """`sure` is the chance that the pool so weighed helps."""
+    points = f"{_points(accuracy.value)} points of accuracy"
+    points += f" ({_points(accuracy.lower)} to {_points(accuracy.upper)})"
+    if not used:
+        return Verdict(
+            "do not use",
+            f"Do not use these rows: train on the {real_rows:,} real rows alone. The best mixture tried"
+            f" ({family}, share {share:.2g}) would bring {points}, too little or too unsure for its risk.",
+            1.0 - sure,
+        )
+    how = "as generated" if family == "as generated" else f"with the weights ({family})"
+    if mean_weight < _FULL:
+        how += f", together counting as {share:.2g} times the real rows ({share * real_rows:,.0f} rows)"
+    return Verdict(
+        "use" if mean_weight >= _FULL else "use at this share",
+        f"Use these rows {how}: a student of the real rows and these is expected to gain {points}, and"
+        f" cross-validation on the real rows is {sure:.0%} sure that it gains.",
+        sure,
+    )
+
+
+def unlabelled(real_rows: int) -> Verdict:
+    return Verdict(
+        "unknown",
+        "Without labels no student can be judged, so whether these rows help is not known. The weights bring"
+        f" the pool nearer to the {real_rows:,} real rows and count together for no more than these.",
+        0.5,
+    )
+
+
+def _points(value: float) -> str:
+    return f"{100 * value:+.1f}".replace("-", "−")
