@@ -3,80 +3,67 @@
 from __future__ import annotations
 
 import json
-import os
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
+from typing import Any, Literal, Unpack
 
 from synalign_jax.llm.protocol import (
+    BadAnswer,
     ChatRequest,
     ChatResponse,
     Choice,
     LLMError,
-    Quota,
     Refused,
     ServerError,
     Unsupported,
     Usage,
 )
 
-from ._http import Http
-from ._schema import in_words
+from ._answers import DeclinedError, NotAnAnswerError, is_finished, joined, response_in, told_usage
+from ._faults import is_bad_answer
+from ._http import Http, Reply
+from ._options import Known, Options, difference
+from .connection import Connection
 
 _STREAM_FROM = 2048  # tokens: so long an answer is streamed, so that a stall shows before the last token
-_SCHEMA_WORDS = ("response_format", "json_schema", "schema", "grammar", "structured")
+_KEPT = 65_536  # characters of a body that an error keeps
 
 
 class OpenAIChat:
     """A chat endpoint under `base_url`, such as http://127.0.0.1:8000/v1; satisfies `synalign_jax.llm`'s LLM.
 
+    An option that the endpoint refuses is left out from then on, and said once in a warning; `lessons` are
+    what was learnt, by model.
+
     Args:
         base_url: with scheme; `/v1` is added to a bare host, and a full `.../chat/completions` is understood.
-        api_key: sent as a bearer token. Better: leave it out and name a variable.
-        api_key_env: the environment variable that holds the key; an unset one means no key.
-        headers: more headers, for gateways that want them; kept as secret as the key.
-        proxy: an HTTP proxy; by default the usual environment variables decide, loopback excepted.
-        ca_file: PEM certificates to trust instead of the system's.
         idle_timeout: seconds between two parts of a streamed answer.
-        stream_from: answers of at least this many `max_tokens` are streamed.
+        stream: "on" or "off"; "auto" streams answers of at least `stream_from` `max_tokens`.
         max_bytes: a longer answer is refused unread.
         endpoint: what records call the endpoint, where the address says less: a server started for one run
             has another port each time, and answers on record must still be found.
+        connection: see `Connection`.
 
     Raises:
-        Misconfigured: `base_url` is no address.
+        Misconfigured: `base_url` is no address, or a header or proxy cannot be one.
     """
 
     def __init__(
         self,
         base_url: str,
         *,
-        api_key: str | None = None,
-        api_key_env: str | None = "OPENAI_API_KEY",
-        headers: Mapping[str, str] | None = None,
-        proxy: str | None = None,
-        ca_file: str | os.PathLike[str] | None = None,
-        connect_timeout: float = 10.0,
         idle_timeout: float = 60.0,
+        stream: Literal["auto", "on", "off"] = "auto",
         stream_from: int = _STREAM_FROM,
         max_bytes: int = 4_000_000,
         endpoint: str | None = None,
+        **connection: Unpack[Connection],
     ) -> None:
-        self._http = Http(
-            base_url,
-            api_key=api_key,
-            api_key_env=api_key_env,
-            headers=headers,
-            proxy=proxy,
-            ca_file=ca_file,
-            connect_timeout=connect_timeout,
-            idle_timeout=idle_timeout,
-            max_bytes=max_bytes,
-        )
+        self._http = Http(base_url, connection, idle_timeout=idle_timeout, max_bytes=max_bytes)
         self._endpoint = endpoint or self._http.base
-        self._stream_from = stream_from
-        self._schema_works = True
-        self._limit_name = "max_tokens"
+        self._stream, self._stream_from = stream, stream_from
+        self._known = Known()
 
     sees_to_schema = True
 
@@ -87,117 +74,152 @@ class OpenAIChat:
     def __repr__(self) -> str:
         return f"OpenAIChat({self.endpoint!r})"
 
+    def lessons(self, model: str) -> dict[str, Any]:
+        """What was learnt of the model's options, as JSON."""
+        return self._known.of(model).as_json()
+
+    def recall(self, model: str, lessons: Mapping[str, Any]) -> None:
+        """Start from lessons of before."""
+        self._known.learn(model, Options.from_json(lessons))
+
+    def redact(self, text: str) -> str:
+        """The text without the secrets of this connection."""
+        return self._http.redact(text)
+
     async def complete(self, request: ChatRequest) -> ChatResponse:
-        key = {"Idempotency-Key": request.idempotency_key} if request.idempotency_key else None
-        try:
-            reply = await self._http.post(
-                "completions" if request.continues else "chat/completions",
-                self._body(request),
-                model=request.model,
-                headers=key,
+        """Ask once; for `n` answers as often as a server needs that makes fewer at a time."""
+        whole = await self._ask(request)
+        while len(whole.choices) < request.n:
+            missing = request.n - len(whole.choices)
+            try:
+                more = await self._ask(_again(request, missing, len(whole.choices)))
+            except LLMError as error:
+                error.usage = whole.usage + (error.usage or Usage())
+                raise
+            whole = replace(
+                whole,
+                choices=(*whole.choices, *more.choices[:missing]),
+                usage=whole.usage + more.usage,
+                quota=more.quota,
             )
-        except Refused as error:
-            raise self._do_without(request, error) from None
-        value = _joined(reply.value) if reply.streamed else reply.value
-        try:
-            return _response(value, request, reply.quota)
-        except (LookupError, TypeError, ValueError, AttributeError) as error:
-            raise ServerError(
-                f"{self.endpoint}: not a chat completion ({type(error).__name__}: {error})",
-                raw=json.dumps(value),
-                paid=True,
-            ) from None
+        return whole
 
     async def aclose(self) -> None:
         await self._http.aclose()
 
-    def _body(self, request: ChatRequest) -> dict[str, Any]:
-        messages = [{"role": m.role, "content": m.content} for m in request.messages]
-        body: dict[str, Any] = {
-            "model": request.model,
-            "messages": messages,
-            self._limit_name: request.max_tokens,
-            "temperature": request.temperature,
-        }
-        if request.top_p != 1.0:
-            body["top_p"] = request.top_p
-        if request.seed is not None:
-            body["seed"] = request.seed
-        if request.stop:
-            body["stop"] = list(request.stop)
-        if request.n != 1:
-            body["n"] = request.n
-        if request.logprobs:
-            body["logprobs"] = True
-        if request.schema is not None and self._schema_works:
-            schema = {"name": "answer", "strict": True, "schema": dict(request.schema)}
-            body["response_format"] = {"type": "json_schema", "json_schema": schema}
-        elif request.schema is not None:
-            messages[-1]["content"] += in_words(request.schema)
-        if request.continues:
-            del body["messages"]
-            body["prompt"] = "".join(m["content"] for m in messages)
-        elif request.max_tokens >= self._stream_from:
-            body |= {"stream": True, "stream_options": {"include_usage": True}}
-        return body | dict(request.extra)
+    async def _ask(self, request: ChatRequest) -> ChatResponse:
+        key = {"Idempotency-Key": request.idempotency_key} if request.idempotency_key else None
+        options = self._known.of(request.model)
+        body = options.body(request, self._stream, self._stream_from)
+        try:
+            path = "completions" if request.continues else "chat/completions"
+            reply = await self._http.post(path, body, model=request.model, headers=key)
+        except LLMError as error:
+            rescued = self._rescued(error, request)
+            if rescued is not None:
+                return rescued
+            raise self._do_without(request, options, body, error) from None
+        response = self._response(reply, request)
+        self._http.has_answered(request.model)
+        return _stopped(response, request) if "stop" in options.without else response
 
-    def _do_without(self, request: ChatRequest, error: Refused) -> LLMError:
-        """What to raise for a refused request: the option that the server lacks, if that was the reason."""
-        said = str(error).lower()
-        if "max_completion_tokens" in said and self._limit_name == "max_tokens":
-            self._limit_name = "max_completion_tokens"
-            return Unsupported(f"{error} (asking with max_completion_tokens from now on)")
-        if request.schema is None or not any(word in said for word in _SCHEMA_WORDS):
+    def _response(self, reply: Reply, request: ChatRequest) -> ChatResponse:
+        value = joined(reply.value) if reply.streamed else reply.value
+        usage = None
+        if any(count is not None for count in told_usage(value)):
+            prompt, completion, reasoning = told_usage(value)
+            usage = Usage(prompt or 0, completion or 0, reasoning or 0)
+        if reply.streamed and not is_finished(value):
+            raw = self.redact(json.dumps(value))[:_KEPT]
+            error = reply.said or ServerError(
+                f"{self.endpoint}: the streamed answer broke off", raw=raw, paid=True
+            )
+            error.usage = usage
+            raise error
+        try:
+            response = response_in(value, request, reply.quota)
+        except DeclinedError as declined:
+            error = Refused(
+                f"the endpoint declined to answer: {self.redact(str(declined))[:300]}", usage=usage
+            )
+            error.why = "moderated"
+            raise error from None
+        except NotAnAnswerError as error:
+            raise ServerError(
+                f"{self.endpoint}: HTTP 200, but not a chat completion: {error}",
+                raw=self.redact(json.dumps(value))[:_KEPT],
+                paid=True,
+                usage=usage,
+            ) from None
+        spare = self._http.secrets.spare
+        choices = tuple(
+            replace(c, text=spare(c.text), reasoning=spare(c.reasoning)) for c in response.choices
+        )
+        return replace(response, choices=choices, model=spare(response.model))
+
+    def _rescued(self, error: LLMError, request: ChatRequest) -> ChatResponse | None:
+        """The answer inside an error that says that the model's answer did not fit: it may fit well enough.
+
+        Raises:
+            BadAnswer: there is none to be seen.
+        """
+        if not isinstance(error, Refused) or not is_bad_answer(error):
+            return None
+        try:
+            inner = json.loads(error.raw or "")["error"]["failed_generation"]
+        except (ValueError, LookupError, TypeError):
+            inner = None
+        if not isinstance(inner, str) or not inner.strip():
+            raise BadAnswer(str(error), raw=error.raw, paid=True) from None
+        size = sum(len(m.content.encode("utf-8", "replace")) for m in request.messages)
+        usage = Usage(size, len(inner.encode("utf-8", "replace")))
+        return ChatResponse((Choice(inner, "stop"),), usage, request.model)
+
+    def _do_without(
+        self, request: ChatRequest, options: Options, body: Mapping[str, Any], error: LLMError
+    ) -> LLMError:
+        """What to raise for a refused request: that the option is done without, if one was the reason."""
+        if not isinstance(error, Refused | ServerError) or not error.raw:
             return error
-        if self._schema_works:
-            self._schema_works = False
-            warnings.warn(
-                f"{self.endpoint} refuses JSON schemas; they go into the prompt from now on ({error})",
-                stacklevel=2,
-            )
-        return Unsupported(str(error))
+        if isinstance(error, Refused) and error.why == "moderated":
+            return error
+        try:
+            value = json.loads(error.raw)
+        except (ValueError, RecursionError):
+            value = None
+        if isinstance(error, ServerError) and not _blames_an_option(error.raw):
+            return error
+        too_long = isinstance(error, Refused) and error.why == "too_long"
+        said = error.raw[:8000]
+        lesson = options.after(body, said, value, limit_only=too_long)
+        before = self._known.of(request.model)
+        if self._known.learn(request.model, lesson):
+            changed = difference(before, self._known.of(request.model))
+            warnings.warn(f"{self.endpoint}: {request.model}: {changed} from now on ({error})", stacklevel=3)
+        if self._known.of(request.model).body(request, self._stream, self._stream_from) == body:
+            return error
+        return Unsupported(str(error), raw=error.raw)
 
 
-def _response(value: Any, request: ChatRequest, quota: Quota | None) -> ChatResponse:
-    choices = tuple(_choice(choice) for choice in value["choices"])
-    if not choices:
-        raise ValueError("no choices")
-    usage = value.get("usage")
-    if usage:
-        counted = Usage(int(usage["prompt_tokens"]), int(usage.get("completion_tokens") or 0))
-    else:  # no count: a byte is at least a token, so what a budget allows is never passed
-        prompt = sum(len(m.content.encode("utf-8", "replace")) for m in request.messages)
-        counted = Usage(prompt, sum(len(c.text.encode("utf-8", "replace")) for c in choices))
-    return ChatResponse(choices, counted, str(value.get("model") or request.model), quota)
+def _blames_an_option(raw: str) -> bool:
+    """5xx that are refusals of an option in truth."""
+    low = raw.lower()
+    return any(word in low for word in ("grammar", "unsupported param", "not supported", "unknown field"))
 
 
-def _choice(choice: Any) -> Choice:
-    message = choice["message"] if "message" in choice else {"content": choice["text"]}
-    content = message.get("content")
-    if isinstance(content, list):
-        content = "".join(part.get("text", "") for part in content)
-    reason = str(choice.get("finish_reason") or "stop")
-    if content is None and (message.get("refusal") or reason == "content_filter"):
-        raise Refused(f"the endpoint declined to answer: {message.get('refusal') or reason}")
-    if not isinstance(content, str | None):
-        raise TypeError(f"content is a {type(content).__name__}")
-    logprobs = (choice.get("logprobs") or {}).get("content")
-    return Choice(
-        content or "", reason, tuple(float(token["logprob"]) for token in logprobs) if logprobs else None
-    )
+def _again(request: ChatRequest, missing: int, made: int) -> ChatRequest:
+    """The request for the choices that are missing; with another seed, or they would be the same ones."""
+    key = f"{request.idempotency_key}.{made}" if request.idempotency_key else None
+    seed = None if request.seed is None else (request.seed + made) % 2**31
+    return replace(request, n=missing, seed=seed, idempotency_key=key)
 
 
-def _joined(parts: list[Any]) -> dict[str, Any]:
-    """A streamed answer in the form of one that came whole."""
-    choices: dict[int, dict[str, Any]] = {}
-    whole: dict[str, Any] = {}
-    for part in parts:
-        whole |= {name: part[name] for name in ("model", "usage") if part.get(name)}
-        for delta in part.get("choices") or ():
-            choice = choices.setdefault(
-                delta.get("index", 0), {"message": {"content": ""}, "logprobs": {"content": []}}
-            )
-            choice["message"]["content"] += delta.get("delta", {}).get("content") or ""
-            choice["logprobs"]["content"] += (delta.get("logprobs") or {}).get("content") or []
-            choice["finish_reason"] = delta.get("finish_reason") or choice.get("finish_reason")
-    return whole | {"choices": [choices[index] for index in sorted(choices)]}
+def _stopped(response: ChatResponse, request: ChatRequest) -> ChatResponse:
+    """What a server that takes no stop strings would have left out."""
+    choices = []
+    for choice in response.choices:
+        ends = [at for stop in request.stop if stop and (at := choice.text.find(stop)) >= 0]
+        choices.append(
+            replace(choice, text=choice.text[: min(ends)], finish_reason="stop") if ends else choice
+        )
+    return replace(response, choices=tuple(choices))

@@ -18,10 +18,11 @@ class Breaker:
         self.open = False
         self.probes = 0  # that failed since it opened
         self.probe_at = 0.0
-        self.opened_at = 0.0
+        self.last_answer: float | None = None
 
-    def success(self) -> bool:
+    def success(self, now: float = 0.0) -> bool:
         """The endpoint answered. True if that closed the breaker."""
+        self.last_answer = now
         was_open, self.open = self.open, False
         self.ever_answered = True
         self._failures = self.probes = 0
@@ -35,5 +36,5 @@ class Breaker:
         elif self.open or self._failures < _TRIPS_AT:
             return
         else:
-            self.open, self.opened_at = True, now
+            self.open = True
         self.probe_at = now + max(wait, min(self._longest, self._first * 2**self.probes))

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 import time
 from collections.abc import Awaitable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-from . import structured
-from .budget import Budget, most
-from .gate import Gate
-from .ledger import Ledger
-from .limits import Limits
-from .progress import Tally
+from .answers.usable import ThoughtsAlone, asked_again, used
+from .budget import most
+from .desk import Desk
 from .protocol import (
     LLM,
     BadAnswer,
@@ -23,34 +19,21 @@ from .protocol import (
     Cancelled,
     ChatRequest,
     ChatResponse,
+    Discreet,
     LLMError,
-    Message,
-    Misconfigured,
+    Loading,
     RateLimited,
     ServerError,
     Timeout,
-    Unreachable,
     Unsupported,
     Usage,
     error_of,
 )
 from .records import Elsewhere, Known, OverBudget, Ticket
 
-_SHOWN = 2_000  # characters of a bad answer that the model is shown
 _POLL = 0.25  # seconds between two looks at a request that another run has in flight
-_PROBES_OF_A_STRANGER = 3  # probes after which an endpoint that never answered is given up
-
-
-@dataclass(frozen=True, slots=True)
-class Desk:
-    """What every conversation of a run works with."""
-
-    llm: LLM
-    ledger: Ledger
-    limits: Limits
-    budget: Budget
-    gate: Gate
-    tally: Tally
+_MOST_LESSONS = 48  # times that one request may be put otherwise
+_LUCK = 3  # times max_attempts, where the attempts fail for different reasons
 
 
 class Conversation:
@@ -60,9 +43,13 @@ class Conversation:
         self._desk, self._request, self._key, self._body = desk, request, key, body
         self.attempts = 0
         self.value: Any = None
+        self._why = ""  # the last failure, for who asks why nothing moves
         self._failures = 0  # that count towards max_attempts
+        self._kinds: set[str] = set()  # of those failures
         self._refusals = 0  # by rate limits
         self._reasks = 0
+        self._changes = 0  # options left out meanwhile
+        self._headroom = 0  # sent with the last attempt
         self._spent = 0.0  # seconds in attempts and waits
 
     async def hold(self) -> Known:
@@ -74,21 +61,28 @@ class Conversation:
         """
         end: Known | float = 0.0
         request = self._request
+        await self._desk.lessons.recall(request.model)
         while not isinstance(end, Known):
-            await self._desk.gate.sleep(end)
+            await self._desk.gate.sleep(end, self._why)
             end, request = await self._attempt(request)
         return end
 
     async def _attempt(self, request: ChatRequest) -> tuple[Known | float, ChatRequest]:
         """Ask once: how the request ended, or the seconds to wait, and then what to ask."""
-        gate, bound = self._desk.gate, most(request)
+        gate, plain = self._desk.gate, request
+        self._headroom = self._desk.lessons.headroom(request.model)
+        request = replace(plain, max_tokens=plain.max_tokens + self._headroom)
+        bound = most(request)
         probe = await gate.enter(bound, first=self.attempts > 0)
         try:
+            if self._headroom != self._desk.lessons.headroom(request.model):  # learnt while this one waited
+                return 0.0, plain
             ticket = await self._begin(bound)
             if isinstance(ticket, Known):
-                return ticket, request
+                return ticket, plain
             if isinstance(ticket, Elsewhere):
-                return _POLL, request
+                self._why = ""
+                return _POLL, plain
             try:
                 answer = await self._send(request, ticket, probe, bound)
                 end, recorded = self._conclude(ticket, answer)
@@ -98,13 +92,17 @@ class Conversation:
             # The record is queued before the slot is free: at a kill no more is in flight than slots.
             gate.leave(probe)
         await recorded
+        if isinstance(answer, Unsupported) or self._headroom != self._desk.lessons.headroom(request.model):
+            await self._desk.lessons.keep(request.model)
         if isinstance(end, LLMError):
             raise end
         if isinstance(answer, LLMError) and not isinstance(end, Known):
             self._desk.tally.retry(answer.kind)
-            if isinstance(answer, BadAnswer):
-                request = self._reask(answer)
-        return end, request
+            self._why = answer.kind.replace("_", " ")
+            if isinstance(answer, BadAnswer) and not isinstance(answer, ThoughtsAlone):
+                schema_known = getattr(self._desk.llm, "sees_to_schema", False)
+                plain = asked_again(self._request, answer, show_schema=not schema_known)
+        return end, plain
 
     async def _begin(self, bound: Usage) -> Ticket | Known | Elsewhere:
         """Put the attempt on record; while others hold the budget's rest, wait for them."""
@@ -142,7 +140,8 @@ class Conversation:
                 response = await desk.llm.complete(
                     replace(request, idempotency_key=f"{self._key}-{self._reasks}")
                 )
-            answer = self._usable(response)
+            answer, self.value = used(self._request, response, limit=request.max_tokens)
+            desk.used = True
         except LLMError as error:
             answer = error
         except TimeoutError:
@@ -165,31 +164,6 @@ class Conversation:
         )
         return answer
 
-    def _usable(self, response: ChatResponse) -> ChatResponse:
-        """The response, its texts clean; its JSON is put into `value`.
-
-        Raises:
-            BadAnswer: it is not what was asked for.
-        """
-        choices = response.choices
-        cleaned = [structured.clean(choice.text) for choice in choices]
-        if any(text is not choice.text for text, choice in zip(cleaned, choices, strict=True)):
-            choices = tuple(replace(c, text=text) for c, text in zip(choices, cleaned, strict=True))
-            response = replace(response, choices=choices)
-        try:
-            if len(choices) != self._request.n:
-                raise BadAnswer(f"{len(choices)} choice(s), {self._request.n} asked for")
-            if self._request.schema is not None:
-                self.value = read_json(self._request, response)
-            elif not any(choice.text.strip() for choice in choices):
-                raise BadAnswer("the answer is empty")
-        except BadAnswer as error:
-            cut = any(choice.finish_reason == "length" for choice in choices)
-            short = f"; it was cut off at {self._request.max_tokens} tokens, so be shorter" if cut else ""
-            raw = "\n".join(choice.text for choice in choices)
-            raise BadAnswer(f"{error}{short}", raw=raw, usage=response.usage) from None
-        return response
-
     def _conclude(
         self, ticket: Ticket, answer: ChatResponse | LLMError
     ) -> tuple[Known | float | LLMError, Awaitable[None]]:
@@ -199,101 +173,52 @@ class Conversation:
         """
         ledger, budget = self._desk.ledger, self._desk.budget
         if isinstance(answer, ChatResponse):
+            self._desk.refused.clear()
             return Known(answer, None), ledger.answered(ticket, answer, budget.cost(answer.usage))
         wait = self._wait(answer)
-        end = self._reason_to_stop(answer, last=wait is None)
+        end = self._desk.reason_to_stop(self._key, answer, last=wait is None, spent=self._spent)
         if end:  # the request stays open: the next run asks it
             self._desk.gate.close()
         dead = end is None and wait is None
-        recorded = ledger.failed(ticket, answer, budget.cost(answer.usage or Usage()), dead=dead)
-        return end or (Known(None, answer) if wait is None else wait), recorded
-
-    def _reason_to_stop(self, error: LLMError, *, last: bool) -> LLMError | None:
-        """What ends the whole run, if this error does: asking anything else would fail the same way."""
-        limits, breaker = self._desk.limits, self._desk.gate.breaker
-        if error.fatal:
-            return error
-        if (error.retry_after or 0.0) > limits.total_timeout:
-            return error_of(
-                error.kind,
-                f"{error}; the endpoint asks to wait {error.retry_after:.0f} s, longer than total_timeout ="
-                f" {limits.total_timeout:g} s; start the run again later, nothing that was answered is lost",
-            )
-        if not breaker.ever_answered:
-            in_vain = last and isinstance(error, Unreachable | Timeout)
-            if in_vain or breaker.probes >= _PROBES_OF_A_STRANGER:
-                return Misconfigured(
-                    f"nothing has answered yet: {error}; check base_url and that the server runs"
-                )
-        elif breaker.open and (last or breaker.probes >= limits.max_attempts):
-            return error_of(
-                error.kind,
-                f"the endpoint has stopped answering: {error}; start the run again when it is back, nothing"
-                " that was answered is lost",
-            )
-        return None
+        shown = _discreet(answer, self._desk.llm)
+        recorded = ledger.failed(ticket, shown, budget.cost(answer.usage or Usage()), dead=dead)
+        return end or (Known(None, shown) if wait is None else wait), recorded
 
     def _wait(self, error: LLMError) -> float | None:
         """Seconds until the next attempt; None if there is to be none."""
         limits = self._desk.limits
+        if isinstance(error, ThoughtsAlone):
+            return 0.0 if self._desk.lessons.raise_headroom(self._request.model, self._headroom) else None
+        if isinstance(error, Unsupported):
+            self._changes += 1
+            return 0.0 if self._changes <= _MOST_LESSONS else None
+        if isinstance(error, RateLimited | Loading):
+            self._refusals += 1
+            return max(error.retry_after or 0.0, self._backoff(limits.first_wait, self._refusals))
         if isinstance(error, BadAnswer):
             self._reasks += 1
             wait = 0.0 if self._reasks <= limits.reasks else None
-        elif isinstance(error, RateLimited):
-            self._refusals += 1
-            wait = max(error.retry_after or 0.0, self._backoff(limits.first_wait, self._refusals))
         else:
             self._failures += 1
-            calm = isinstance(
-                error, ServerError | Timeout | Unsupported
-            )  # load is not to blame, or has passed
+            self._kinds.add(error.kind)
+            calm = isinstance(error, ServerError | Timeout)  # load is not to blame, or has passed
             first = limits.first_wait / 4 if calm else limits.first_wait
             wait = max(error.retry_after or 0.0, self._backoff(first, self._failures))
-            if not error.retry or self._failures >= limits.max_attempts:
+            luck = _LUCK if len(self._kinds) > 1 else 1
+            if not error.retry or self._failures >= luck * limits.max_attempts:
                 wait = None
         self._spent += wait or 0.0
         return wait if self._spent <= limits.total_timeout else None
-
-    def _reask(self, error: BadAnswer) -> ChatRequest:
-        """The request again, with the answer that could not be used and why; a text to continue as it was.
-
-        Small models copy what they are shown: the schema is shown only where the endpoint has not been told.
-        """
-        request = self._request
-        if request.continues:
-            return request
-        correction = f"That answer could not be used: {error}. Answer again"
-        if request.schema is not None:
-            correction += ", with nothing but the JSON that was asked for"
-            if not getattr(self._desk.llm, "sees_to_schema", False):
-                correction += "; it fits this schema: " + json.dumps(dict(request.schema))
-        messages = (*request.messages, Message("user", correction + "."))
-        if error.raw and error.raw.strip():
-            shown = Message("assistant", error.raw[:_SHOWN])
-            messages = (*request.messages, shown, messages[-1])
-        return replace(request, messages=messages)
 
     def _backoff(self, first: float, failures: int) -> float:
         """Exponential, with jitter over its upper half so that requests that failed together part."""
         return min(self._desk.limits.longest_wait, first * 2 ** (failures - 1)) * random.uniform(0.5, 1.0)
 
 
-def read_json(request: ChatRequest, response: ChatResponse) -> Any:
-    """The JSON of the answer: one value, or for n > 1 a list with None for each unusable choice.
-
-    Raises:
-        BadAnswer: no choice is usable.
-    """
-    assert request.schema is not None
-    if request.n == 1:
-        return structured.parse(response.text, request.schema)
-    values, refusal = [], None
-    for choice in response.choices:
-        try:
-            values.append(structured.parse(choice.text, request.schema))
-        except BadAnswer as error:
-            values.append(None)
-            refusal = error
-    if refusal and all(value is None for value in values):
-        raise refusal
-    return values
+def _discreet(error: LLMError, llm: LLM) -> LLMError:
+    """The error as it may go on record."""
+    if not isinstance(llm, Discreet):
+        return error
+    shown = error_of(error.kind, llm.redact(str(error)), raw=error.raw and llm.redact(error.raw))
+    shown.paid, shown.usage, shown.retry_after = error.paid, error.usage, error.retry_after
+    return shown

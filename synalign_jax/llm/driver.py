@@ -8,10 +8,13 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
+from .answers.usable import read_json
 from .budget import Budget
-from .conversation import Conversation, Desk, read_json
+from .conversation import Conversation
+from .desk import Desk
 from .gate import Closed, Gate
 from .ledger import Ledger
+from .lessons import Lessons
 from .limits import Limits
 from .progress import Progress, Tally
 from .protocol import LLM, BadAnswer, ChatRequest, ChatResponse, LLMError
@@ -91,16 +94,18 @@ class _Run:
             tokens_per_minute=limits.tokens_per_minute,
             first_wait=limits.first_wait,
             longest_wait=limits.longest_wait,
+            patience=limits.total_timeout,
         )
         self._tally = Tally(len(jobs) if isinstance(jobs, Sized) else None)
-        self._desk = Desk(llm, ledger, limits, self._budget, self._gate, self._tally)
+        lessons = Lessons(llm, ledger, limits.reasoning_tokens)
+        self._desk = Desk(llm, ledger, limits, self._budget, self._gate, self._tally, lessons)
         self._ended: asyncio.Queue[Outcome | None] = asyncio.Queue()
         # So many jobs are alive at once, in flight, waiting or unread: it bounds the memory.
         self._room = asyncio.Semaphore(2 * limits.concurrency + 64)
         self._tasks: set[asyncio.Task[None]] = set()
         self._asked: dict[str, asyncio.Future[Known | None]] = {}  # keys that a job of this run is busy with
         self._fatal: BaseException | None = None
-        self._fed = False
+        self._fed = self._cut_short = False
         self._resumes = ledger.holds_ends()  # else the ledger's look before each request to send suffices
 
     async def outcomes(self) -> AsyncGenerator[Outcome]:
@@ -115,6 +120,8 @@ class _Run:
             self._report()
             if self._fatal:
                 raise self._fatal
+            if self._gate.endless and self._cut_short:
+                raise self._gate.endless
         finally:
             self._gate.close()
             unfinished = [*helpers, *self._tasks]
@@ -131,7 +138,7 @@ class _Run:
                 for job in self._jobs:
                     await self._start(job)
         except Closed:
-            pass
+            self._cut_short = True
         except Exception as error:
             self._stop(error)
         self._fed = True
@@ -166,6 +173,7 @@ class _Run:
         try:
             outcome = await self._settle(job)
         except Closed:
+            self._cut_short = True
             return
         self._ended.put_nowait(outcome)
 

@@ -8,8 +8,20 @@ from collections import deque
 
 from .breaker import Breaker
 from .concurrency import Concurrency
-from .protocol import LLMError, Overloaded, Quota, RateLimited, ServerError, Timeout, Unreachable, Usage
+from .protocol import (
+    LLMError,
+    Loading,
+    Overloaded,
+    Quota,
+    RateLimited,
+    ServerError,
+    Timeout,
+    Unreachable,
+    Usage,
+)
 from .rates import Bucket
+
+_TOLD_AT = 3  # refusals in a row that name a wait, after which it is everybody's
 
 
 class Closed(Exception):
@@ -27,8 +39,15 @@ class Gate:
         tokens_per_minute: float | None,
         first_wait: float,
         longest_wait: float,
+        patience: float = float("inf"),
     ) -> None:
+        """`patience`: seconds; a longer pause that the endpoint asks for closes the gate: `endless`."""
         now = time.monotonic()
+        self._started, self._patience = now, patience
+        self.endless: LLMError | None = None
+        self._why = ""
+        self._limited = 0  # refusals by rate limits since the last answer
+        self._resting: dict[int, tuple[float, str]] = {}  # requests that wait for themselves: until when, why
         self.concurrency = Concurrency(concurrency)
         self.breaker = Breaker(first_wait=first_wait, longest_wait=longest_wait)
         self.in_flight = 0
@@ -86,7 +105,7 @@ class Gate:
         if self._tokens:
             wait = max(wait, self._tokens.take(most.prompt_tokens + most.completion_tokens, now))
         while wait > 0:
-            await self.sleep(wait)
+            await self.sleep(wait, "your own limit of requests or tokens a minute")
             wait = 0.0 if self.breaker.open else self.pause_left()
 
     def learn(
@@ -105,14 +124,18 @@ class Gate:
             self._tokens.give_back(
                 most.prompt_tokens + most.completion_tokens - usage.prompt_tokens - usage.completion_tokens
             )
-        if isinstance(error, RateLimited | Overloaded | Timeout):
+        if isinstance(error, RateLimited | Overloaded | Loading | Timeout):
             self.concurrency.refused()
         elif error is None:
             self.concurrency.answered(seconds)
-        if isinstance(error, RateLimited | Overloaded | Timeout | ServerError | Unreachable):
+        if isinstance(error, RateLimited | Overloaded | Loading | Timeout | ServerError | Unreachable):
             self.breaker.failure(now, probe=probe, wait=error.retry_after or 0.0)
-        elif self.breaker.success():
-            self.concurrency.resume()
+            if isinstance(error, RateLimited | Loading):
+                self._share_wait(error)
+        else:
+            self._limited = 0
+            if self.breaker.success(now):
+                self.concurrency.resume()
         if quota:
             self._heed(quota, most)
 
@@ -120,7 +143,33 @@ class Gate:
         wait = quota.requests_reset if quota.requests == 0 else 0.0
         if quota.tokens is not None and quota.tokens < most.prompt_tokens / 4 + most.completion_tokens:
             wait = max(wait, quota.tokens_reset)
-        self._paused_until = max(self._paused_until, time.monotonic() + wait)
+        self._pause(wait, "its rate limit is used up")
+        if wait > self._patience:
+            self.endless = RateLimited(
+                f"the endpoint says that its rate limit is used up for {wait:.0f} s, longer than"
+                f" total_timeout = {self._patience:g} s; start the run again later, nothing that was"
+                " answered is lost",
+                retry_after=wait,
+            )
+            self.close()
+
+    def _share_wait(self, error: LLMError) -> None:
+        """A wait that one request after another is told is meant for all of them."""
+        self._limited += 1
+        wait = error.retry_after or 0.0
+        if wait and self._limited >= _TOLD_AT and wait <= self._patience:
+            self._pause(
+                wait, "it loads its model" if isinstance(error, Loading) else "its rate limit is reached"
+            )
+
+    def _pause(self, wait: float, why: str) -> None:
+        until = time.monotonic() + wait
+        if until > self._paused_until:
+            self._paused_until, self._why = until, why
+
+    def silence(self) -> float:
+        """Seconds since the last answer, or since the start if there was none."""
+        return time.monotonic() - (self.breaker.last_answer or self._started)
 
     def leave(self, probe: bool) -> None:
         """Give the slot of `enter` back."""
@@ -152,10 +201,16 @@ class Gate:
 
     def note(self) -> str:
         """Why nothing moves, in words; empty while something does."""
-        left = self.pause_left()
+        left, now = self.pause_left(), time.monotonic()
+        if left and self._paused_until > now and self._paused_until >= self.breaker.probe_at:
+            return f"the endpoint asked to wait ({self._why}); {left:.0f} s left"
         if self.breaker.open:
-            return f"the endpoint does not answer; next try in {left:.0f} s"
-        return f"the endpoint asked to wait; {left:.0f} s left" if left else ""
+            why = next(iter(self._resting.values()), (0.0, ""))[1]
+            return f"the endpoint does not answer{f' ({why})' if why else ''}; next try in {left:.0f} s"
+        if self.in_flight or not self._resting:
+            return ""
+        until, why = min(self._resting.values())
+        return f"waiting ({why}); next try in {max(0.0, until - now):.0f} s"
 
     def _admit(self) -> None:
         """Let in whoever may go now; if time alone stands in the way, come back then."""
@@ -183,14 +238,19 @@ class Gate:
             self._alarm.cancel()
         self._alarm = asyncio.get_running_loop().call_later(seconds, self._admit)
 
-    async def sleep(self, seconds: float) -> None:
-        """Sleep, or raise Closed as soon as the gate closes."""
+    async def sleep(self, seconds: float, why: str = "") -> None:
+        """Sleep, or raise Closed as soon as the gate closes; `why` is for the note."""
         if seconds <= 0 and not self.closed:
             return
+        place = id(asyncio.current_task())
+        if why:
+            self._resting[place] = time.monotonic() + seconds, why
         try:
             await asyncio.wait_for(self._closed.wait(), seconds)
         except TimeoutError:
             return
+        finally:
+            self._resting.pop(place, None)
         raise Closed
 
     def close(self) -> None:

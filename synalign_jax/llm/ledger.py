@@ -10,7 +10,7 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,6 +105,18 @@ class Ledger:
         )
         return self._order("finish", ending)
 
+    def reopen(self, keys: Collection[str]) -> asyncio.Future[None]:
+        """Open dead letters again."""
+        return self._order("reopen", keys)
+
+    def lessons(self, endpoint: str, model: str) -> asyncio.Future[dict[str, Any] | None]:
+        """What `learn` kept of this model at this endpoint."""
+        return self._order("lessons", (endpoint, model))
+
+    def learn(self, endpoint: str, model: str, known: dict[str, Any]) -> asyncio.Future[None]:
+        """Keep what was learnt of a model."""
+        return self._order("learn", (endpoint, model, known))
+
     def holds_ends(self) -> bool:
         """Whether any request has ended yet; if none has, no lookup is worth its while."""
         with self._reading() as db:
@@ -142,7 +154,7 @@ class Ledger:
                     )
                 db.execute("PRAGMA journal_mode = WAL")
                 db.execute("PRAGMA synchronous = FULL")
-                if version == 0:
+                if version < tables.FORMAT:
                     tables.create(db)
             except BaseException:
                 db.close()
@@ -241,8 +253,11 @@ class Ledger:
         finish = [order for order in orders if order.verb == "finish"]
         begin = [order for order in orders if order.verb == "begin"]
         lookup = [order for order in orders if order.verb == "lookup"]
-        if finish or begin:
+        rare = [order for order in orders if order.verb in _RARE]
+        if finish or begin or rare:
             with self._transaction() as db:
+                for order in rare:
+                    order.answer = _RARE[order.verb](db, order.argument)
                 if finish:
                     tables.finish(db, [order.argument for order in finish])
                 if begin:
@@ -293,6 +308,13 @@ class _Order:
     argument: Any
     future: asyncio.Future[Any]
     answer: Any = None
+
+
+_RARE: dict[str, Callable[[sqlite3.Connection, Any], Any]] = {
+    "reopen": tables.reopen,
+    "lessons": lambda db, of: tables.lessons(db, *of),
+    "learn": lambda db, what: tables.learn(db, *what),
+}
 
 
 def _deliver(orders: list[_Order]) -> None:

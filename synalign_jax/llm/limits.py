@@ -10,9 +10,13 @@ class Limits:
     """How hard to press an endpoint, and how long to be patient. Times are seconds.
 
     `concurrency` is a ceiling: how many requests are really in flight adapts to the endpoint.
-    `max_attempts` bounds the attempts of one request that fail for other reasons than a rate limit; being
-    told to come back later burns none. `total_timeout` bounds what one request spends in attempts and waits.
+    `max_attempts` bounds the attempts of one request that fail for other reasons than a rate limit, and for
+    one and the same: while the reasons change it is luck that fails, and up to three times as many are made.
+    Being told to come back later burns none. `total_timeout` bounds what one request spends in attempts and
+    waits, and how long nothing at all may be answered.
     `reasks` bounds how often an answer that is not the JSON wanted is asked for again with the error shown.
+    `reasoning_tokens` are what an answer may take on top of `max_tokens`, for thoughts that it does not show;
+    None finds it out, should answers turn out to be thoughts alone.
     """
 
     concurrency: int = 32
@@ -24,6 +28,7 @@ class Limits:
     reasks: int = 2
     first_wait: float = 0.5
     longest_wait: float = 60.0
+    reasoning_tokens: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("concurrency", "max_attempts"):
@@ -36,5 +41,7 @@ class Limits:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"limits.{name}: {value}; leave it out for no limit")
+        if self.reasoning_tokens is not None and self.reasoning_tokens < 0:
+            raise ValueError(f"limits.reasoning_tokens: {self.reasoning_tokens}; at least 0, or None")
         if self.reasks < 0:
             raise ValueError(f"limits.reasks: {self.reasks}; at least 0")

@@ -43,24 +43,32 @@ class ChatRequest:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens that one response cost."""
+    """Tokens that one response cost. `reasoning_tokens` are those of the completion that no answer shows."""
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    reasoning_tokens: int = 0
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(
-            self.prompt_tokens + other.prompt_tokens, self.completion_tokens + other.completion_tokens
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+            self.reasoning_tokens + other.reasoning_tokens,
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One of the `n` answers. `finish_reason` is "stop", "length" or the endpoint's own word."""
+    """One of the `n` answers. `finish_reason` is "stop", "length" or the endpoint's own word.
+
+    `reasoning` is what the endpoint keeps apart as the model's thoughts. Some servers put the whole answer
+    there, so that it is looked at where `text` is empty.
+    """
 
     text: str
     finish_reason: str
     logprobs: tuple[float, ...] | None = None
+    reasoning: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +148,18 @@ class Overloaded(LLMError):
     retry = True
 
 
+class Loading(LLMError):
+    """The server is there and makes itself ready: it loads its model."""
+
+    kind = "loading"
+    retry = True
+
+
 class Unsupported(LLMError):
-    """The endpoint lacks an option; the adapter says so once and asks without it from now on."""
+    """The endpoint lacks an option of this request; the adapter asks without it from now on.
+
+    Raised only where the same request, asked again, is put otherwise than it was: so it ends by itself.
+    """
 
     kind = "unsupported"
     retry = True
@@ -169,9 +187,14 @@ class BadAnswer(LLMError):
 
 
 class Refused(LLMError):
-    """This one request can never succeed (too long, filtered, malformed)."""
+    """This one request can never succeed.
+
+    `why` is "moderated" or "too_long" where the endpoint says so. "" leaves open whether it lies in the
+    request alone: should others be refused too, and none be answered, the endpoint refuses them all.
+    """
 
     kind = "refused"
+    why = ""
 
 
 class Misconfigured(LLMError):
@@ -221,3 +244,23 @@ class LLM(Protocol):
         ...
 
     async def aclose(self) -> None: ...
+
+
+@runtime_checkable
+class Learner(Protocol):
+    """An LLM that finds out what its endpoint takes. The driver keeps that for the next start."""
+
+    def lessons(self, model: str) -> dict[str, Any]:
+        """What was learnt of the model so far, as JSON; empty where nothing was."""
+        ...
+
+    def recall(self, model: str, lessons: Mapping[str, Any]) -> None:
+        """Start from what was learnt before. What cannot be understood is passed over."""
+        ...
+
+
+@runtime_checkable
+class Discreet(Protocol):
+    """An LLM that knows secrets: records of failures go through `redact`."""
+
+    def redact(self, text: str) -> str: ...

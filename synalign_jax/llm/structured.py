@@ -1,10 +1,10 @@
-"""JSON answers: found in the text, mended where the damage is small, checked against the schema."""
+"""JSON answers: found in the text, mended where the damage is small, fitted to the schema."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -13,15 +13,12 @@ from jsonschema.exceptions import best_match
 from jsonschema.protocols import Validator
 from jsonschema.validators import validator_for
 
+from .answers import found
+from .answers.coats import MisfitError, fitted
 from .protocol import BadAnswer
 
-_FENCE = re.compile(r"```[\w-]*\s*\n?(.*?)(?:```|\Z)", re.DOTALL)
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
-_HALF_ESCAPE = re.compile(r"\\(?:u[0-9a-fA-F]{0,3})?\Z")
-_PART = re.compile(_STRING.pattern + r"|[{}\[\],:]|[^\s{}\[\],:\"]+|\"(?:[^\"\\]|\\.)*\\?\Z", re.DOTALL)
-_DEEPEST = 64
-_WORDS = {"True": "true", "False": "false", "None": "null"}
+_LENGTHS = ("minItems", "maxItems", "maxLength")
 
 
 def clean(text: str) -> str:
@@ -33,105 +30,84 @@ def clean(text: str) -> str:
 
 def check_schema(schema: Mapping[str, Any]) -> None:
     """Raise ValueError unless `schema` is a JSON schema."""
-    _validator(json.dumps(schema, sort_keys=True))
+    _validators(json.dumps(schema, sort_keys=True))
 
 
 def parse(text: str, schema: Mapping[str, Any]) -> Any:
-    """The JSON value in `text`, valid under `schema`.
+    """The JSON value in `text` that fits `schema`.
 
-    Fences, words around the JSON, trailing commas, Python's words and bare line ends in strings are mended.
-    Of an answer that was cut off the whole items are kept; if the schema refuses those, a string that lacks
-    its end is closed where it stands. Anything else is not guessed at.
+    Thoughts before the answer are passed over; of several values the last that fits is taken. Fences, words
+    around the JSON, trailing commas, Python's words and bare line ends in strings are mended. Of an answer
+    that was cut off the whole items are kept; if the schema refuses those, a string that lacks its end is
+    closed where it stands.
+
+    The value fits the schema but for `minItems`, `maxItems` and `maxLength`: those are wishes, which a model
+    keeps only where a grammar makes it. What comes in another coat is taken out of it (see `coats`), and an
+    item of a list that does not fit is dropped and not the list.
 
     Raises:
-        BadAnswer: no JSON, or JSON that the schema refuses; the message is fit to be shown to the model.
+        BadAnswer: no JSON, or JSON that does not fit; the message is fit to be shown to the model.
     """
-    validator = _validator(json.dumps(schema, sort_keys=True))
-    refusal = "the answer is empty"
-    for candidate in _candidates(text):
+    validator, lenient = _validators(json.dumps(schema, sort_keys=True))
+    refusal = ""
+    readings: list[tuple[Any, bool]] = []
+    for candidate in found.candidates(text):
         try:
-            value = _clean_value(_decode(candidate))
+            value = _clean_value(found.decoded(candidate.text))
             error = best_match(validator.iter_errors(value))
         except RecursionError:
-            refusal = "the JSON is nested too deeply"
+            refusal = refusal or "the JSON is nested too deeply"
+            continue
         except ValueError as problem:
-            refusal = f"the answer is not JSON: {problem}"
-        else:
-            if error is None:
-                return value
-            where = "/".join(str(part) for part in error.absolute_path) or "the top level"
-            refusal = f"the JSON does not fit its schema at {where}: {error.message[:300]}"
-    raise BadAnswer(refusal, raw=text)
+            refusal = refusal or f"the answer is not JSON: {problem}"
+            continue
+        if error is None:
+            return value
+        where = "/".join(str(part) for part in error.absolute_path) or "the top level"
+        refusal = f"the JSON does not fit its schema at {where}: {error.message[:300]}"
+        readings.append((value, candidate.whole))
+    # None fits as it stands. Whole values before those that were cut off, and the nearest coat first.
+    for loose in (False, True):
+        for value, _ in sorted(readings, key=lambda reading: not reading[1]):
+            if (fit := _fit(value, schema, lenient, loose)) is not None:
+                return fit[0]
+    if (fit := _fit(found.lines(text), schema, lenient, True)) is not None:
+        return fit[0]
+    raise BadAnswer(refusal or found.why_nothing(text), raw=text)
+
+
+def _fit(value: Any, schema: Mapping[str, Any], lenient: Validator, loose: bool) -> tuple[Any] | None:
+    try:
+        made = fitted(value, schema, loose=loose)
+        return (made,) if lenient.is_valid(made) else None
+    except (MisfitError, RecursionError, ValueError):
+        return None
 
 
 @lru_cache(maxsize=64)
-def _validator(schema: str) -> Validator:
+def _validators(schema: str) -> tuple[Validator, Validator]:
+    """As the schema stands, and without the limits that are wishes."""
     value = json.loads(schema)
     kind = validator_for(value, default=Draft202012Validator)
     try:
         kind.check_schema(value)
     except SchemaError as error:
         raise ValueError(f"schema: not a JSON schema: {error.message}") from None
-    return kind(value)
+    return kind(value), kind(_without_lengths(value))
 
 
-def _refuse_constant(word: str) -> Any:
-    raise ValueError(f"{word} is not JSON")
-
-
-def _decode(text: str) -> Any:
-    return json.loads(text, strict=False, parse_constant=_refuse_constant)
-
-
-def _candidates(text: str) -> Iterator[str]:
-    """What the answer may have meant, the nearest reading first."""
-    body = text.strip()
-    if not body:
-        return
-    yield body
-    fence = _FENCE.search(body)
-    if fence and not body.startswith(("{", "[")):
-        body = fence.group(1).strip()
-        yield body
-    start = min((i for i in (body.find("{"), body.find("[")) if i >= 0), default=-1)
-    if start >= 0:
-        yield from _mended(body[start:])
-
-
-def _mended(text: str) -> Iterator[str]:
-    """The first JSON value of `text` without its trailing commas; if it is cut off, its whole parts."""
-    out: list[str] = []
-    closers: list[str] = []
-    items: list[int] = []  # for each open bracket, where in `out` its unfinished item begins
-    half_string = False
-    for match in _PART.finditer(text):
-        part = match.group()
-        if part in "}]":
-            if out[-1] == ",":
-                out.pop()
-            if closers.pop() != part:
-                return
-            items.pop()
-        elif part[0] == '"' and match.end() == len(text) and not _STRING.fullmatch(part):
-            part, half_string = _HALF_ESCAPE.sub("", part) + '"', True
-        out.append(_WORDS.get(part, part))
-        if part in "{[":
-            closers.append("}" if part == "{" else "]")
-            items.append(len(out))
-        elif part == ",":
-            items[-1] = len(out)
-        if len(closers) > _DEEPEST:
-            return
-        if not closers:
-            yield "".join(out)
-            return
-    for depth in range(len(closers), 0, -1):
-        whole = out[: items[depth - 1]]
-        if whole[-1] == ",":
-            whole.pop()
-        yield "".join(whole + closers[:depth][::-1])
-    if half_string:
-        yield "".join(out + closers[::-1])
+def _without_lengths(schema: Any, *, names: bool = False) -> Any:
+    if isinstance(schema, list):
+        return [_without_lengths(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        key: value
+        if key in ("enum", "const") and not names
+        else _without_lengths(value, names=not names and key in ("properties", "$defs"))
+        for key, value in schema.items()
+        if names or key not in _LENGTHS
+    }
 
 
 def _clean_value(value: Any) -> Any:

@@ -10,12 +10,13 @@ import json
 import sqlite3
 import time
 from collections.abc import Collection, Sequence
+from typing import Any
 
 from .budget import Amount
 from .protocol import ChatResponse, Choice, Usage, error_of
 from .records import DeadLetter, Ending, Known, Summary, Ticket
 
-FORMAT = 1
+FORMAT = 2
 Found = tuple[int | None, int | None, Known | None]
 _TABLES = """
 CREATE TABLE runs (id INTEGER PRIMARY KEY, started REAL NOT NULL, ended REAL);
@@ -45,16 +46,49 @@ CREATE TABLE spent (
 );
 INSERT INTO spent VALUES (0, 0, 0, 0, 0, 0, 0, 0, 0);
 """
+_SINCE_2 = """
+CREATE TABLE lessons (
+    endpoint TEXT NOT NULL, model TEXT NOT NULL, known TEXT NOT NULL,   -- JSON
+    PRIMARY KEY (endpoint, model)
+) WITHOUT ROWID;
+"""
 
 
 def create(db: sqlite3.Connection) -> None:
-    """Make the tables, unless another process was first."""
+    """Make the tables, or those that an older file lacks, unless another process was first."""
     db.execute("BEGIN IMMEDIATE")
-    if db.execute("PRAGMA user_version").fetchone() == (0,):
-        for statement in _TABLES.split(";")[:-1]:
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    scripts = [_TABLES, _SINCE_2] if version == 0 else [_SINCE_2] if version == 1 else []
+    for script in scripts:
+        for statement in script.split(";")[:-1]:
             db.execute(statement)
-        db.execute(f"PRAGMA user_version = {FORMAT}")
+    db.execute(f"PRAGMA user_version = {FORMAT}")
     db.execute("COMMIT")
+
+
+def lessons(db: sqlite3.Connection, endpoint: str, model: str) -> dict[str, Any] | None:
+    """What was learnt of a model; None if nothing was, or nothing that can be read."""
+    row = db.execute(
+        "SELECT known FROM lessons WHERE endpoint = ? AND model = ?", (endpoint, model)
+    ).fetchone()
+    known = json.loads(row[0]) if row else None
+    return known if isinstance(known, dict) else None
+
+
+def learn(db: sqlite3.Connection, endpoint: str, model: str, known: dict[str, Any]) -> None:
+    db.execute(
+        "INSERT INTO lessons VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET known = excluded.known",
+        (endpoint, model, json.dumps(known)),
+    )
+
+
+def reopen(db: sqlite3.Connection, keys: Collection[str]) -> None:
+    """Open dead letters again: it was not they that were at fault."""
+    db.execute(
+        "UPDATE requests SET state = 'open', kind = NULL, reason = NULL, raw = NULL"
+        " WHERE state = 'dead' AND key IN (SELECT value FROM json_each(?))",
+        (json.dumps(list(keys)),),
+    )
 
 
 def find(db: sqlite3.Connection, keys: Collection[str]) -> dict[str, Found]:

@@ -16,6 +16,7 @@ from synalign_jax.llm.protocol import (
     LLM,
     ChatRequest,
     LLMError,
+    Loading,
     Message,
     Misconfigured,
     Overloaded,
@@ -118,7 +119,9 @@ def test_a_request_becomes_json_and_its_answer_a_response() -> None:
         idempotency_key="key-0",
     )
     logprobs = {"content": [{"token": "h", "logprob": -0.5}, {"token": "i", "logprob": -1.0}]}
-    response, (heard,) = ask(http(completion(logprobs=logprobs)), request=request)
+    made = completion(logprobs=logprobs)
+    made["choices"] *= 2
+    response, (heard,) = ask(http(made), request=request)
     assert (response.text, response.usage, response.model) == ("hi", Usage(3, 2), "m-1")
     assert response.choices[0].logprobs == (-0.5, -1.0)
     head, body = heard.split(b"\r\n\r\n")
@@ -135,6 +138,7 @@ def test_a_request_becomes_json_and_its_answer_a_response() -> None:
         "stop": ["\n"],
         "n": 2,
         "logprobs": True,
+        "stream": False,
         "top_k": 5,
         "response_format": {
             "type": "json_schema",
@@ -182,7 +186,8 @@ def test_an_address_without_scheme_or_host_is_named(given: str) -> None:
         (429, {"error": {"message": "no credit", "code": "insufficient_quota"}}, Misconfigured),
         (500, b"oops", ServerError),
         (502, b"<html>", ServerError),
-        (503, {"detail": "loading"}, Overloaded),
+        (503, {"detail": "loading"}, Loading),
+        (503, {"detail": "busy"}, Overloaded),
         (529, {"error": "overloaded"}, Overloaded),
         (308, b"", Misconfigured),
         (200, {"error": {"message": "upstream", "code": 429}}, RateLimited),
@@ -339,9 +344,13 @@ def test_a_server_that_wants_max_completion_tokens_gets_them() -> None:
     async def main() -> None:
         async with raw as url:
             llm = OpenAIChat(url, api_key_env=None)
-            for _ in range(2):
-                with pytest.raises(LLMError):
-                    await llm.complete(HELLO)
+            with (
+                pytest.warns(UserWarning, match="'max_completion_tokens' from now on"),
+                pytest.raises(Unsupported),
+            ):
+                await llm.complete(HELLO)
+            with pytest.raises(Refused):
+                await llm.complete(HELLO)
             await llm.aclose()
 
     asyncio.run(main())

@@ -161,7 +161,7 @@ class Connection(asyncio.Protocol):
         elif fault == "empty":
             self.send(200, b"")
         elif fault == "wrong schema":
-            self.send(200, completion(request, '{"sentence": 7}'))
+            self.send(200, completion(request, '{"sentence": {"of": 7}}'))
         elif fault == "wrong length":
             self.send(200, whole, length=len(whole) + 100)
             self.transport.close()

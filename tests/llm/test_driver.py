@@ -120,13 +120,13 @@ def test_a_refused_request_is_asked_once(tmp_path: Path) -> None:
 
 
 def test_an_answer_off_the_schema_is_asked_again_with_its_error_shown(tmp_path: Path) -> None:
-    llm = Endpoint(lambda prompt, times: '{"text": 7}' if times == 0 else '{"text": "seven"}')
+    llm = Endpoint(lambda prompt, times: '{"text": {}}' if times == 0 else '{"text": "seven"}')
     (outcome,) = ask(tmp_path / "l", llm, [job("x", schema=SCHEMA)])
     assert outcome.value == {"text": "seven"}
     first, second = llm.requests
     assert [m.role for m in second.messages] == ["user", "assistant", "user"]
-    assert second.messages[1].content == '{"text": 7}'
-    assert "7 is not of type 'string'" in second.messages[2].content
+    assert second.messages[1].content == '{"text": {}}'
+    assert "{} is not of type 'string'" in second.messages[2].content
     assert first.idempotency_key != second.idempotency_key  # a server must not answer it from its memory
     with Ledger(tmp_path / "l") as ledger:
         assert ledger.summary().usage.completion_tokens == 10  # both answers were paid for

@@ -3,7 +3,6 @@
 import json
 import os
 import threading
-import zlib
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -44,7 +43,7 @@ class Endpoint:
     """An HTTP server that fails as `mode` says, until it is told to answer."""
 
     def __init__(self) -> None:
-        self.mode = "answer"
+        self.mode, self.first = "answer", ""
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -72,7 +71,7 @@ class Endpoint:
             return 404, "application/json", b'{"error": {"message": "The model does not exist"}}'
         if self.mode == "html":
             return 200, "text/html", b"<html><body>Welcome to nginx</body></html>"
-        broken = self.mode == "prose" or (self.mode == "some" and _unlucky(body))
+        broken = self.mode == "prose" or (self.mode == "some" and self.unlucky(body))
         content = "no JSON at all" if broken else json.dumps(answer(body))
         message = {"role": "assistant", "content": content}
         choice = {"index": 0, "message": message, "finish_reason": "stop"}
@@ -80,11 +79,13 @@ class Endpoint:
         value = {"model": "the-model", "choices": [choice], "usage": usage}
         return 200, "application/json", json.dumps(value).encode()
 
-
-def _unlucky(body: dict) -> bool:
-    """One request for rows in three, whenever and however often it is sent."""
-    rows = "texts" in body["response_format"]["json_schema"]["schema"]["properties"]
-    return rows and zlib.crc32(json.dumps(body["messages"][:3]).encode()) % 3 == 0
+    def unlucky(self, body: dict) -> bool:
+        """Whether it is the first prompt for rows, whenever and however often it is sent."""
+        if "texts" not in body["response_format"]["json_schema"]["schema"]["properties"]:
+            return False
+        prompt = body["messages"][-1 if len(body["messages"]) < 3 else -3]["content"]
+        self.first = self.first or prompt
+        return prompt == self.first
 
 
 @pytest.fixture(scope="module")

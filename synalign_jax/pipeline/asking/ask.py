@@ -107,4 +107,6 @@ def _figures(progress: Progress) -> str:
         parts.append(f"{progress.failed} failed")
     if progress.spent is not None:
         parts.append(f"spent {progress.spent:.4g}")
+    if progress.note:
+        parts.append(progress.note)
     return ", ".join(parts)

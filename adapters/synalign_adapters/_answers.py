@@ -1,0 +1,270 @@
+"""Chat completions, whole or streamed, in the shapes that servers send them, as the protocol's response."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from synalign_jax.llm.protocol import ChatRequest, ChatResponse, Choice, Quota, Usage
+
+_MOST_TOKENS = 10**12  # a larger count is no count
+_REASONING = ("reasoning_content", "reasoning", "thinking", "reasoning_text", "thoughts")
+_REASONS = {"max_tokens": "length", "stop": "stop", "end_turn": "stop", "eos": "stop", "eos_token": "stop"}
+_FILTERED = ("content_filter", "safety", "prohibited_content", "blocklist", "recitation")
+
+
+class NotAnAnswerError(ValueError):
+    """The value is no chat completion; the message says in which respect."""
+
+
+class DeclinedError(ValueError):
+    """The model, or a filter around it, declined to answer."""
+
+
+def response_in(value: Any, request: ChatRequest, quota: Quota | None) -> ChatResponse:
+    """The response that a body holds.
+
+    Raises:
+        NotAnAnswerError: it holds none.
+        DeclinedError: it says that the answer is withheld.
+    """
+    value = _unwrapped(value)
+    given = value.get("choices")
+    if isinstance(given, Mapping):
+        given = [given]
+    if not isinstance(given, list) or not given:
+        raise NotAnAnswerError("it has no choices")
+    choices = tuple(_choice(choice) for choice in given[: max(1, request.n)])
+    if all(choice is None for choice in choices):
+        declined = next(iter(_declined(given)), None)
+        if declined:
+            raise DeclinedError(declined)
+    made = tuple(choice or Choice("", "content_filter") for choice in choices)
+    return ChatResponse(
+        made, usage_in(value, request, made), _name(value.get("model")) or request.model, quota
+    )
+
+
+def usage_in(value: Any, request: ChatRequest, choices: Iterable[Choice] = ()) -> Usage:
+    """The tokens that a body counts. A count that is missing is bounded: a token is at least a byte."""
+    counts = told_usage(value)
+    prompt, completion, reasoning = counts
+    if prompt is None:
+        prompt = sum(len(m.content.encode("utf-8", "replace")) for m in request.messages)
+    if completion is None:
+        texts = (choice.text + choice.reasoning for choice in choices)
+        completion = sum(len(text.encode("utf-8", "replace")) for text in texts)
+    return Usage(prompt, completion, min(reasoning or 0, completion))
+
+
+def told_usage(value: Any) -> tuple[int | None, int | None, int | None]:
+    """Prompt, completion and reasoning tokens as far as a body tells them."""
+    usage = value.get("usage") if isinstance(value, Mapping) else None
+    if not isinstance(usage, Mapping):
+        return None, None, None
+    prompt = _first(usage, "prompt_tokens", "input_tokens", "promptTokens", "prompt_eval_count")
+    completion = _first(usage, "completion_tokens", "output_tokens", "completionTokens", "generated_tokens")
+    total = _first(usage, "total_tokens", "totalTokens")
+    if total is not None:
+        if prompt is None and completion is not None:
+            prompt = max(0, total - completion)
+        elif completion is None and prompt is not None:
+            completion = max(0, total - prompt)
+    details = usage.get("completion_tokens_details") or usage.get("output_tokens_details")
+    reasoning = _first(details if isinstance(details, Mapping) else usage, "reasoning_tokens")
+    return prompt, completion, reasoning
+
+
+def joined(parts: Iterable[Any]) -> dict[str, Any]:
+    """A streamed answer in the form of one that came whole; a choice without an end has no finish_reason."""
+    choices: dict[int, dict[str, Any]] = {}
+    whole: dict[str, Any] = {}
+    for part in parts:
+        if not isinstance(part, Mapping):
+            continue
+        if part.get("model"):
+            whole["model"] = part["model"]
+        if (usage := _usage_of(part)) is not None:
+            whole["usage"] = _larger(whole.get("usage"), usage)
+        given = part.get("choices")
+        for number, piece in enumerate(given if isinstance(given, list) else ()):
+            if isinstance(piece, Mapping):
+                index = piece.get("index")
+                _add(choices, index if isinstance(index, int) else number, piece)
+    return whole | {"choices": [choices[index] for index in sorted(choices)]}
+
+
+def is_finished(value: Mapping[str, Any]) -> bool:
+    """Whether a joined answer is whole: each choice has its end, or is a JSON value as it stands."""
+    choices = value.get("choices") or []
+    return bool(choices) and all(
+        choice.get("finish_reason") or _is_json(choice["message"]["content"]) for choice in choices
+    )
+
+
+def _add(choices: dict[int, dict[str, Any]], index: int, piece: Mapping[str, Any]) -> None:
+    choice = choices.setdefault(
+        index, {"message": {"content": "", "reasoning": "", "refusal": ""}, "logprobs": {"content": []}}
+    )
+    message = choice["message"]
+    whole, delta = piece.get("message"), piece.get("delta")
+    if isinstance(whole, Mapping) and _text(whole.get("content")):  # all of it once more
+        message["content"] = ""
+    for source in (delta, whole):
+        if isinstance(source, str):
+            message["content"] += source
+        if not isinstance(source, Mapping):
+            continue
+        message["content"] += _text(source.get("content"))
+        message["reasoning"] += _reasoning(source)
+        message["refusal"] += _text(source.get("refusal"))
+    if not isinstance(delta, Mapping | str) and not isinstance(whole, Mapping):
+        message["content"] += _text(piece.get("text"))
+    logprobs = piece.get("logprobs")
+    if isinstance(logprobs, Mapping) and isinstance(logprobs.get("content"), list):
+        choice["logprobs"]["content"] += logprobs["content"]
+    if piece.get("finish_reason"):
+        choice["finish_reason"] = piece["finish_reason"]
+    if piece.get("error"):
+        choice["error"] = piece["error"]
+
+
+def _unwrapped(value: Any) -> Mapping[str, Any]:
+    """The completion itself: gateways put it into an envelope."""
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    if not isinstance(value, Mapping):
+        raise NotAnAnswerError(f"it is a {type(value).__name__}")
+    if "choices" in value:
+        return value
+    for inner in value.values():
+        if isinstance(inner, Mapping) and "choices" in inner:
+            return inner
+    message = value.get("message")
+    if isinstance(message, Mapping) and "content" in message:  # Ollama's own form
+        usage = {
+            "prompt_tokens": value.get("prompt_eval_count"),
+            "completion_tokens": value.get("eval_count"),
+        }
+        return {
+            **value,
+            "choices": [{"message": message, "finish_reason": value.get("done_reason")}],
+            "usage": usage,
+        }
+    return value
+
+
+def _choice(choice: Any) -> Choice | None:
+    """One answer; None where it is withheld."""
+    if not isinstance(choice, Mapping):
+        raise NotAnAnswerError("a choice is no object")
+    message = choice.get("message")
+    message = message if isinstance(message, Mapping) else choice.get("delta")
+    if not isinstance(message, Mapping):
+        if not isinstance(choice.get("text"), str):
+            raise NotAnAnswerError("a choice has no message")
+        message = {"content": choice["text"]}
+    content = message.get("content")
+    if not isinstance(content, str | list | Mapping | None):
+        raise NotAnAnswerError(f"content is a {type(content).__name__}")
+    text = _text(content)
+    reason = _name(choice.get("finish_reason")) or "stop"
+    reason = {
+        "max_tokens": "length",
+        "MAX_TOKENS": "length",
+        "STOP": "stop",
+        "end_turn": "stop",
+        "eos": "stop",
+    }.get(reason, reason)
+    if not text.strip() and _declined([choice]):
+        return None
+    return Choice(text, reason, _logprobs(choice.get("logprobs")), _reasoning(message))
+
+
+def _declined(choices: list[Any]) -> list[str]:
+    said = []
+    for choice in choices:
+        message = choice.get("message") if isinstance(choice, Mapping) else None
+        refusal = _text(message.get("refusal")) if isinstance(message, Mapping) else ""
+        reason = _name(choice.get("finish_reason")) if isinstance(choice, Mapping) else ""
+        if refusal or reason.lower().removeprefix("finish_reason_") in _FILTERED:
+            said.append(refusal or reason)
+    return said
+
+
+def _text(content: Any) -> str:
+    """Text, a list of parts, or a part; thoughts among the parts are no text."""
+    if isinstance(content, str):
+        return content
+    if isinstance(content, list):
+        return "".join(map(_text, content))
+    if isinstance(content, Mapping):
+        if (
+            content.get("type") in ("thinking", "reasoning", "redacted_thinking")
+            or content.get("thought") is True
+        ):
+            return ""
+        inner = content.get("text", content.get("content"))
+        return _text(inner.get("value") if isinstance(inner, Mapping) and "value" in inner else inner)
+    return ""
+
+
+def _reasoning(message: Mapping[str, Any]) -> str:
+    """What the server keeps apart as thoughts."""
+    for name in _REASONING:
+        if text := _text(message.get(name)):
+            return text
+    details, content = message.get("reasoning_details"), message.get("content")
+    if isinstance(details, list):
+        return "".join(_text(d.get("text") or d.get("summary")) for d in details if isinstance(d, Mapping))
+    if isinstance(content, list):
+        return "".join(_text(p.get("thinking")) for p in content if isinstance(p, Mapping))
+    return ""
+
+
+def _logprobs(given: Any) -> tuple[float, ...] | None:
+    tokens = given.get("content") if isinstance(given, Mapping) else None
+    if not isinstance(tokens, list) or not tokens:
+        return None
+    found = [token.get("logprob") for token in tokens if isinstance(token, Mapping)]
+    numbers = tuple(float(x) for x in found if isinstance(x, int | float))
+    return numbers if len(numbers) == len(tokens) else None
+
+
+def _usage_of(part: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    usage = part.get("usage")
+    if not isinstance(usage, Mapping):
+        own = next((v for n, v in part.items() if n.startswith("x_") and isinstance(v, Mapping)), {})
+        usage = own.get("usage")
+    return usage if isinstance(usage, Mapping) else None
+
+
+def _larger(before: Mapping[str, Any] | None, usage: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Counts grow while a stream goes on, and a last chunk may hold zeros: the larger ones are meant."""
+    if before is None:
+        return usage
+    old, new = (_first(u, "completion_tokens", "output_tokens", "total_tokens") or 0 for u in (before, usage))
+    kept = {name: value for name, value in usage.items() if value is not None}
+    return {**before, **kept} if new >= old else {**kept, **before}
+
+
+def _first(counts: Mapping[str, Any], *names: str) -> int | None:
+    for name in names:
+        value = counts.get(name)
+        if isinstance(value, str) and value.isdecimal() and len(value) < 13:
+            value = int(value)
+        if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _MOST_TOKENS:
+            return int(value)
+    return None
+
+
+def _name(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _is_json(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text, strict=False), dict | list)
+    except (ValueError, RecursionError):
+        return False

@@ -1,0 +1,259 @@
+"""The error of the protocol that a server's refusal stands for: whose fault it is, and what may mend it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from synalign_jax.llm.protocol import (
+    LLMError,
+    Loading,
+    Misconfigured,
+    Overloaded,
+    RateLimited,
+    Refused,
+    ServerError,
+)
+
+from ._waits import retry_after
+
+_SHOWN = 300  # characters of a server's message that an error repeats
+_STATUS_OF_WORD = {
+    "resource_exhausted": 429, "rate_limit_exceeded": 429, "rate_limit_error": 429, "too_many_requests": 429,
+    "throttlingexception": 429, "unavailable": 503, "overloaded_error": 529, "overloaded": 529,
+    "authentication_error": 401, "unauthenticated": 401, "permission_error": 403, "permission_denied": 403,
+    "not_found_error": 404, "not_found": 404, "model_not_found": 404, "invalid_request_error": 400,
+    "invalid_argument": 400, "bad_request": 400, "badrequesterror": 400, "deadline_exceeded": 504,
+}  # fmt: skip
+_CREDIT_CODES = ("insufficient_quota", "billing", "exceeded_current_quota", "arrearage", "payment_required")
+_CREDIT = re.compile(
+    r"insufficient.{0,12}(?:balance|credit|funds|quota)|credit balance is too low|out of credit|no credit"
+    r"|not enough credit|余额不足|overdue|in arrears|billing hard limit|payment required",
+    re.IGNORECASE,
+)
+_KEY = re.compile(
+    r"(?:api.?key|access.?token|credential|subscription.?key|authorization)[^.]{0,40}"
+    r"(?:not valid|invalid|incorrect|expired|missing|required|revoked|disabled|wrong|not found)"
+    r"|(?:invalid|incorrect|expired|missing|wrong|no)\W{0,3}(?:api.?key|access.?token|credential|subscription.?key)"
+    r"|api_key_invalid|unauthori[sz]ed|authentication",
+    re.IGNORECASE,
+)
+_REGION = re.compile(
+    r"(?:region|country|territory|location)[^.]{0,40}not (?:supported|available|allowed)"
+    r"|unsupported_country|not available in your (?:region|country)",
+    re.IGNORECASE,
+)
+_MODEL = re.compile(
+    r"model[^.]{0,80}(?:does not exist|not exist|not found|is not available|decommissioned"
+    r"|no longer (?:supported|available)|not a valid model"
+    r"|has been (?:removed|retired|shut down)|do not have access"
+    r"|not supported for generat)"
+    r"|(?:unknown|invalid|no such|unrecognized|nonexistent) model|not a valid model"
+    r"|model_not_found|model_decommissioned",
+    re.IGNORECASE,
+)
+_MODERATED = re.compile(
+    r"flagged|moderation|content.?(?:filter|policy|management|safety)|usage polic"
+    r"|safety (?:system|filter|setting)"
+    r"|responsible.?ai|data_inspection|inappropriate content|sensitive (?:word|content|information)"
+    r"|prohibited[_ ](?:content|use)"
+    r"|violat[^.]{0,40}(?:polic|guideline|terms)|invalid_prompt|risk control|censor",
+    re.IGNORECASE,
+)
+_TOO_LONG = re.compile(
+    r"context.{0,10}(?:length|window|size)|context_length_exceeded|(?:prompt|input|message|request)[^.]{0,30}"
+    r"(?:too (?:long|large|many)|exceed)|too many (?:input )?tokens|maximum (?:input|sequence) length"
+    r"|string_above_max_length|reduce the length",
+    re.IGNORECASE,
+)
+_BAD_ANSWER = re.compile(
+    r"failed_generation|json_validate_failed"
+    r"|failed to (?:generate|parse|validate)[^.]{0,30}(?:json|output|response)"
+    r"|model_output_parse|output_parse_failed"
+    r"|generated (?:json|output)[^.]{0,30}(?:invalid|not match|does not)",
+    re.IGNORECASE,
+)
+_RATE = re.compile(r"rate.?limit|too many requests|throttl|quota exceeded|concurrency limit", re.IGNORECASE)
+_NEVER_FITS = re.compile(
+    r"request too large|requested \d+.{0,40}limit \d+|limit:? ?(\d+),? ?requested:? ?(\d+)", re.IGNORECASE
+)
+_LOADING = re.compile(
+    r"(?:loading|load(?:ing)? (?:the )?model|is (?:currently )?loading|warming up|starting up|initiali[sz]ing"
+    r"|not (?:yet )?(?:ready|loaded)|still loading|cold start)",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What a body says went wrong. `status` is its own word, or None; `code` all its short words."""
+
+    text: str
+    code: str
+    status: int | None
+
+
+def fault_in(value: Any) -> Fault | None:
+    """The error that a body reports, in the shapes that servers use; None where it reports none."""
+    if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
+        return fault_in(value[0])
+    if not isinstance(value, dict):
+        return None
+    error = next((value[name] for name in ("error", "errors", "detail") if value.get(name)), None)
+    if not error and not _says_error(value):
+        return None
+    if isinstance(error, list) and len(error) == 1 and isinstance(error[0], dict | str):
+        error = error[0]
+    inner = error if isinstance(error, dict) else value
+    text = next((inner[n] for n in ("message", "msg", "detail", "error", "title") if inner.get(n)), None)
+    if isinstance(error, str):
+        text = error
+    if not isinstance(text, str):
+        text = json.dumps(text if text is not None else (error or value), ensure_ascii=False)
+    metadata = inner.get("metadata")
+    if isinstance(metadata, dict) and isinstance(
+        metadata.get("raw"), str
+    ):  # what the provider behind it said
+        text = f"{text}: {metadata['raw']}"
+    if isinstance(inner.get("failed_generation"), str):
+        text += " (failed_generation)"
+    words = [x.get(n) for x in (inner, value) for n in ("code", "status", "type", "reason") if x.get(n)]
+    return Fault(text, " ".join(str(word) for word in words).lower(), _status(words))
+
+
+def _says_error(value: Mapping[str, Any]) -> bool:
+    if value.get("choices") or value.get("data"):
+        return False
+    kind = str(value.get("object") or value.get("type") or value.get("status") or "").lower()
+    return kind in ("error", "failed", "failure") or value.get("success") is False
+
+
+def _status(words: list[Any]) -> int | None:
+    for word in words:
+        if (
+            isinstance(word, int | str)
+            and not isinstance(word, bool)
+            and str(word).isdecimal()
+            and len(str(word)) < 4
+        ):
+            if 400 <= int(word) < 600:
+                return int(word)
+        elif isinstance(word, str) and word.lower() in _STATUS_OF_WORD:
+            return _STATUS_OF_WORD[word.lower()]
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Blame:
+    """What the error's text needs to know: who is asked for what, and with which key.
+
+    `answered` says that this key has had an answer from this model before.
+    """
+
+    base: str
+    model: str
+    key: str
+    answered: bool
+
+
+def error_for(status: int, value: Any, body: str, headers: Mapping[str, str], blame: Blame) -> LLMError:
+    """The error for an HTTP answer that is none; `body` holds no secret any more."""
+    said = fault_in(value)
+    text, code = (said.text, said.code) if said else (body, "")
+    if status == 200 or (status in (400, 500) and said and said.status in (429, 503, 529)):
+        status = (said.status if said else None) or 500
+    shown = " ".join(text.split())[:_SHOWN]
+    message = f"{blame.base}: HTTP {status}: {shown}"
+    everything = f"{code} {text}"[:8000]
+    wait = retry_after(headers, value, text)
+    if 300 <= status < 400:
+        return Misconfigured(f"{message} (a redirect; set base_url to where it leads)", raw=body)
+    if _is_credit(status, code, everything, wait):
+        return Misconfigured(f"{message} (the account has no credit left)", raw=body)
+    if status >= 500:
+        return _of_the_server(status, message, everything, wait, body)
+    if status == 429 or (status in (400, 403) and _RATE.search(everything)):
+        if _never_fits(everything):
+            return _refused(message, body, "too_long")
+        return RateLimited(message, retry_after=wait, raw=body)
+    if status in (408, 409, 423, 424, 425, 440, 498, 499):
+        return ServerError(message, retry_after=wait, raw=body)
+    return _of_the_request(status, message, everything, value, body, blame)
+
+
+def _of_the_server(status: int, message: str, everything: str, wait: float | None, raw: str) -> LLMError:
+    if _LOADING.search(everything) and (status == 503 or "model" in everything.lower()):
+        return Loading(message, retry_after=wait, raw=raw)
+    if status in (503, 529):
+        return Overloaded(message, retry_after=wait, raw=raw)
+    if status == 501:
+        return _refused(message, raw, "")
+    if _RATE.search(everything) and "upstream" not in everything.lower():
+        return RateLimited(message, retry_after=wait, raw=raw)
+    return ServerError(message, retry_after=wait, raw=raw)
+
+
+def _of_the_request(
+    status: int, message: str, everything: str, value: Any, raw: str, blame: Blame
+) -> LLMError:
+    """4xx: of the key, the model, the region, and so of all requests; or of this one."""
+    moderated = _MODERATED.search(everything) or _has(value, ("flagged_input", "reasons", "innererror"))
+    if status == 401 or (_KEY.search(everything) and not moderated):
+        return Misconfigured(f"{message} ({blame.key})", raw=raw)
+    if _REGION.search(everything):
+        return Misconfigured(f"{message} (the endpoint does not serve this place)", raw=raw)
+    if status == 402:
+        return Misconfigured(f"{message} (the account has no credit left)", raw=raw)
+    if moderated:
+        return _refused(message, raw, "moderated")
+    if _MODEL.search(everything) or (status == 404 and not blame.answered):
+        hint = f"(check the model name {blame.model!r} and the path of base_url)"
+        return Misconfigured(f"{message} {hint}", raw=raw)
+    if status == 404:  # it has answered before: a gateway on its way
+        return ServerError(message, raw=raw)
+    if status == 403 and not blame.answered:
+        return Misconfigured(f"{message} ({blame.key})", raw=raw)
+    if status == 413 or _TOO_LONG.search(everything):
+        return _refused(message, raw, "too_long")
+    return _refused(message, raw, "")
+
+
+def is_bad_answer(error: LLMError) -> bool:
+    """Whether the server says that the model's answer, not the request, was at fault."""
+    return bool(_BAD_ANSWER.search(error.raw or ""))
+
+
+def _is_credit(status: int, code: str, everything: str, wait: float | None) -> bool:
+    if wait is not None and status == 429:  # a quota that comes back, whatever it is called
+        return False
+    return any(word in code for word in _CREDIT_CODES) or bool(
+        status in (400, 401, 402, 403, 429) and _CREDIT.search(everything)
+    )
+
+
+def _never_fits(everything: str) -> bool:
+    """Whether one request alone asks for more tokens than a minute holds."""
+    match = _NEVER_FITS.search(everything)
+    if not match:
+        return False
+    numbers = re.search(r"limit:? ?(\d+),? ?requested:? ?(\d+)", everything, re.IGNORECASE)
+    return numbers is None or int(numbers.group(2)) > int(numbers.group(1))
+
+
+def _refused(message: str, raw: str, why: str) -> Refused:
+    error = Refused(message, raw=raw)
+    error.why = why
+    return error
+
+
+def _has(value: Any, names: tuple[str, ...], depth: int = 0) -> bool:
+    if depth > 6:
+        return False
+    if isinstance(value, list):
+        return any(_has(item, names, depth + 1) for item in value[:20])
+    if isinstance(value, dict):
+        return any(name in value for name in names) or any(_has(v, names, depth + 1) for v in value.values())
+    return False

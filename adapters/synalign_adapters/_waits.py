@@ -1,0 +1,170 @@
+"""How long a server asks to wait: in headers or in the body, as seconds, durations, dates or Unix times."""
+
+from __future__ import annotations
+
+import email.utils
+import re
+import time
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from synalign_jax.llm.protocol import Quota
+
+_UNITS = {
+    "ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "msec": 1e-3, "millisecond": 1e-3, "s": 1.0, "sec": 1.0,
+    "second": 1.0, "": 1.0, "m": 60.0, "min": 60.0, "minute": 60.0, "h": 3600.0, "hr": 3600.0, "hour": 3600.0,
+    "d": 86400.0, "day": 86400.0,
+}  # fmt: skip
+_UNIT = r"milliseconds?|msec|ms|ns|us|µs|seconds?|secs?|s|minutes?|mins?|m|hours?|hrs?|hr|h|days?|d"
+_PART = re.compile(rf"(\d+(?:\.\d*)?)\s*({_UNIT})?(?![a-z])", re.IGNORECASE)
+_COMPOUND = re.compile(rf"(?:\d+(?:\.\d*)?\s*(?:{_UNIT})?\s*(?:,|and)?\s*)+", re.IGNORECASE)
+_CLOCK = re.compile(r"(?:(\d+):)?(\d{1,2}):(\d{2}(?:\.\d+)?)")
+_IN_WORDS = re.compile(
+    rf"(?:again|retry|wait|available|resets?|reset)\b[^.\d]{{0,40}}?"
+    rf"((?:\d+(?:\.\d+)?\s*(?:{_UNIT})\b\s*(?:,|and)?\s*)+)",
+    re.IGNORECASE,
+)
+_FIELDS = {
+    "retryafter": 1.0, "retrydelay": 1.0, "retryafterseconds": 1.0, "retryafterms": 1e-3, "retryafterme": 1.0,
+    "estimatedtime": 1.0, "waittime": 1.0, "waitseconds": 1.0, "resetafter": 1.0, "resetin": 1.0,
+    "resetat": 1.0, "resetsat": 1.0, "resettime": 1.0, "resetsinseconds": 1.0, "retryin": 1.0,
+}  # fmt: skip
+_EPOCH = 1e9  # a larger bare number is a date: Unix seconds, or milliseconds from _EPOCH_MS on
+_EPOCH_MS = 1e11
+_DEEPEST = 12
+
+
+def seconds(text: object, now: float | None = None) -> float | None:
+    """Seconds in a header or field, from `now` (Unix time) where it is a date; None where it is neither."""
+    now = time.time() if now is None else now
+    if isinstance(text, dict):  # protobuf's Duration
+        whole, nanos = text.get("seconds"), text.get("nanos", 0)
+        parts = [number for number in (_number(whole), _number(nanos)) if number is not None]
+        return parts[0] + (parts[1] * 1e-9 if len(parts) > 1 else 0.0) if parts else None
+    if isinstance(text, bool) or not isinstance(text, str | int | float):
+        return None
+    text = str(text).strip().strip('"')
+    if (number := _number(text)) is not None:
+        if number >= _EPOCH_MS:
+            return max(0.0, number / 1000 - now)
+        return max(0.0, number - now) if number >= _EPOCH else number
+    if len(text) > 100:
+        return None
+    if _COMPOUND.fullmatch(text):
+        return _sum(text)
+    if text[:2].upper() == "PT" and _COMPOUND.fullmatch(text[2:]):  # ISO 8601
+        return _sum(text[2:])
+    if clock := _CLOCK.fullmatch(text):
+        hours, minutes, rest = clock.groups()
+        return 3600.0 * int(hours or 0) + 60.0 * int(minutes) + float(rest)
+    moment = _moment(text)
+    return None if moment is None else max(0.0, moment - now)
+
+
+def retry_after(headers: Mapping[str, str], value: Any = None, text: str = "") -> float | None:
+    """Seconds that a refusal asks to wait, from its headers (RFC 9110, section 10.2.3) or else its body."""
+    now = clock_of(headers)
+    for name, unit in (("retry-after-ms", 1e-3), ("x-ms-retry-after-ms", 1e-3), ("Retry-After", 1.0)):
+        if (wait := seconds(headers.get(name, ""), now)) is not None:
+            return wait if wait >= _EPOCH else wait * unit
+    found = [wait for wait in _in_fields(value, now) if wait is not None]
+    if found:
+        return max(found)
+    if match := _IN_WORDS.search(text[:4000]):
+        return _sum(match.group(1))
+    return None
+
+
+def quota(headers: Mapping[str, str]) -> Quota | None:
+    """What the rate-limit headers say: OpenAI's x-ratelimit-*, Anthropic's, or the IETF drafts' ratelimit."""
+    if not any("ratelimit" in name.lower() for name in headers):
+        return None
+    now = clock_of(headers)
+    drafted = dict(re.findall(r"\b(remaining|reset|r|t)\s*=\s*([\w.]+)", headers.get("ratelimit", "")))
+
+    def find(what: str, kinds: tuple[str, ...]) -> str | None:
+        for kind in kinds:
+            for name in (f"x-ratelimit-{what}-{kind}", f"anthropic-ratelimit-{kind}-{what}"):
+                if name in headers:
+                    return headers[name]
+        return None
+
+    def plain(what: str, short: str) -> str | None:
+        for name in (f"x-ratelimit-{what}", f"ratelimit-{what}", f"x-rate-limit-{what}"):
+            if name in headers:
+                return headers[name]
+        return drafted.get(what, drafted.get(short))
+
+    left = find("remaining", ("requests",)), find("reset", ("requests",))
+    if left[0] is None:
+        left = plain("remaining", "r"), plain("reset", "t")
+    tokens = find("remaining", ("tokens",)), find("reset", ("tokens",))
+    if left[0] is None and tokens[0] is None:
+        return None
+    return Quota(
+        requests=_count(left[0]),
+        requests_reset=seconds(left[1] or "", now) or 0.0,
+        tokens=_count(tokens[0]),
+        tokens_reset=seconds(tokens[1] or "", now) or 0.0,
+    )
+
+
+def clock_of(headers: Mapping[str, str]) -> float:
+    """The server's own clock, by which its dates are meant, if it tells it."""
+    return _moment(headers.get("Date", "")) or time.time()
+
+
+def _in_fields(value: Any, now: float, depth: int = 0) -> Iterator[float | None]:
+    """What the fields of a body say that are named for a wait, wherever they lie."""
+    if depth > _DEEPEST:
+        return
+    if isinstance(value, list):
+        for item in value[:50]:
+            yield from _in_fields(item, now, depth + 1)
+    elif isinstance(value, dict):
+        for name, item in list(value.items())[:200]:
+            plain = re.sub(r"[^a-z]", "", str(name).lower())
+            if plain in ("xratelimitreset", "ratelimitreset", *_FIELDS):
+                wait = seconds(item, now)
+                yield wait if wait is None else wait * _FIELDS.get(plain, 1.0)
+            elif isinstance(item, dict | list):
+                yield from _in_fields(item, now, depth + 1)
+
+
+def _sum(text: str) -> float:
+    total = 0.0
+    for number, unit in _PART.findall(text):
+        unit = unit.lower()
+        total += float(number) * (_UNITS.get(unit) or _UNITS[unit.rstrip("s")])
+    return total
+
+
+def _number(text: object) -> float | None:
+    if isinstance(text, bool) or not isinstance(text, str | int | float):
+        return None
+    try:
+        value = float(text)
+    except (ValueError, OverflowError):
+        return None
+    return max(0.0, value) if abs(value) < float("inf") else None
+
+
+def _count(text: str | None) -> int | None:
+    number = _number(text or "")
+    return None if number is None else int(number)
+
+
+def _moment(text: str) -> float | None:
+    """Unix time of an HTTP date or an ISO 8601 date."""
+    if not text:
+        return None
+    try:
+        return email.utils.parsedate_to_datetime(text).timestamp()
+    except (ValueError, TypeError, OverflowError):
+        pass
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

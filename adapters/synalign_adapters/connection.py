@@ -1,0 +1,93 @@
+"""How a server is reached: the settings that every adapter over HTTP shares, named here alone."""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+from collections.abc import Mapping
+from typing import TypedDict
+from urllib.parse import unquote, urlsplit
+
+from synalign_jax.llm.protocol import Misconfigured
+
+from ._secrets import Secrets
+
+_CALLS = re.compile(r"(?:/(?:chat/completions|completions|embeddings|models|files|batches))?/*$")
+
+
+class Connection(TypedDict, total=False):
+    """Keyword arguments of OpenAIChat, OpenAIEmbeddings and OpenAIBatches; all may be left out.
+
+    api_key: sent as a bearer token. Better: leave it out and name a variable.
+    api_key_env: the environment variable that holds the key; an unset one means no key.
+    headers: more headers, for gateways that want them; kept as secret as the key.
+    proxy: an HTTP proxy; by default the usual environment variables decide, loopback excepted.
+    ca_file: PEM certificates to trust instead of the system's.
+    connect_timeout: seconds for the connection to be made.
+    """
+
+    api_key: str | None
+    api_key_env: str | None
+    headers: Mapping[str, str] | None
+    proxy: str | None
+    ca_file: str | os.PathLike[str] | None
+    connect_timeout: float
+
+
+DEFAULT_KEY = "OPENAI_API_KEY"
+
+
+class Address:
+    """`base` names the endpoint and holds no secret; `of(path)` is the address of a call."""
+
+    def __init__(self, base_url: str) -> None:
+        try:
+            parts = urlsplit(base_url.strip())
+            port = f":{parts.port}" if parts.port else ""
+        except ValueError:
+            raise Misconfigured("base_url: its host or port cannot be read") from None
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            shown = base_url.split("@")[-1].split("?")[0]
+            raise Misconfigured(
+                f"base_url: {shown!r} has no scheme and host; write it like http://127.0.0.1:8000/v1 or"
+                " https://api.example.com/v1"
+            )
+        path = re.sub(r"(?:/v1)+$", "/v1", _CALLS.sub("", parts.path)) or "/v1"
+        self.scheme, self.host = parts.scheme, parts.hostname
+        shown = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+        self.base = f"{parts.scheme}://{shown}{port}{path}"
+        self._query = f"?{parts.query}" if parts.query else ""
+        self.login = ""
+        if parts.username:
+            pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+            self.login = "Basic " + base64.b64encode(pair.encode()).decode()
+
+    def of(self, path: str) -> str:
+        return f"{self.base}/{path}{self._query}"
+
+
+class Credentials:
+    """The headers of every call, what the key is called in errors, and what must not be repeated."""
+
+    def __init__(self, address: Address, base_url: str, settings: Connection) -> None:
+        given, variable = settings.get("api_key"), settings.get("api_key_env", DEFAULT_KEY)
+        key = (given or (os.environ.get(variable, "") if variable else "")).strip()
+        self.said = f"the key {'given as api_key' if given else f'in ${variable}'} was refused"
+        if not key:
+            self.said = f"no key was sent; set ${variable}" if variable else "no key was sent"
+        more = dict(settings.get("headers") or {})
+        if more and not key:
+            self.said = f"sent were the headers {', '.join(sorted(more))}"
+        self.headers = {"Accept-Encoding": "identity", **more}
+        if key and not any(name.lower() == "authorization" for name in more):
+            self.headers["Authorization"] = f"Bearer {key}"
+        elif address.login:
+            self.headers["Authorization"] = address.login
+        if key and address.host.endswith(".openai.azure.com"):
+            self.headers.setdefault("api-key", key)
+        for name, value in self.headers.items():
+            if not value.isascii() or not value.isprintable():
+                raise Misconfigured(f"the header {name} holds a character that HTTP forbids; check its value")
+        proxy = settings.get("proxy") or ""
+        self.secrets = Secrets([key, address.login, *more.values()], [base_url, proxy])

@@ -1,0 +1,197 @@
+"""Where in a text the JSON of an answer may stand, the likeliest reading first."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+_FENCE = re.compile(r"```[\w-]*[ \t]*\n?(.*?)(?:```|\Z)", re.DOTALL)
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_HALF_ESCAPE = re.compile(r"\\(?:u[0-9a-fA-F]{0,3})?\Z")
+_PART = re.compile(_STRING.pattern + r"|[{}\[\],:]|[^\s{}\[\],:\"]+|\"(?:[^\"\\]|\\.)*\\?\Z", re.DOTALL)
+_DEEPEST = 64
+_MOST_STARTS = 64  # brackets at which a value is looked for; thoughts are full of them
+_MOST_MENDED = 2_000_000  # characters that mending may read in all
+_WORDS = {"True": "true", "False": "false", "None": "null"}
+# How models close their thoughts; what stands before the last of these is no answer.
+_AFTER_THOUGHTS = re.compile(
+    r"</(?:think|thinking|thought|thoughts|reasoning|reason|analysis|scratchpad|reflection|seed:think|"
+    r"antml:thinking)>|◁/think▷|\[/THINK\]|<\|(?:end_of_thought|end_thinking|/think)\|>|<unused95>"
+    r"|<\|channel\|>final(?:\s*<\|constrain\|>\s*\w+)?\s*<\|message\|>|<\|START_RESPONSE\|>",
+    re.IGNORECASE,
+)
+_THOUGHTS = re.compile(
+    r"\s*(?:<(?:think|thinking|thought|thoughts|reasoning|reason|analysis|scratchpad|seed:think)>|◁think▷"
+    r"|\[THINK\]|<\|channel\|>(?:analysis|commentary))",
+    re.IGNORECASE,
+)
+_NUMBERED = re.compile(r"^\s*(?:\(?\d{1,3}[.):]|[-*•])\s+(\S.*)$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """`whole` says that nothing was cut off."""
+
+    text: str
+    whole: bool = True
+
+
+def decoded(text: str) -> Any:
+    """The JSON value. Raises ValueError for what is none, also for NaN and the infinities."""
+    return json.loads(text, strict=False, parse_constant=_refuse_constant)
+
+
+def candidates(text: str) -> Iterator[Candidate]:
+    """What the answer may have meant: itself; then, of what follows the thoughts, the last value first."""
+    body = text.strip()
+    if not body:
+        return
+    yield Candidate(body)
+    answer = without_thoughts(body)
+    if answer != body and answer:
+        yield Candidate(answer)
+    if not answer or _THOUGHTS.match(answer):  # thoughts that never ended: only a bare value counts
+        inner = _THOUGHTS.sub("", body, count=1)
+        inner = _AFTER_THOUGHTS.sub("", inner).strip()
+        if inner.startswith(("{", "[")):
+            yield Candidate(inner)
+        return
+    fences = [match.group(1).strip() for match in _FENCE.finditer(answer)]
+    if not answer.startswith(("{", "[")):
+        for fence in reversed(fences[-8:]):
+            yield Candidate(fence)
+    values, cut = _values(answer)
+    for value in reversed(values):
+        yield Candidate(value)
+    if len(values) > 1:
+        yield Candidate("[" + ",".join(values) + "]")  # one row a line
+    for value in cut:
+        yield Candidate(value, whole=False)
+
+
+def without_thoughts(text: str) -> str:
+    """What follows the last end of thoughts; all where there is none."""
+    ends = [match.end() for match in _AFTER_THOUGHTS.finditer(text)]
+    return text[ends[-1] :].strip() if ends else text
+
+
+def lines(text: str) -> list[str]:
+    """The items of a numbered or bulleted list of at least two, where a text holds no JSON at all."""
+    answer = without_thoughts(text.strip())
+    if _THOUGHTS.match(answer) or re.search(r'[{\[]\s*["{\[]', answer):
+        return []
+    found = [line.strip() for line in _NUMBERED.findall(answer)]
+    return found if len(found) > 1 else []
+
+
+def why_nothing(text: str) -> str:
+    """What to say of a text in which there is no candidate."""
+    if not text.strip():
+        return "the answer is empty"
+    only = _THOUGHTS.match(text.strip()) or not without_thoughts(text.strip())
+    return "the answer holds thoughts alone" if only else "the answer is not JSON"
+
+
+def _refuse_constant(word: str) -> Any:
+    raise ValueError(f"{word} is not JSON")
+
+
+def _values(text: str) -> tuple[list[str], list[str]]:
+    """The outermost values of a text in their order, and what remains of the last if it was cut off."""
+    decoder = json.JSONDecoder(strict=False, parse_constant=_refuse_constant)
+    values: list[str] = []
+    cut: list[str] = []
+    at = starts = mended = 0
+    while starts < _MOST_STARTS:
+        at = min((i for i in (text.find("{", at), text.find("[", at)) if i >= 0), default=-1)
+        if at < 0:
+            break
+        starts += 1
+        try:
+            _, end = decoder.raw_decode(text, at)
+            values.append(text[at:end])
+            at = end
+            continue
+        except (ValueError, RecursionError):
+            pass
+        if mended > _MOST_MENDED:
+            break
+        mended += len(text) - at
+        whole, end, parts = _mended(text, at)
+        if whole is not None:
+            values.append(whole)
+            at = end
+            continue
+        if parts and not cut:
+            cut = parts
+        python = _python(text, at)
+        if python is not None:
+            values.append(python[0])
+            at = python[1]
+            continue
+        at += 1
+    return values, cut
+
+
+def _mended(text: str, start: int) -> tuple[str | None, int, list[str]]:
+    """The value at `start` without trailing commas, and where it ends; if it is cut off, its whole parts."""
+    out: list[str] = []
+    closers: list[str] = []
+    items: list[int] = []  # for each open bracket, where in `out` its unfinished item begins
+    half_string = False
+    for match in _PART.finditer(text, start):
+        part = match.group()
+        if part in "}]":
+            if out[-1] == ",":
+                out.pop()
+            if closers.pop() != part:
+                return None, 0, []
+            items.pop()
+        elif part[0] == '"' and match.end() == len(text) and not _STRING.fullmatch(part):
+            part, half_string = _HALF_ESCAPE.sub("", part) + '"', True
+        out.append(_WORDS.get(part, part))
+        if part in "{[":
+            closers.append("}" if part == "{" else "]")
+            items.append(len(out))
+        elif part == ",":
+            items[-1] = len(out)
+        if len(closers) > _DEEPEST:
+            return None, 0, []
+        if not closers:
+            whole = "".join(out)
+            return (whole, match.end(), []) if _is_json(whole) else (None, 0, [])
+    parts = []
+    for depth in range(len(closers), 0, -1):
+        kept = out[: items[depth - 1]]
+        if kept[-1] == ",":
+            kept.pop()
+        parts.append("".join(kept + closers[:depth][::-1]))
+    if half_string:
+        parts.append("".join(out + closers[::-1]))
+    return None, 0, parts
+
+
+def _is_json(text: str) -> bool:
+    try:
+        decoded(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _python(text: str, start: int) -> tuple[str, int] | None:
+    """A value in Python's spelling, in single quotes, as JSON, and where it ends."""
+    if not re.match(r"[{\[]\s*['{\[]", text[start : start + 40]):
+        return None
+    piece = text[start : start + 100_000]
+    for end in [m.end() for m in re.finditer(r"[}\]]", piece)][-1:-9:-1]:
+        try:
+            value = ast.literal_eval(piece[:end])
+            return json.dumps(value), start + end
+        except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+            continue
+    return None

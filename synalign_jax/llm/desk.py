@@ -1,0 +1,116 @@
+"""What the conversations of a run share, and when one of them ends the run: asking on would be in vain."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from .answers.usable import ThoughtsAlone
+from .budget import Budget
+from .gate import Gate
+from .ledger import Ledger
+from .lessons import Lessons
+from .limits import Limits
+from .progress import Tally
+from .protocol import (
+    LLM,
+    LLMError,
+    Loading,
+    Misconfigured,
+    Overloaded,
+    RateLimited,
+    Refused,
+    Timeout,
+    Unreachable,
+    error_of,
+)
+
+_PROBES_OF_A_STRANGER = 3  # probes after which an endpoint that never answered is given up
+_ALL_REFUSED = (3, 12)  # refusals in a row that blame the endpoint: before any answer, and after one
+
+
+@dataclass(slots=True)
+class Desk:
+    """What every conversation of a run works with."""
+
+    llm: LLM
+    ledger: Ledger
+    limits: Limits
+    budget: Budget
+    gate: Gate
+    tally: Tally
+    lessons: Lessons
+    refused: list[str] = field(default_factory=list)  # keys, since the last answer, for no clear reason
+    used: bool = False  # whether any answer could be used
+
+    def reason_to_stop(self, key: str, error: LLMError, *, last: bool, spent: float) -> LLMError | None:
+        """What ends the whole run, if this error of the request `key` does.
+
+        Args:
+            last: whether the request has no attempt left.
+            spent: seconds that it has taken so far.
+        """
+        limits, breaker = self.limits, self.gate.breaker
+        if error.fatal:
+            return error
+        if (error.retry_after or 0.0) > limits.total_timeout:
+            return error_of(
+                error.kind,
+                f"{error}; the endpoint asks to wait {error.retry_after:.0f} s, longer than total_timeout ="
+                f" {limits.total_timeout:g} s; start the run again later, nothing that was answered is lost",
+            )
+        if isinstance(error, RateLimited | Loading):
+            return self._waited_long_enough(error)
+        if isinstance(error, Refused) and not error.why:
+            return self._refused_like_all(key, error)
+        if isinstance(error, ThoughtsAlone):
+            return Misconfigured(str(error), raw=error.raw) if last and not self.used else None
+        if not breaker.ever_answered:
+            in_vain = last and isinstance(error, Unreachable | Timeout | Overloaded)
+            return _no_answer_yet(error) if in_vain or breaker.probes >= _PROBES_OF_A_STRANGER else None
+        if breaker.open and (last or breaker.probes >= limits.max_attempts):
+            return _gone(error)
+        if last and isinstance(error, Overloaded | Unreachable) and self.gate.silence() > spent:
+            return _gone(error)  # nobody was answered in all that time
+        return None
+
+    def _waited_long_enough(self, error: LLMError) -> LLMError | None:
+        """A rate limit and a loading server are waited for while anything is answered in between."""
+        limits, silence = self.limits, self.gate.silence()
+        if silence <= limits.total_timeout:
+            return None
+        hint = " (requests_per_minute keeps below its limit)" if isinstance(error, RateLimited) else ""
+        return error_of(
+            error.kind,
+            f"{error}; nothing was answered for {silence:.0f} s, longer than total_timeout ="
+            f" {limits.total_timeout:g} s; start the run again later{hint}, nothing that was answered is"
+            " lost",
+        )
+
+    def _refused_like_all(self, key: str, error: LLMError) -> LLMError | None:
+        """One refusal is its request's fault; one after another, and no answer in between, the endpoint's."""
+        if key not in self.refused:
+            self.refused.append(key)
+        if len(self.refused) < _ALL_REFUSED[self.used]:
+            return None
+        self.ledger.reopen(list(self.refused))
+        return Misconfigured(
+            f"the endpoint refuses one request after another: {error}; mend what it names and start again,"
+            " the requests are still open",
+            raw=error.raw,
+        )
+
+
+def _no_answer_yet(error: LLMError) -> LLMError:
+    if error.raw is None:
+        said = f"nothing has answered yet: {error}; check base_url and that the server runs"
+    else:
+        said = f"the server answers, but with nothing that can be used: {error}"
+    return Misconfigured(said, raw=error.raw)
+
+
+def _gone(error: LLMError) -> LLMError:
+    return error_of(
+        error.kind,
+        f"the endpoint has stopped answering: {error}; start the run again when it is back, nothing that was"
+        " answered is lost",
+    )
