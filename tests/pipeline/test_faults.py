@@ -83,7 +83,7 @@ class Endpoint:
         """Whether it is the first prompt for rows, whenever and however often it is sent."""
         if "texts" not in body["response_format"]["json_schema"]["schema"]["properties"]:
             return False
-        prompt = body["messages"][-1 if len(body["messages"]) < 3 else -3]["content"]
+        prompt = json.dumps(body["messages"][:3])  # an example, its answer, and what is asked
         self.first = self.first or prompt
         return prompt == self.first
 

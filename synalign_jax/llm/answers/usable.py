@@ -73,8 +73,8 @@ def read_json(request: ChatRequest, response: ChatResponse) -> Any:
 def asked_again(request: ChatRequest, error: BadAnswer, *, show_schema: bool) -> ChatRequest:
     """The request again, with the answer that could not be used and why; a text to continue as it was.
 
-    Small models copy what they are shown: the schema is shown only where the endpoint has not been told. Roles
-    take turns, because many chat templates fail where they do not.
+    Small models copy what they are shown: the schema is shown only where the endpoint has not been told.
+    Roles take turns, because many chat templates fail where they do not.
     """
     if request.continues:
         return request
