@@ -89,8 +89,8 @@ def _canonical(name: str, sent: Mapping[str, Any]) -> str | None:
 
 
 _OURS = {
-    "model", "messages", "prompt", "max_tokens", "max_completion_tokens", "temperature", "top_p", "seed", "stop",
-    "stop", "n",     "logprobs", "response_format", "stream", "stream_options",
+    "model", "messages", "prompt", "max_tokens", "max_completion_tokens", "temperature", "top_p", "seed",
+    "stop", "n", "logprobs", "response_format", "stream", "stream_options",
 }  # fmt: skip
 
 
