@@ -39,7 +39,8 @@ def register(subparsers: argparse._SubParsersAction) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from synalign_jax.pipeline.data.tables import DataError, read_table
+    from synalign_jax.pipeline.data.errors import DataError
+    from synalign_jax.pipeline.data.tables import read_table
     from synalign_jax.pipeline.progress import Terminal
     from synalign_jax.text import EmbeddingCache, Encoder, embed_texts, keep_compiled
 

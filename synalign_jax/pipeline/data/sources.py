@@ -6,27 +6,41 @@ import csv
 import importlib.util
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from .tables import SUFFIXES, DataError, read_table
+from .columns import Columns, find_columns
+from .errors import DataError, listed
+from .shards import is_data_name
+from .tables import read_table
+from .values import SEPARATOR, label_of, labels_of
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Real texts with their labels; `labels` is None for unlabelled text."""
+    """Real texts with their labels.
+
+    Attributes:
+        texts: what is embedded.
+        labels: None for unlabelled text.
+        fields: the columns that each text is made of, where it is made of several.
+        said: what the user should know of how the rows were read.
+    """
 
     texts: list[str]
     labels: list[str] | None
+    fields: list[dict[str, str]] | None = None
+    said: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.texts)
 
     def take(self, indices: list[int]) -> Rows:
-        return Rows(
-            [self.texts[i] for i in indices],
-            None if self.labels is None else [self.labels[i] for i in indices],
-        )
+        def of(column: list[Any] | None) -> list[Any] | None:
+            return None if column is None else [column[i] for i in indices]
+
+        return Rows([self.texts[i] for i in indices], of(self.labels), of(self.fields), self.said)
 
 
 @dataclass(frozen=True)
@@ -37,13 +51,13 @@ class Source:
     test: Rows | None
 
 
-def load_source(name: str, *, text: str, label: str | None, subset: str | None = None) -> Source:
+def load_source(name: str, columns: Columns, *, subset: str | None = None) -> Source:
     """Load a source by name.
 
     Args:
-        name: the path of a file, one of `NAMED`, or a hub name such as "stanfordnlp/sst2".
-        text: the column of the texts.
-        label: the column of the labels; None reads unlabelled text.
+        name: a file, a folder of shards, a pattern or a URL; one of `NAMED`; or a hub name such as
+            "stanfordnlp/sst2".
+        columns: those of the texts and labels; no label reads unlabelled text.
         subset: the configuration of a hub data set that has several.
 
     Raises:
@@ -51,25 +65,38 @@ def load_source(name: str, *, text: str, label: str | None, subset: str | None =
     """
     if name in NAMED:
         source = NAMED[name]()
-        return source if label else Source(_unlabelled(source.rows), source.test and _unlabelled(source.test))
-    path = Path(name).expanduser()
-    if path.suffix.lower() in SUFFIXES or path.exists():
-        return Source(load_file(path, text=text, label=label), None)
+        unlabelled = columns.label is None
+        return (
+            Source(_unlabelled(source.rows), source.test and _unlabelled(source.test))
+            if unlabelled
+            else source
+        )
+    if is_data_name(name):
+        return Source(load_file(name, columns), None)
     if name.count("/") == 1 and not name.startswith((".", "/")):
-        return _hub(name, text, label, subset)
+        return _hub(name, columns, subset)
     raise DataError(
         f"data source '{name}': no such file, and not a named data set ({', '.join(sorted(NAMED))})"
         " nor a hub name like 'stanfordnlp/sst2'"
     )
 
 
-def load_file(path: str | Path, *, text: str, label: str | None) -> Rows:
-    """Rows of one table file. Raises DataError as `read_table` does, or when a column is missing."""
+def load_file(path: str | Path, columns: Columns) -> Rows:
+    """Rows of table files. Raises DataError as `read_table` does, or when a column is missing."""
     table = read_table(
-        path, text=text, label=label or "\0none", required=(text,) if label is None else (text, label)
+        path,
+        text=columns.text,
+        label=columns.label,
+        embedding=None,
+        required=[
+            name for name in (columns.text if "text" in columns.named else None, columns.label) if name
+        ],
+        multi_label=columns.multi_label,
+        encoding=columns.encoding,
     )
-    assert table.texts is not None
-    return Rows(table.texts, table.labels)
+    if table.texts is None:
+        raise DataError(f"{path}: no column '{columns.text}'; name the text's with [data] text")
+    return Rows(table.texts, table.labels, table.fields(), table.said)
 
 
 def _unlabelled(rows: Rows) -> Rows:
@@ -124,7 +151,7 @@ NAMED: Mapping[str, Callable[[], Source]] = {
 }
 
 
-def _hub(name: str, text: str, label: str | None, subset: str | None) -> Source:
+def _hub(name: str, columns: Columns, subset: str | None) -> Source:
     try:
         import datasets
     except ImportError as error:
@@ -138,28 +165,56 @@ def _hub(name: str, text: str, label: str | None, subset: str | None) -> Source:
         raise DataError(f"data source '{name}': the hub data set could not be loaded ({reason})") from error
     splits = {str(key): value for key, value in loaded.items()}
     train = splits.get("train") or next(iter(splits.values()))
-    rows = _hub_rows(name, train, text, label)
-    # Published test splits sometimes have their labels withheld (-1): those cannot be scored.
+    rows = _hub_rows(name, train, columns)
+    if _withheld(train, columns, rows):
+        raise DataError(f"{name}: its labels are withheld (they are -1); name another data set")
+    # Published test splits sometimes have their labels withheld: those cannot be scored.
     for key in ("test", "validation"):
         if key in splits and splits[key] is not train:
-            test = _hub_rows(name, splits[key], text, label)
-            if test.labels is None or "-1" not in test.labels:
+            test = _hub_rows(name, splits[key], columns)
+            if not _withheld(splits[key], columns, test):
                 return Source(rows, test)
     return Source(rows, None)
 
 
-def _hub_rows(name: str, split, text: str, label: str | None) -> Rows:
-    for column in (text, label):
-        if column is not None and column not in split.column_names:
-            raise DataError(f"{name}: no column '{column}'; the columns are {', '.join(split.column_names)}")
-    texts = list(split[text])
-    for row, value in enumerate(texts):
-        if not isinstance(value, str):
-            raise DataError(f"{name}: row {row} has no text in '{text}'")
-    if label is None:
-        return Rows(texts, None)
-    names = getattr(split.features[label], "names", None)
-    values = list(split[label])
-    if any(value is None for value in values):
-        raise DataError(f"{name}: row {values.index(None)} has no label in '{label}'")
-    return Rows(texts, [names[v] if names and isinstance(v, int) and v >= 0 else str(v) for v in values])
+def _withheld(split: Any, columns: Columns, rows: Rows) -> bool:
+    """Whether the labels are numbers, and -1 stands for those that nobody is to know."""
+    return (
+        rows.labels is not None
+        and "-1" in rows.labels
+        and (set(rows.labels) == {"-1"} or _class_names(split, columns.label) is not None)
+    )
+
+
+def _class_names(split: Any, label: str | None) -> list[str] | None:
+    feature = split.features.get(label)
+    return getattr(feature, "names", None) or getattr(getattr(feature, "feature", None), "names", None)
+
+
+def _hub_rows(name: str, split: Any, columns: Columns) -> Rows:
+    """A split as `read_table` reads files: the same columns, the same refusals."""
+    required = columns if columns.label is None else replace(columns, named=columns.named | {"label"})
+    found = find_columns(name, replace(required, embedding=None), split.column_names)
+    if found.text is None and found.template is None:
+        raise DataError(f"{name}: no column '{columns.text}'; the columns are {listed(split.column_names)}")
+    names = _class_names(split, found.label)
+    texts, labels = [], []
+    for number, row in enumerate(split):
+        where = f"{name}: row {number}"
+        texts.append(found.text_in(row, where))
+        if found.label is not None:
+            value = _named(row[found.label], names)
+            if columns.multi_label:
+                labels.append(SEPARATOR.join(labels_of(where, found.label, value)))
+            else:
+                labels.append(label_of(where, found.label, value))
+    fields = None
+    if found.template is not None:
+        fields = [found.template.values(row, f"{name}: row {n}") for n, row in enumerate(split)]
+    return Rows(texts, labels if found.label is not None else None, fields, found.said)
+
+
+def _named(value: Any, names: list[str] | None) -> Any:
+    if isinstance(value, list):
+        return [_named(part, names) for part in value]
+    return names[value] if names and isinstance(value, int) and value >= 0 else value

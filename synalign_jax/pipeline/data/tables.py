@@ -1,43 +1,62 @@
-"""Tables of texts, labels and embeddings from files, read strictly: a bad row is named, never dropped."""
+"""Tables of texts, labels and embeddings from files, read strictly: a bad row is named, never lost."""
 
 from __future__ import annotations
 
-import csv
-import json
-import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
+from .columns import Columns, Found, Template, find_columns
+from .errors import DataError, listed
+from .formats.arrow import ArrowFile
+from .formats.delimited import read_delimited
+from .formats.json_rows import read_json
+from .formats.rows import RowList
+from .formats.vectors import arrow_vectors, read_npy, stack, vector_of
+from .labels import settle_labels
+from .others import HeldRows, LazyRows, Others, Part
+from .shards import SourceFile, find_files
 from .spill import Spill
+from .values import SEPARATOR, label_of, labels_of
 
-SUFFIXES = (".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".npy")
-_REPORT_EVERY = 10_000
-
-
-class DataError(ValueError):
-    """Data that cannot be used; the message names the file, the row and the mend."""
+_NAMED = 3  # rows that one remark names
+_WORDS_FOR_NOTHING = {"nan", "none", "null", "<na>", "n/a", "#n/a"}
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of one file. Each column is None when the file does not have it.
+    """Rows of one or more files. Each column is None when the files do not have it.
 
     Attributes:
         texts: one string a row.
-        labels: one string a row; numbers in the file become their decimal form.
+        labels: one string a row; several labels of a row are joined by `values.SEPARATOR`.
         embeddings: (rows, width) floating array; memory-mapped when it comes from a `.npy` file or was
             put on disk.
+        label_sets: the labels of every row, where a row may have several.
+        others: the columns that are none of these.
+        rows: positions of these rows in the files; None when they are all of them.
+        in_files: how many rows the files have.
+        files: their names.
+        columns: what each of "text", "label" and "embedding" was read from.
+        said: what the user should know of how the rows were read.
+        whole_labels: whether the labels are whole numbers in the file and not text.
     """
 
     texts: list[str] | None
     labels: list[str] | None
     embeddings: np.ndarray | None
+    label_sets: list[tuple[str, ...]] | None = None
+    others: Others = field(default_factory=lambda: Others([]))
+    rows: np.ndarray | None = None
+    in_files: int = 0
+    files: tuple[str, ...] = ()
+    columns: dict[str, str] = field(default_factory=dict)
+    said: tuple[str, ...] = ()
+    whole_labels: bool = False
 
     def __len__(self) -> int:
         for column in (self.texts, self.labels, self.embeddings):
@@ -45,254 +64,310 @@ class Table:
                 return len(column)
         return 0
 
+    def spread(self, values: np.ndarray) -> np.ndarray:
+        """(rows of the files,) values of these rows, and 0 for those that were left out."""
+        if self.rows is None:
+            return values
+        result = np.zeros(self.in_files, values.dtype)
+        result[self.rows] = values
+        return result
+
+    def fields(self) -> list[dict[str, str]] | None:
+        """The columns that each text is made of; None where it is one column."""
+        template = Template(self.columns.get("text", ""))
+        if not template.fields or self.columns["text"] in self.others.names:
+            return None
+        rows = self.others.take(range(len(self)))
+        return [template.values(row, f"row {number}") for number, row in enumerate(rows)]
+
+    def position(self, row: int) -> int:
+        """Where a row stands in the files."""
+        return row if self.rows is None else int(self.rows[row])
+
 
 def read_table(
     path: str | Path,
     *,
     text: str = "text",
-    label: str = "label",
-    embedding: str = "embedding",
-    required: tuple[str, ...] = (),
+    label: str | None = "label",
+    embedding: str | None = "embedding",
+    required: Sequence[str] = (),
+    multi_label: bool = False,
+    encoding: str | None = None,
     progress: Callable[[int], None] | None = None,
     scratch: Path | None = None,
 ) -> Table:
-    """Read a JSONL, CSV, TSV, Parquet or `.npy` file.
+    """Read a file, a folder of shards, a pattern, or a URL of fsspec's.
+
+    The formats are JSONL and JSON, CSV and TSV (semicolons, bars and tabs are found out), Parquet, Arrow and
+    `.npy`; text formats may be packed (.gz, .zst, .bz2, .xz).
 
     Args:
-        path: the file; its suffix tells the format.
-        text, label, embedding: names of the columns. A column the file lacks is None in the result.
-        required: names of columns that must be there.
+        path: what to read; the suffix tells the format.
+        text: a column, or a template over several such as "{question}\\n{answer}".
+        label, embedding: names of the columns. A column that the file lacks is None in the result.
+        required: those of the three names that must be there.
+        multi_label: a row may have several labels, or none.
+        encoding: of text files; None finds it by the byte order mark, or takes UTF-8.
         progress: called with the number of rows read so far.
-        scratch: a folder with room for the embeddings of a Parquet file of more than 1 GiB of them, which
-            are not held in memory then; the space is free again when they are no longer used.
+        scratch: a folder with room for embeddings of more than 1 GiB, which are not held in memory then; the
+            space is free again when they are no longer used.
 
     Raises:
         DataError: an unknown format, no file, no rows, a required column missing, none of the columns there,
-            a null or ill-typed value (its row is named), bytes that are not UTF-8, a file that ends mid-row.
+            a missing or ill-typed value (its row is named), text that is not in its encoding, a file that
+            ends mid-row, half of a surrogate pair.
     """
-    path = Path(path)
-    if path.suffix.lower() not in SUFFIXES:
-        raise DataError(f"{path}: unknown format '{path.suffix}'; use one of {', '.join(SUFFIXES)}")
-    if not path.is_file():
-        raise DataError(f"{path}: no such file")
-    if path.suffix.lower() == ".npy":
-        return Table(None, None, _read_npy(path))
-    wanted = (text, label, embedding)
-    if path.suffix.lower() == ".parquet":
-        columns, present = _read_parquet(path, wanted, progress, scratch)
-    else:
-        rows = _csv_rows(path) if path.suffix.lower() in (".csv", ".tsv") else _json_rows(path)
-        columns, present = _collect(path, rows, wanted, progress)
-    for name in required:
-        if name not in present:
-            raise DataError(
-                f"{path}: no column '{name}'; the columns are {_listed(present)}: name the right one"
-            )
-    if not set(wanted) & set(present):
-        raise DataError(f"{path}: none of the columns {_listed(wanted)}; the columns are {_listed(present)}")
-    if not any(columns[name] is not None and len(columns[name]) for name in wanted):
-        raise DataError(f"{path}: the file has no rows")
-    return Table(columns[text], columns[label], columns[embedding])
+    named = {
+        part
+        for part, name in (("text", text), ("label", label), ("embedding", embedding))
+        if name in required
+    }
+    given = Columns(text, label, embedding, frozenset(named), multi_label, encoding)
+    files = find_files(str(path))
+    reading = _Reading(given, files, scratch, progress)
+    for file in files:
+        reading.read(file)
+    return reading.table(str(path))
 
 
-def _listed(names: Any) -> str:
-    return ", ".join(f"'{name}'" for name in names) or "(none)"
+class _Reading:
+    """Takes file after file, and gives the table of them all."""
 
+    def __init__(
+        self,
+        given: Columns,
+        files: list[SourceFile],
+        scratch: Path | None,
+        progress: Callable[[int], None] | None,
+    ) -> None:
+        self._given, self._files, self._scratch, self._progress = given, files, scratch, progress
+        self._found: Found | None = None
+        self._texts: list[str] = []
+        self._labels: list[str] = []
+        self._sets: list[tuple[str, ...]] = []
+        self._whole_labels = True
+        self._blocks: list[np.ndarray] = []
+        self._spill: Spill | None = None
+        self._parts: list[Part] = []
+        self._said: list[str] = []
+        self._done = 0
+        self._arrow = [ArrowFile(f) for f in files if f.suffix in (".parquet", ".arrow", ".feather")]
 
-def _read_npy(path: Path) -> np.ndarray:
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except ValueError as error:
-        raise DataError(
-            f"{path}: not a readable .npy array ({error}); write it again with numpy.save"
-        ) from error
-    if array.ndim != 2 or not np.issubdtype(array.dtype, np.floating):
-        raise DataError(f"{path}: expected a (rows, width) floating array, got {array.shape} {array.dtype}")
-    if array.shape[0] == 0:
-        raise DataError(f"{path}: the file has no rows")
-    return array
+    def read(self, file: SourceFile) -> None:
+        if file.suffix == ".npy":
+            block = read_npy(file, self._scratch)
+            self._take_vectors(file, block)
+            self._done += len(block)
+        elif self._arrow:
+            self._read_arrow(self._arrow[self._files.index(file)])
+        else:
+            read = read_delimited if file.suffix in (".csv", ".tsv") else read_json
+            self._read_rows(file, read(file, self._given.wanted, self._given.encoding, self._tell))
+        if self._progress:
+            self._progress(self._done)
 
-
-def _lines(path: Path) -> Iterator[str]:
-    """Lines of a UTF-8 file; a byte order mark is passed over."""
-    with path.open("rb") as file:
-        for number, raw in enumerate(file, 1):
-            try:
-                line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
-            except UnicodeDecodeError as error:
-                raise DataError(
-                    f"{path}: line {number} is not UTF-8 (byte {error.object[error.start]:#04x} at position"
-                    f" {error.start}); convert the file, for example with: iconv -f latin1 -t utf-8"
-                ) from error
-            if "\0" in line:
-                raise DataError(f"{path}: line {number} holds a NUL byte; the file is damaged or not text")
-            yield line
-
-
-def _json_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    for number, line in enumerate(_lines(path), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            ending = "" if line.endswith("\n") else " and the file ends there: it may have been cut off"
-            raise DataError(f"{path}: line {number} is not JSON ({error.msg}){ending}") from error
-        if not isinstance(row, dict):
-            raise DataError(f'{path}: line {number} is not a JSON object like {{"text": ...}}')
-        yield f"line {number}", row
-
-
-def _csv_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
-    reader = csv.reader(_lines(path), delimiter=delimiter, strict=True)
-    start = 1
-    try:
-        header = next(reader, None)
-        if header is None:
-            raise DataError(f"{path}: the file is empty")
-        repeated = sorted({name for name in header if header.count(name) > 1})
-        if repeated:
-            raise DataError(f"{path}: the header names {_listed(repeated)} twice")
-        for start, fields in _numbered(reader):
-            if not fields:
-                continue
-            if len(fields) != len(header):
-                raise DataError(
-                    f"{path}: line {start} has {len(fields)} fields, the header has {len(header)};"
-                    " the file may be cut off there, or a quote is missing"
-                )
-            yield f"line {start}", dict(zip(header, fields, strict=True))
-    except csv.Error as error:
-        raise DataError(
-            f"{path}: line {reader.line_num}: {error}; the file may be cut off, or a quote is missing"
-        ) from error
-
-
-def _numbered(reader: Any) -> Iterator[tuple[int, list[str]]]:
-    """Rows with the line on which each begins: a quoted field may span lines."""
-    start = reader.line_num + 1
-    for fields in reader:
-        yield start, fields
-        start = reader.line_num + 1
-
-
-def _collect(
-    path: Path,
-    rows: Iterator[tuple[str, dict[str, Any]]],
-    wanted: tuple[str, ...],
-    progress: Callable[[int], None] | None,
-) -> tuple[dict[str, Any], list[str]]:
-    text, label, embedding = wanted
-    present: list[str] = []
-    columns: dict[str, list[Any]] = {}
-    count = 0
-    for where, row in rows:
-        if not count:
-            present = list(row)
-            columns = {name: [] for name in wanted if name in row}
-        for name, values in columns.items():
-            values.append(_value(path, where, name, row.get(name), is_embedding=name == embedding))
-        count += 1
-        if progress and count % _REPORT_EVERY == 0:
-            progress(count)
-    if not count:
-        raise DataError(f"{path}: the file has no rows")
-    result: dict[str, Any] = {name: columns.get(name) for name in (text, label)}
-    result[embedding] = _stack(path, columns[embedding]) if embedding in columns else None
-    return result, present
-
-
-def _value(path: Path, where: str, name: str, value: Any, *, is_embedding: bool) -> Any:
-    if value is None:
-        raise DataError(f"{path}: {where} has no value for '{name}'; fill it in or remove the row")
-    if is_embedding:
-        try:
-            return np.asarray(json.loads(value) if isinstance(value, str) else value, dtype=np.float32)
-        except (ValueError, TypeError) as error:
-            raise DataError(f"{path}: {where}: '{name}' is not a list of numbers") from error
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bool | int | float):
-        return str(value)
-    raise DataError(f"{path}: {where}: '{name}' is a {type(value).__name__}, expected text or a number")
-
-
-def _stack(path: Path, vectors: list[np.ndarray]) -> np.ndarray:
-    widths = [vector.shape for vector in vectors]
-    for row, shape in enumerate(widths):
-        if shape != widths[0] or len(shape) != 1:
-            raise DataError(
-                f"{path}: the embedding of row {row} has shape {shape}, the first has {widths[0]}"
-            )
-    return np.stack(vectors)
-
-
-def _read_parquet(
-    path: Path,
-    wanted: tuple[str, ...],
-    progress: Callable[[int], None] | None,
-    scratch: Path | None,
-) -> tuple[dict[str, Any], list[str]]:
-    text, label, embedding = wanted
-    try:
-        file = pq.ParquetFile(path)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(
-            f"{path}: not a whole Parquet file ({str(error).splitlines()[0]}); it may have been cut off"
-        ) from error
-    with file:
-        present = list(file.schema_arrow.names)
-        names = [name for name in wanted if name in present]
-        rows = file.metadata.num_rows
-        columns: dict[str, Any] = {name: ([] if name in names else None) for name in (text, label)}
-        columns[embedding] = vectors = None
-        done = 0
-        for batch in file.iter_batches(batch_size=_REPORT_EVERY, columns=names):
-            for name in names:
-                values = batch.column(batch.schema.get_field_index(name))
-                if values.null_count:
-                    row = done + int(np.flatnonzero(values.is_null().to_numpy(zero_copy_only=False))[0])
-                    raise DataError(
-                        f"{path}: row {row} has no value for '{name}'; fill it in or remove the row"
-                    )
-                if name != embedding:
-                    columns[name] += [
-                        _value(path, f"row {done + i}", name, value, is_embedding=False)
-                        for i, value in enumerate(values.to_pylist())
-                    ]
-                    continue
-                block = _parquet_vectors(path, done, name, values)
-                vectors = vectors or Spill(rows, block.shape[1], scratch)
-                if block.shape[1] != vectors.width:
-                    raise DataError(
-                        f"{path}: rows from {done} have embeddings {block.shape[1]} wide, earlier rows"
-                        f" {vectors.width}"
-                    )
-                vectors.append(block)
-            done += batch.num_rows
-            if progress:
-                progress(done)
-    if vectors is not None:
-        columns[embedding] = vectors.finish()
-    return columns, present
-
-
-def _parquet_vectors(path: Path, start: int, name: str, values: Any) -> np.ndarray:
-    if not (
-        pa.types.is_list(values.type)
-        or pa.types.is_large_list(values.type)
-        or pa.types.is_fixed_size_list(values.type)
-    ):
-        raise DataError(f"{path}: column '{name}' holds {values.type}, expected lists of numbers")
-    flat = values.flatten()
-    if flat.null_count or not (pa.types.is_floating(flat.type) or pa.types.is_integer(flat.type)):
-        raise DataError(f"{path}: column '{name}' holds something other than numbers from row {start} on")
-    lengths = np.asarray(values.value_lengths()) if not pa.types.is_fixed_size_list(values.type) else None
-    if lengths is not None and len(set(lengths.tolist())) > 1:
-        odd = int(np.flatnonzero(lengths != lengths[0])[0])
-        raise DataError(
-            f"{path}: the embedding of row {start + odd} has {lengths[odd]} numbers, others {lengths[0]}"
+    def table(self, name: str) -> Table:
+        if not self._done:
+            raise DataError(f"{name}: the file has no rows")
+        found = self._found
+        vectors = None
+        if self._spill is not None:
+            vectors = self._spill.finish()
+        elif self._blocks:
+            vectors = self._blocks[0] if len(self._blocks) == 1 else np.concatenate(self._blocks)
+        has_label = found is not None and found.label is not None
+        labels: list[str] | None = self._labels if has_label else None
+        sets = self._sets if has_label and self._given.multi_label else None
+        if sets is not None:
+            labels = [SEPARATOR.join(labels) for labels in sets]
+        elif labels is not None:
+            labels, said = settle_labels(name, labels)
+            self._said += said
+        columns = {}
+        if found is not None:
+            text = found.template.source if found.template else found.text
+            columns = {
+                key: value
+                for key, value in (("text", text), ("label", found.label), ("embedding", found.embedding))
+                if value is not None
+            }
+        elif vectors is not None:
+            columns = {"embedding": ".npy"}
+        table = Table(
+            texts=self._texts if found and (found.text or found.template) else None,
+            labels=labels,
+            embeddings=vectors,
+            label_sets=sets,
+            others=Others(self._parts),
+            in_files=self._done,
+            files=tuple(file.name for file in self._files),
+            columns=columns,
+            said=tuple(self._said),
+            whole_labels=has_label and sets is None and self._whole_labels,
         )
-    return np.asarray(flat, dtype=np.float32).reshape(len(values), -1)
+        return _without_blank(name, table)
+
+    def _tell(self, rows: int) -> None:
+        if self._progress:
+            self._progress(self._done + rows)
+
+    def _same(self, file: SourceFile, found: Found) -> None:
+        """Every shard has the columns of the first."""
+        self._said += found.said
+        first = self._found
+        if first is None:
+            self._found = found
+        elif (first.used, bool(first.template)) != (found.used, bool(found.template)):
+            odd = listed(sorted(set(first.used) ^ set(found.used)))
+            raise DataError(
+                f"{file.name}: the columns read there are {listed(found.used)}, those of"
+                f" {self._files[0].name} {listed(first.used)}; {odd} must be in all files or in none"
+            )
+
+    def _read_rows(self, file: SourceFile, rows: RowList) -> None:
+        self._said += rows.said
+        if not rows.rows:
+            if len(self._files) > 1:
+                self._said.append(f"{file.name}: no rows")
+            return
+        for row in rows.rows if file.columns else ():
+            row |= {name: value for name, value in file.columns.items() if name not in row}
+        found = find_columns(file.name, self._given, [*rows.names, *file.columns], rows.repeated)
+        self._same(file, found)
+        vectors = []
+        for number, row in enumerate(rows.rows):
+            where = f"{file.name}: {rows.where(number)}"
+            if found.text or found.template:
+                self._texts.append(found.text_in(row, where))
+            if found.label is not None:
+                self._take_label(where, found.label, row.get(found.label))
+            if found.embedding is not None:
+                vectors.append(vector_of(where, found.embedding, row.get(found.embedding)))
+            for name in (found.text, found.label, found.embedding):
+                if name is not None:
+                    row.pop(name, None)
+        if found.embedding is not None:
+            self._take_vectors(file, stack(file.name, rows.where, vectors))
+        own = {found.text, found.label, found.embedding}
+        self._parts.append(
+            HeldRows([name for name in (*rows.names, *file.columns) if name not in own], rows.rows)
+        )
+        self._done += len(rows.rows)
+
+    def _take_label(self, where: str, name: str, value: Any) -> None:
+        if self._given.multi_label:
+            self._sets.append(labels_of(where, name, value))
+            return
+        self._labels.append(label_of(where, name, value))
+        if isinstance(value, bool | str):
+            self._whole_labels = False
+
+    def _take_vectors(self, file: SourceFile, block: np.ndarray) -> None:
+        if self._blocks and block.shape[1] != self._blocks[0].shape[1]:
+            raise DataError(
+                f"{file.name}: rows are {block.shape[1]} wide, those of {self._files[0].name}"
+                f" {self._blocks[0].shape[1]}"
+            )
+        self._blocks.append(block)
+
+    def _read_arrow(self, source: ArrowFile) -> None:
+        file = source.file
+        if not source.rows:
+            if len(self._files) > 1:
+                self._said.append(f"{file.name}: no rows")
+            return
+        keys = {name: value for name, value in file.columns.items() if name not in source.names}
+        counts = Counter(source.names)
+        found = find_columns(
+            file.name,
+            self._given,
+            [*counts, *keys],
+            [name for name, count in counts.items() if count > 1],
+        )
+        self._same(file, found)
+        inside = [name for name in found.used if name not in keys]
+        start = 0
+        for batch in source.batches(inside) if inside else ():
+            self._take_batch(file, batch, start, found, keys)
+            start += batch.num_rows
+            self._tell(start)
+        own = {found.text, found.label, found.embedding}
+        self._parts.append(
+            LazyRows(source, [n for n, count in counts.items() if n not in own and count == 1])
+        )
+        self._done += source.rows
+
+    def _take_batch(
+        self, file: SourceFile, batch: Any, start: int, found: Found, keys: dict[str, str]
+    ) -> None:
+        cells = {}
+        for name in batch.schema.names:
+            values = batch.column(batch.schema.get_field_index(name))
+            if name == found.embedding:
+                if values.null_count:
+                    row = start + int(np.flatnonzero(values.is_null().to_numpy(zero_copy_only=False))[0])
+                    raise DataError(
+                        f"{file.name}: row {row} has no value for '{name}'; fill it in or remove the row"
+                    )
+                self._spill_vectors(file, start, name, values)
+            else:
+                cells[name] = values.to_pylist()
+        for number in range(batch.num_rows):
+            where = f"{file.name}: row {start + number}"
+            row = keys | {name: values[number] for name, values in cells.items()}
+            if found.text or found.template:
+                self._texts.append(found.text_in(row, where))
+            if found.label is not None:
+                self._take_label(where, found.label, row[found.label])
+
+    def _spill_vectors(self, file: SourceFile, start: int, name: str, values: Any) -> None:
+        block = arrow_vectors(file.name, start, name, values)
+        if self._spill is None:
+            self._spill = Spill(sum(other.rows for other in self._arrow), block.shape[1], self._scratch)
+        if block.shape[1] != self._spill.width:
+            raise DataError(
+                f"{file.name}: rows from {start} have embeddings {block.shape[1]} wide, earlier rows"
+                f" {self._spill.width}"
+            )
+        self._spill.append(block)
+
+
+def _without_blank(name: str, table: Table) -> Table:
+    """Without the rows whose text is blank; says so, and of texts that look like a missing value's name."""
+    if table.texts is None:
+        return table
+    said = list(table.said)
+    nothing = Counter(text for text in table.texts if text.strip().casefold() in _WORDS_FOR_NOTHING)
+    if nothing:
+        word, count = nothing.most_common(1)[0]
+        said.append(f"{name}: {count:,} texts are {word!r}, which looks like a missing value")
+    full = np.fromiter((bool(text.strip()) for text in table.texts), bool, len(table.texts))
+    if full.all():
+        return replace(table, said=tuple(said))
+    rows = np.flatnonzero(full)
+    if not rows.size:
+        raise DataError(f"{name}: all {len(full):,} texts are blank")
+    blank = ", ".join(str(row) for row in np.flatnonzero(~full)[:_NAMED])
+    said.append(
+        f"{name}: {len(full) - len(rows):,} of {len(full):,} rows have a blank text and are left out"
+        f" (counted from 0, the first are rows {blank})"
+    )
+    return replace(choose_rows(table, rows), said=tuple(said))
+
+
+def choose_rows(table: Table, rows: np.ndarray) -> Table:
+    """The table of chosen rows, which know where in the files they stand."""
+
+    def of(column: list[Any] | None) -> list[Any] | None:
+        return None if column is None else [column[row] for row in rows.tolist()]
+
+    return replace(
+        table,
+        texts=of(table.texts),
+        labels=of(table.labels),
+        label_sets=of(table.label_sets),
+        embeddings=None if table.embeddings is None else np.asarray(table.embeddings)[rows],
+        others=table.others.of(rows),
+        rows=rows if table.rows is None else table.rows[rows],
+    )

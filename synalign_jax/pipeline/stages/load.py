@@ -12,8 +12,9 @@ import pyarrow as pa
 
 from synalign_jax.pipeline.asking.quotas import quotas
 from synalign_jax.pipeline.config import Config, Data
+from synalign_jax.pipeline.data.columns import Columns
+from synalign_jax.pipeline.data.errors import DataError
 from synalign_jax.pipeline.data.sources import Rows, load_file, load_source
-from synalign_jax.pipeline.data.tables import DataError
 from synalign_jax.pipeline.folder import StageView
 from synalign_jax.pipeline.seeds import generator
 from synalign_jax.pipeline.tools import Tools
@@ -36,11 +37,14 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
     """
     data = config.data
     label = data.label or None
-    source = load_source(data.source, text=data.text, label=label, subset=data.subset)
+    columns = Columns(data.text, label)
+    source = load_source(data.source, columns, subset=data.subset)
+    for remark in source.rows.said:
+        view.warn(remark)
     rows = _clean(view, source.rows, data)
     test = source.test
     if data.test is not None:
-        test = load_file(data.test, text=data.text, label=label)
+        test = load_file(data.test, columns)
     counts = Counter(rows.labels)
     _check_counts(rows, counts, data)
     rng = generator(config.run.seed, "load")

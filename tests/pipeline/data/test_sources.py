@@ -4,12 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from synalign_jax.pipeline.data.columns import Columns
+from synalign_jax.pipeline.data.errors import DataError
 from synalign_jax.pipeline.data.sources import NAMED, load_source
-from synalign_jax.pipeline.data.tables import DataError
 
 
 def test_rotten_tomatoes() -> None:
-    source = load_source("rotten_tomatoes", text="text", label="label")
+    source = load_source("rotten_tomatoes", Columns())
     assert len(source.rows) == 8530
     assert set(source.rows.labels or []) == {"negative", "positive"}
     assert source.test is None
@@ -20,7 +21,7 @@ def test_rotten_tomatoes() -> None:
     [("reuters-r8", 5485, 2189, 8), ("reuters-r52", 6532, 2568, 52), ("20newsgroups", 11293, 7528, 20)],
 )
 def test_the_news_collections(name: str, train: int, test: int, labels: int) -> None:
-    source = load_source(name, text="text", label="label")
+    source = load_source(name, Columns())
     assert len(source.rows) == train
     assert source.test is not None
     assert len(source.test) == test
@@ -29,7 +30,7 @@ def test_the_news_collections(name: str, train: int, test: int, labels: int) -> 
 
 
 def test_unlabelled_leaves_the_labels_out() -> None:
-    assert load_source("rotten_tomatoes", text="text", label=None).rows.labels is None
+    assert load_source("rotten_tomatoes", Columns(label=None)).rows.labels is None
 
 
 def test_a_hub_data_set_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,21 +45,21 @@ def test_a_hub_data_set_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     # A folder of that name here would be read as a file of the user's, so the hub loader is called by itself.
     from synalign_jax.pipeline.data.sources import _hub
 
-    source = _hub("owner/set", "sentence", "label", None)
+    source = _hub("owner/set", Columns("sentence"), None)
     assert len(source.rows) == 30
     assert Counter(source.rows.labels) == {"0": 15, "1": 15}
     assert source.test is not None, "labels withheld from the test split: the validation split serves"
     assert len(source.test) == 10
-    with pytest.raises(DataError, match="no column 'text'; the columns are sentence, label"):
-        _hub("owner/set", "text", "label", None)
+    with pytest.raises(DataError, match="no column 'text'; the columns are 'sentence', 'label'"):
+        _hub("owner/set", Columns(named=frozenset({"text"})), None)
 
 
 def test_a_hub_name_that_cannot_be_reached_says_so() -> None:
     with pytest.raises(DataError, match="'nobody/nothing': the hub data set could not be loaded"):
-        load_source("nobody/nothing", text="text", label="label")
+        load_source("nobody/nothing", Columns())
 
 
 def test_an_unknown_source_lists_what_there_is() -> None:
     with pytest.raises(DataError, match="not a named data set") as caught:
-        load_source("roten_tomatoes", text="text", label="label")
+        load_source("roten_tomatoes", Columns())
     assert all(name in str(caught.value) for name in NAMED)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from synalign_jax.pipeline.config_file import parse_config
-from synalign_jax.pipeline.data.tables import DataError
+from synalign_jax.pipeline.data.errors import DataError
 from synalign_jax.pipeline.folder import Stage, StageView
 from synalign_jax.pipeline.stages import load
 
@@ -76,7 +76,7 @@ def test_blank_repeated_and_overlong_texts_are_counted(tmp_path: Path) -> None:
     view = _load(tmp_path, str(_file(tmp_path, rows)), max_characters=500)
     told = " | ".join(view.warnings)
     assert "1 of the real rows were cut to 500 characters" in told
-    assert "1 of the real rows have no text" in told
+    assert "1 of 63 rows have a blank text and are left out" in told
     assert "1 of the real rows repeat" in told
     assert view.facts["real_rows"] == 61
 

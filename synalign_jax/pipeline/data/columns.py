@@ -1,0 +1,198 @@
+"""Which columns make a row's text, its label and its vector."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from .errors import DataError, listed
+from .values import text_of
+
+_FIELD = re.compile(r"\{([^{}]+)\}")
+
+# Layouts that many data sets share, tried in this order where there is no column "text".
+_LAYOUTS = (
+    ("messages",),
+    ("conversations",),
+    ("instruction", "input?", "output"),
+    ("instruction", "output"),
+    ("instruction", "input?", "response"),
+    ("instruction", "response"),
+    ("prompt", "completion"),
+    ("prompt", "response"),
+    ("question", "answer"),
+    ("query", "passage"),
+    ("query", "positive"),
+    ("anchor", "positive"),
+    ("premise", "hypothesis"),
+    ("sentence1", "sentence2"),
+)
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What the user says of the columns.
+
+    Attributes:
+        text: a column, or a template over several such as "{question}\\n{answer}"; a name that ends in
+            "?" may be empty in a row.
+        label: None reads no labels.
+        embedding: the vectors.
+        named: those of the three that the user typed, and that therefore must be there.
+        multi_label: a row may have several labels.
+        encoding: of text files; None finds it out.
+    """
+
+    text: str = "text"
+    label: str | None = "label"
+    embedding: str | None = "embedding"
+    named: frozenset[str] = frozenset()
+    multi_label: bool = False
+    encoding: str | None = None
+
+    @property
+    def wanted(self) -> set[str]:
+        """Every name that may be looked at."""
+        names = {name for name in (self.text, self.label, self.embedding) if name}
+        return (
+            names | set(Template(self.text).fields) | {n.rstrip("?") for layout in _LAYOUTS for n in layout}
+        )
+
+
+class Template:
+    """A text made of a row's columns. Lines of nothing but empty columns are left out.
+
+    Args:
+        source: a column's name, or words with names in braces; "\\n" typed as two characters is a line end.
+    """
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.parts: tuple[tuple[str, bool], ...] = tuple(
+            (name.rstrip("?"), name.endswith("?")) for name in _FIELD.findall(source)
+        )
+        self.lines = source.replace("\\n", "\n").split("\n")
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(name for name, _ in self.parts))
+
+    def values(self, row: Mapping[str, Any], where: str) -> dict[str, str]:
+        """The text of each field. Raises DataError as `render` does."""
+        optional = dict(self.parts)
+        return {name: text_of(where, name, row.get(name), optional=optional[name]) for name in self.fields}
+
+    def render(self, row: Mapping[str, Any], where: str) -> str:
+        """
+        Raises:
+            DataError: a column without a value, unless its name ends in "?" here.
+        """
+        values = self.values(row, where)
+        lines = []
+        for line in self.lines:
+            names = [name.rstrip("?") for name in _FIELD.findall(line)]
+            if names and not _FIELD.sub("", line).strip() and not any(values[name].strip() for name in names):
+                continue
+            lines.append(_FIELD.sub(lambda match: values[match.group(1).rstrip("?")], line))
+        text = "\n".join(lines)
+        return text if any(value.strip() for value in values.values()) else ""
+
+
+@dataclass(frozen=True)
+class Found:
+    """The columns of a file, as they are.
+
+    Attributes:
+        text: a column's name; None where `template` makes the text, or where there is none.
+        template: over `fields`.
+    """
+
+    text: str | None
+    template: Template | None
+    label: str | None
+    embedding: str | None
+    said: tuple[str, ...] = ()
+
+    @property
+    def used(self) -> tuple[str, ...]:
+        names = [*(self.template.fields if self.template else ()), self.text, self.label, self.embedding]
+        return tuple(dict.fromkeys(name for name in names if name is not None))
+
+    def text_in(self, row: Mapping[str, Any], where: str) -> str:
+        if self.template is not None:
+            return self.template.render(row, where)
+        assert self.text is not None
+        return text_of(where, self.text, row.get(self.text))
+
+
+def find_columns(name: str, given: Columns, present: Iterable[str], repeated: Iterable[str] = ()) -> Found:
+    """
+    Args:
+        name: of the file, for messages.
+        present: the names of all columns.
+        repeated: those that the header has twice.
+
+    Raises:
+        DataError: a column that the user named, or one of the template's, is not there, or is there twice;
+            none of the columns is there.
+    """
+    present = list(present)
+    found = Found(None, None, None, None)
+    if given.text in present:
+        found = replace(found, text=given.text)
+    elif Template(given.text).fields:
+        for column in Template(given.text).fields:
+            _require(name, column, present)
+        found = replace(found, template=Template(given.text))
+    elif "text" in given.named:
+        _require(name, given.text, present)
+    else:
+        layout = next((some for some in _LAYOUTS if _fits(some, present)), None)
+        if layout is not None:
+            template = Template("\n".join(f"{{{part}}}" for part in layout))
+            found = replace(
+                found,
+                template=template,
+                said=(f"{name}: no column '{given.text}'; the text is made of {listed(template.fields)}",),
+            )
+    if given.label is not None:
+        if given.label in present:
+            found = replace(found, label=given.label)
+        elif "label" in given.named:
+            _require(name, given.label, present)
+    if given.embedding is not None:
+        if given.embedding in present:
+            found = replace(found, embedding=given.embedding)
+        elif "embedding" in given.named:
+            _require(name, given.embedding, present)
+    twice = sorted(set(repeated) & set(found.used))
+    if twice:
+        raise DataError(f"{name}: the header names {listed(twice)} twice; which one is meant cannot be told")
+    if not found.used:
+        wanted = [column for column in (given.text, given.label, given.embedding) if column]
+        raise DataError(
+            f"{name}: none of the columns {listed(wanted)}; the columns are {listed(present)}:"
+            " name the text's with --text, or several as in --text '{question}\\n{answer}'"
+        )
+    return found
+
+
+def _fits(layout: tuple[str, ...], present: list[str]) -> bool:
+    return all(part.rstrip("?") in present for part in layout)
+
+
+def _require(name: str, column: str, present: list[str]) -> None:
+    if column not in present:
+        close = closest(column, present)
+        hint = f"; did you mean '{close}'?" if close else ": name the right one"
+        raise DataError(f"{name}: no column '{column}'; the columns are {listed(present)}{hint}")
+
+
+def closest(word: str, known: Iterable[str]) -> str | None:
+    """The known name that is likely meant."""
+    folded = {name.strip().casefold(): name for name in known}
+    close = difflib.get_close_matches(word.strip().casefold(), list(folded), 1, 0.75)
+    return folded[close[0]] if close else None

@@ -1,0 +1,88 @@
+"""Parquet and Arrow files, read a batch at a time."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from synalign_jax.pipeline.data.errors import DataError
+from synalign_jax.pipeline.data.shards import SourceFile
+
+from .rows import REPORT_EVERY
+
+
+class ArrowFile:
+    """One Parquet, Feather or Arrow stream file.
+
+    Attributes:
+        names: of the columns, in order; a name may stand twice.
+        rows: how many there are.
+
+    Raises:
+        DataError: not a whole file of that format.
+    """
+
+    def __init__(self, file: SourceFile) -> None:
+        self.file = file
+        with self._whole():
+            if file.suffix == ".parquet":
+                with self._parquet() as opened:
+                    self.names = list(opened.schema_arrow.names)
+                    self.rows = opened.metadata.num_rows
+            else:
+                self.names, self.rows = [], 0
+                for batch in self._record_batches():
+                    self.names = batch.schema.names
+                    self.rows += batch.num_rows
+
+    def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """Batches with these columns alone."""
+        with self._whole():
+            if self.file.suffix == ".parquet":
+                with self._parquet() as opened:
+                    yield from opened.iter_batches(batch_size=REPORT_EVERY, columns=list(columns))
+                return
+            for batch in self._record_batches():
+                yield batch.select(list(columns))
+
+    @contextlib.contextmanager
+    def _parquet(self) -> Iterator[pq.ParquetFile]:
+        with contextlib.ExitStack() as stack:
+            source: Any = (
+                self.file.path if self.file.system is None else stack.enter_context(self.file.open())
+            )
+            yield stack.enter_context(pq.ParquetFile(source))
+
+    def _record_batches(self) -> Iterator[pa.RecordBatch]:
+        with self.file.open() as stream:
+            if stream.read(6) == b"ARROW1":
+                stream.seek(0)
+                reader = pa.ipc.open_file(stream)
+                for i in range(reader.num_record_batches):
+                    yield reader.get_batch(i)
+            else:
+                stream.seek(0)
+                yield from pa.ipc.open_stream(stream)
+
+    @contextlib.contextmanager
+    def _whole(self) -> Iterator[None]:
+        kind = "Parquet" if self.file.suffix == ".parquet" else "Arrow"
+        try:
+            yield
+        except FileNotFoundError as error:
+            raise DataError(f"{self.file.name}: no such file") from error
+        except (pa.ArrowInvalid, OSError) as error:
+            with self.file.open() as stream:
+                pointer = stream.read(64).startswith(b"version https://git-lfs")
+            if pointer:
+                raise DataError(
+                    f"{self.file.name}: this is a Git LFS pointer and not the data; run: git lfs pull"
+                ) from None
+            raise DataError(
+                f"{self.file.name}: not a whole {kind} file ({str(error).splitlines()[0]});"
+                " it may have been cut off"
+            ) from error

@@ -1,0 +1,222 @@
+"""Separated values in the dialects that people have: commas, semicolons, tabs; quotes or none."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from synalign_jax.pipeline.data.errors import DataError
+from synalign_jax.pipeline.data.shards import SourceFile
+
+from .opened import opened
+from .rows import REPORT_EVERY, RowList, Tell
+from .text import Lines
+
+_SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+_SHOWN = 3  # lines of a file that one remark names
+
+
+@dataclass(frozen=True)
+class _Dialect:
+    separator: str
+    quotes: bool
+    skips_space: bool
+    skipped: int  # lines before the header
+
+    def reader(self, lines: Iterator[str]) -> Any:
+        return csv.reader(
+            lines,
+            delimiter=self.separator,
+            quoting=csv.QUOTE_MINIMAL if self.quotes else csv.QUOTE_NONE,
+            skipinitialspace=self.skips_space,
+            strict=True,
+        )
+
+
+def read_delimited(file: SourceFile, wanted: set[str], encoding: str | None, tell: Tell | None) -> RowList:
+    """
+    Args:
+        wanted: names of the columns that will be looked at; they help to tell the separator.
+
+    Raises:
+        DataError: an empty file, a line with more or fewer fields than the header, a quote that is not
+            closed; the line is named.
+    """
+    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
+    lines = Lines(file, encoding)
+    dialect = _dialect(file, lines, wanted)
+    try:
+        found, doubtful = _read(file, lines, dialect, tell)
+    except DataError as error:
+        # Many files, tab-separated ones above all, are written without quoting: there a quote is a character.
+        plain = replace(dialect, quotes=False)
+        try:
+            found, _ = _read(file, lines, plain, tell)
+        except DataError:
+            raise error from None
+        if len(found.names) < 2 or _is_cut(file, error) or _is_quoted(found):
+            raise error from None
+        found.said.append(
+            f"{file.name}: quotes are taken as characters of the texts, since they do not pair up ({error})"
+        )
+        return found
+    if doubtful:
+        _say_doubtful(file, found, doubtful)
+    return found
+
+
+def _dialect(file: SourceFile, lines: Lines, wanted: set[str]) -> _Dialect:
+    with lines.open() as stream:
+        head = [line.rstrip("\r\n") for line in itertools.islice(stream, 2)]
+    if not head:
+        raise DataError(f"{file.name}: the file is empty")
+    usual = "\t" if file.suffix == ".tsv" else ","
+    skipped = 0
+    if head[0].lower().startswith("sep=") and len(head[0]) == 5:  # Excel's own hint
+        return _Dialect(head[0][4], True, False, 1)
+    separator = _separator(head[0], usual, wanted)
+    if separator != usual:
+        lines.said.append(f"{file.name}: read as separated by {_SEPARATORS[separator]}")
+    after = head[0].split(separator)[1:]
+    return _Dialect(separator, True, bool(after) and all(part.startswith(" ") for part in after), skipped)
+
+
+def _separator(header: str, usual: str, wanted: set[str]) -> str:
+    """The one that cuts the header into the most wanted names; the usual one unless another does better."""
+
+    def score(separator: str) -> tuple[int, bool, bool, int]:
+        try:
+            names = next(csv.reader([header], delimiter=separator))
+        except (csv.Error, StopIteration):
+            names = [header]
+        cut = len(names) > 1
+        known = sum(name.strip().strip('"') in wanted for name in names)
+        return known, cut and separator == usual, cut, len(names)
+
+    return max((usual, *(s for s in _SEPARATORS if s != usual)), key=score)
+
+
+def _read(
+    file: SourceFile, lines: Lines, dialect: _Dialect, tell: Tell | None
+) -> tuple[RowList, list[tuple[int, int]]]:
+    """The rows; and first and last line of those over several lines each of which looks like a row itself."""
+    found = RowList(said=list(lines.said))
+    doubtful: list[tuple[int, int]] = []
+    with lines.open() as stream:
+        kept = _Remembering(itertools.islice(stream, dialect.skipped, None))
+        reader = dialect.reader(kept)
+        try:
+            header = next(reader, None)
+            if header is None:
+                raise DataError(f"{file.name}: the file is empty")
+            names = _names(header, found)
+            for start, fields in _numbered(reader, kept, dialect.skipped):
+                if not fields:
+                    continue
+                if len(fields) != len(header):
+                    raise DataError(
+                        f"{file.name}: line {start} has {len(fields)} fields, the header has {len(header)};"
+                        " the file may be cut off there, or a quote is missing"
+                    )
+                found.add(start, dict(zip(names, fields, strict=True)))
+                if len(kept.lines) > 1 and len(header) > 1:
+                    cuts = len(header) - 1
+                    if all(line.count(dialect.separator) == cuts for line in kept.lines):
+                        doubtful.append((start, start + len(kept.lines) - 1))
+                if tell and len(found.rows) % REPORT_EVERY == 0:
+                    tell(len(found.rows))
+        except csv.Error as error:
+            raise DataError(
+                f"{file.name}: line {reader.line_num + dialect.skipped}: {error}; the file may be cut off,"
+                " or a quote is missing"
+            ) from error
+    _drop_unnamed(found)
+    return found, doubtful
+
+
+class _Remembering:
+    """Passes lines on, and keeps those of the present row."""
+
+    def __init__(self, lines: Iterator[str]) -> None:
+        self._lines = lines
+        self.lines: list[str] = []
+
+    def __iter__(self) -> _Remembering:
+        return self
+
+    def __next__(self) -> str:
+        line = next(self._lines)
+        self.lines.append(line)
+        return line
+
+
+def _numbered(reader: Any, kept: _Remembering, skipped: int) -> Iterator[tuple[int, list[str]]]:
+    """Rows with the line on which each begins: a quoted field may span lines."""
+    start = reader.line_num + 1 + skipped
+    kept.lines.clear()
+    for fields in reader:
+        yield start, fields
+        start = reader.line_num + 1 + skipped
+        kept.lines.clear()
+
+
+def _names(header: list[str], found: RowList) -> list[str]:
+    """Names of the columns: blanks around them taken off, and a number where there is none, or one twice."""
+    stripped = [name.strip() for name in header]
+    counts = Counter(name for name in stripped if name)
+    found.repeated = {name for name, count in counts.items() if count > 1}
+    names, seen = [], Counter[str]()
+    for number, name in enumerate(stripped, 1):
+        seen[name] += 1
+        if not name:
+            name = f"column {number}"
+        elif seen[name] > 1:
+            name = f"{name} ({seen[name]})"
+        while name in names:
+            name += "'"
+        names.append(name)
+    found.names = dict.fromkeys(names)
+    found.unnamed = [name for name, given in zip(names, stripped, strict=True) if not given]
+    return names
+
+
+def _drop_unnamed(found: RowList) -> None:
+    """Separators at the ends of lines make columns without a name or a value."""
+    for name in found.unnamed:
+        if not any(row[name] for row in found.rows):
+            del found.names[name]
+            for row in found.rows:
+                del row[name]
+
+
+def _is_cut(file: SourceFile, error: DataError) -> bool:
+    """Whether the file ends inside a quote and without a line end."""
+    if "unexpected end of data" not in str(error):
+        return False
+    last = b""
+    with opened(file) as stream:
+        while part := stream.read(2**20):
+            last = part
+    return not last.rstrip(b"\0").endswith((b"\n", b"\r"))
+
+
+def _is_quoted(found: RowList) -> bool:
+    """Whether so many fields stand in quotes that the file is quoted after all, and broken somewhere."""
+    quoted = sum(
+        any(len(value) > 1 and value[0] == value[-1] == '"' for value in row.values()) for row in found.rows
+    )
+    return quoted > 0.2 * len(found.rows)
+
+
+def _say_doubtful(file: SourceFile, found: RowList, doubtful: list[tuple[int, int]]) -> None:
+    spans = ", ".join(f"{first} to {last}" for first, last in doubtful[:_SHOWN])
+    more = f" and {len(doubtful) - _SHOWN:,} more" if len(doubtful) > _SHOWN else ""
+    found.said.append(
+        f"{file.name}: lines {spans}{more} are read as one row each: a quote opens in the first of them;"
+        ' if they are rows of their own, double the quote ("") or remove it'
+    )

@@ -1,0 +1,80 @@
+"""A file's bytes, unpacked where they are packed; what is no table at all is told by its first bytes."""
+
+from __future__ import annotations
+
+import bz2
+import contextlib
+import gzip
+import io
+import lzma
+import zlib
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+
+from synalign_jax.pipeline.data.errors import DataError
+from synalign_jax.pipeline.data.shards import SourceFile
+
+_OTHER = {
+    b"PK\x03\x04": "a zip archive (an .xlsx workbook is one); unpack it, or save the sheet as CSV UTF-8",
+    b"\xd0\xcf\x11\xe0": "an Excel workbook; save the sheet as CSV UTF-8",
+    b"version https://git-lfs": "a Git LFS pointer and not the data; run: git lfs pull",
+    b"<!DOCTYPE": "a web page and not the data; download the raw file",
+    b"<!doctype": "a web page and not the data; download the raw file",
+    b"<html": "a web page and not the data; download the raw file",
+    b"SQLite format 3": "an SQLite database; write the table to CSV or Parquet",
+    b"\x80\x04\x95": "a pickle, which is never read; write the rows as JSONL or Parquet",
+}
+_BINARY = {b"PAR1": "Parquet", b"ARROW1": "Arrow", b"\x93NUMPY": ".npy"}
+
+
+@contextlib.contextmanager
+def opened(file: SourceFile) -> Iterator[Any]:
+    """A buffered binary stream of the file's unpacked bytes.
+
+    Raises:
+        DataError: no such file, or it is of a kind that holds no table; in the block: it was cut off.
+    """
+    try:
+        with contextlib.ExitStack() as stack:
+            raw = stack.enter_context(file.open())
+            stream = io.BufferedReader(_unpacked(raw, stack))  # type: ignore[arg-type]
+            head = stream.peek(64)[:64]
+            for start, what in _OTHER.items():
+                if head.startswith(start):
+                    raise DataError(f"{file.name}: this is {what}")
+            yield stream
+    except FileNotFoundError as error:
+        raise DataError(f"{file.name}: no such file") from error
+    except (EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile) as error:
+        raise _cut(file, error) from error
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        raise _cut(file, error) from error
+
+
+def _cut(file: SourceFile, error: Exception) -> DataError:
+    return DataError(f"{file.name}: not a whole compressed file ({error}); it may have been cut off")
+
+
+def _unpacked(raw: Any, stack: contextlib.ExitStack) -> Any:
+    head = raw.read(8)
+    raw.seek(0)
+    if head.startswith(b"\x1f\x8b"):
+        return stack.enter_context(gzip.GzipFile(fileobj=raw))
+    if head.startswith(b"BZh"):
+        return stack.enter_context(bz2.BZ2File(raw))
+    if head.startswith(b"\xfd7zXZ\0"):
+        return stack.enter_context(lzma.LZMAFile(raw))
+    if head.startswith(b"\x28\xb5\x2f\xfd"):
+        return stack.enter_context(pa.CompressedInputStream(raw, "zstd"))
+    return raw
+
+
+def check_is_text(file: SourceFile, head: bytes) -> None:
+    """Raise for bytes that are a binary table under the name of a text one."""
+    for start, what in _BINARY.items():
+        if head.startswith(start):
+            raise DataError(f"{file.name}: this is a {what} file under another name; rename it")

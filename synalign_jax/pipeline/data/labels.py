@@ -1,0 +1,79 @@
+"""Labels of one meaning in several spellings, within a file and between two."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+
+from .errors import DataError, listed
+
+_TRUTH = {"true", "false"}
+_MISSING = {"nan", "null", "<na>", "n/a", "#n/a"}
+
+
+def settle_labels(name: str, labels: list[str]) -> tuple[list[str], list[str]]:
+    """The labels of a file with truth values in one spelling, and what to say of those that look alike."""
+    counts = Counter(labels)
+    said = []
+    if len(counts) <= 4 and all(label.casefold() in _TRUTH for label in counts):
+        labels = [label.casefold() for label in labels]
+        counts = Counter(labels)
+    alike = defaultdict(list)
+    for label in counts:
+        alike[" ".join(label.casefold().split())].append(label)
+    for group in alike.values():
+        if len(group) > 1:
+            each = ", ".join(f"'{label}' ({counts[label]:,} rows)" for label in sorted(group))
+            said.append(f"{name}: the labels {each} are alike but for case or spaces, and are kept apart")
+    for label, count in counts.items():
+        if label.casefold() in _MISSING:
+            said.append(f"{name}: {count:,} rows have the label '{label}', which looks like a missing value")
+    return labels, said
+
+
+def match_labels(
+    real: tuple[str, Sequence[str]], pool: tuple[str, Sequence[str]]
+) -> tuple[list[str], list[str]]:
+    """The pool's labels in the spelling of the real rows, and what to say of the change.
+
+    Args:
+        real, pool: name of the file, and its labels.
+
+    Raises:
+        DataError: a label of the real rows that the pool lacks, with those that it has.
+    """
+    (real_name, of_real), (pool_name, of_pool) = real, pool
+    known, made = Counter(of_real), Counter(of_pool)
+    folded = defaultdict(list)
+    for label in known:
+        folded[_folded(label)].append(label)
+    spelled = {
+        label: folded[_folded(label)][0]
+        for label in made
+        if label not in known and len(folded[_folded(label)]) == 1
+    }
+    said = []
+    if spelled:
+        some = ", ".join(f"'{old}' as '{new}'" for old, new in sorted(spelled.items())[:5])
+        said.append(f"{pool_name}: labels are read in the spelling of {real_name}: {some}")
+    labels = [spelled.get(label, label) for label in of_pool]
+    made = Counter(labels)
+    missing = sorted(label for label in known if label not in made)
+    if missing:
+        raise DataError(
+            f"{pool_name}: no row has the label {listed(missing, 6)} of {real_name}; its labels are"
+            f" {listed(sorted(made), 6)}. Spell them alike, generate rows of the label, leave its rows out of"
+            f" {real_name}, or compare without labels (--no-labels)"
+        )
+    surplus = sorted(label for label in made if label not in known)
+    if surplus:
+        count = sum(made[label] for label in surplus)
+        said.append(
+            f"{pool_name}: {count:,} rows have a label that no row of {real_name} has ({listed(surplus, 5)});"
+            " their weight is 0"
+        )
+    return labels, said
+
+
+def _folded(label: str) -> str:
+    return " ".join(label.casefold().split())

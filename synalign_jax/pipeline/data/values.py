@@ -1,0 +1,130 @@
+"""What a cell means as a text or as a label."""
+
+from __future__ import annotations
+
+import ast
+import json
+import math
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from .errors import DataError
+
+_WHOLE = re.compile(r"([+-]?\d+)\.0+")
+_ROLES = ("role", "from", "speaker", "author")
+_CONTENTS = ("content", "value", "text")
+
+SEPARATOR = " | "
+"""Between the labels of a row that has several."""
+
+
+def is_missing(value: Any) -> bool:
+    """Null, NaN, or a label without a character."""
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def text_of(where: str, name: str, value: Any, *, optional: bool = False) -> str:
+    """A cell as text; a chat as one line a turn.
+
+    Args:
+        where: file and row, which open the message.
+        optional: a missing value is an empty text.
+
+    Raises:
+        DataError: no value, or one that is neither text nor number nor chat.
+    """
+    if is_missing(value):
+        if optional:
+            return ""
+        raise DataError(f"{where} has no value for '{name}'; fill it in or remove the row")
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool | int | float):
+        return str(value)
+    chat = _chat(value)
+    if chat is None:
+        raise DataError(f"{where}: '{name}' is a {_kind(value)}, expected text or a number")
+    return chat
+
+
+def label_of(where: str, name: str, value: Any) -> str:
+    """A cell as a label: blanks around it do not count, a whole number is one whatever its spelling.
+
+    Raises:
+        DataError: no value, or a list or dictionary of them.
+    """
+    if is_missing(value) or (isinstance(value, str) and not value.strip()):
+        raise DataError(f"{where} has no value for '{name}'; fill it in or remove the row")
+    if isinstance(value, str):
+        value = value.strip()
+        whole = _WHOLE.fullmatch(value)
+        return whole.group(1) if whole else value
+    if isinstance(value, float):
+        if math.isinf(value):
+            raise DataError(f"{where}: '{name}' is {value}, which is no label")
+        return str(int(value)) if value.is_integer() else str(value)
+    if isinstance(value, bool | int):
+        return str(value)
+    if isinstance(value, list | tuple):
+        raise DataError(
+            f"{where}: '{name}' is a list, expected text or a number; if rows have several labels, say so"
+            " with --multi-label ([data] multi_label)"
+        )
+    raise DataError(f"{where}: '{name}' is a {_kind(value)}, expected text or a number")
+
+
+def labels_of(where: str, name: str, value: Any) -> tuple[str, ...]:
+    """The labels of a row that may have several or none: a list, or text that writes one.
+
+    Text is a list in JSON's or Python's spelling, or is cut at bars, semicolons or commas.
+    """
+    if is_missing(value):
+        raise DataError(f"{where} has no value for '{name}'; an empty list says that a row has no label")
+    if isinstance(value, str):
+        value = _listed(value)
+    if not isinstance(value, list | tuple):
+        value = [value]
+    found = [label_of(where, name, part) for part in value]
+    return tuple(sorted(set(found)))
+
+
+def _listed(text: str) -> Sequence[Any]:
+    text = text.strip()
+    if text.startswith("["):
+        for read in (json.loads, ast.literal_eval):
+            try:
+                return list(read(text))
+            except (ValueError, SyntaxError, TypeError):
+                continue
+    separator = next((sign for sign in "|;," if sign in text), None)
+    parts = text.split(separator) if separator else [text]
+    return [part for part in parts if part.strip()]
+
+
+def _chat(value: Any) -> str | None:
+    """Turns of a conversation, "role: words" each; None for anything else."""
+    if not isinstance(value, list | tuple) or not value:
+        return None
+    lines = []
+    for turn in value:
+        if not isinstance(turn, dict):
+            return None
+        words = next((turn[name] for name in _CONTENTS if name in turn), None)
+        role = next((turn[name] for name in _ROLES if name in turn), None)
+        if isinstance(words, list):  # content in parts, of which images have no words
+            words = "\n".join(
+                str(part["text"])
+                for part in words
+                if isinstance(part, dict) and isinstance(part.get("text"), str)
+            )
+        if words is None and turn.get("tool_calls"):
+            words = json.dumps(turn["tool_calls"], ensure_ascii=False)
+        if not isinstance(words, str) or not isinstance(role, str):
+            return None
+        lines.append(f"{role}: {words}")
+    return "\n".join(lines)
+
+
+def _kind(value: Any) -> str:
+    return type(value).__name__

@@ -1,0 +1,138 @@
+"""A table in a random dialect comes back as it was, or the row that cannot is named."""
+
+import bz2
+import codecs
+import csv
+import gzip
+import io
+import json
+import lzma
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.feather
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from synalign_jax.pipeline.data.errors import DataError
+from synalign_jax.pipeline.data.tables import read_table
+
+_PACKERS = {
+    "": lambda data: data,
+    ".gz": gzip.compress,
+    ".bz2": bz2.compress,
+    ".xz": lzma.compress,
+    ".zst": lambda data: pa.compress(data, "zstd", asbytes=True),
+}
+_ENCODINGS = {
+    "utf-8": b"",
+    "utf-8-sig": b"",
+    "utf-16-le": codecs.BOM_UTF16_LE,
+    "utf-16-be": codecs.BOM_UTF16_BE,
+}
+_text = st.text(st.characters(codec="utf-8", exclude_characters="\0\ufeff"), max_size=12)
+_label = st.one_of(st.integers(-3, 30).map(str), st.sampled_from(["pos", "neg", "a, b", 'x"y', "c;d"]))
+_rows = st.lists(st.tuples(_text, _label, _text), min_size=1, max_size=6)
+
+
+def _delimited(rows: list, separator: str, quoting: int, ending: str) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out, delimiter=separator, quoting=quoting, lineterminator=ending)  # type: ignore[arg-type]
+    writer.writerows([("text", "label", "note"), *rows])
+    return out.getvalue()
+
+
+def _records(rows: list) -> list[dict[str, str]]:
+    return [{"text": text, "label": label, "note": note} for text, label, note in rows]
+
+
+_DIALECTS = {
+    "comma.csv": lambda rows: _delimited(rows, ",", csv.QUOTE_MINIMAL, "\r\n"),
+    "quoted.csv": lambda rows: _delimited(rows, ",", csv.QUOTE_ALL, "\n"),
+    "semicolon.csv": lambda rows: _delimited(rows, ";", csv.QUOTE_MINIMAL, "\r\n"),
+    "bar.csv": lambda rows: _delimited(rows, "|", csv.QUOTE_ALL, "\n"),
+    "excel.csv": lambda rows: "sep=;\r\n" + _delimited(rows, ";", csv.QUOTE_MINIMAL, "\r\n"),
+    "tabs.tsv": lambda rows: _delimited(rows, "\t", csv.QUOTE_MINIMAL, "\r\n"),
+    "tabs.csv": lambda rows: _delimited(rows, "\t", csv.QUOTE_ALL, "\n"),
+    "lines.jsonl": lambda rows: "".join(json.dumps(row) + "\n" for row in _records(rows)),
+    "plain.jsonl": lambda rows: "\r\n".join(json.dumps(r, ensure_ascii=False) for r in _records(rows)),
+    "array.json": lambda rows: json.dumps(_records(rows), indent=1),
+    "array.jsonl": lambda rows: json.dumps(_records(rows), ensure_ascii=False),
+    "data.json": lambda rows: json.dumps({"version": "1", "data": _records(rows)}),
+    "split.json": lambda rows: json.dumps({"columns": ["text", "label", "note"], "data": rows}),
+    "pretty.json": lambda rows: "\n".join(json.dumps(row, indent=2) for row in _records(rows)),
+}
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@example([('"', "pos", "")], "tabs.tsv", "", "utf-8")
+@example([("a,b\nc,d", "pos", "x")], "comma.csv", "", "utf-8")
+@given(
+    _rows,
+    st.sampled_from(sorted(_DIALECTS)),
+    st.sampled_from(sorted(_PACKERS)),
+    st.sampled_from(sorted(_ENCODINGS)),
+)
+def test_a_table_in_any_dialect_comes_back(
+    tmp_path_factory: pytest.TempPathFactory, rows: list, dialect: str, packer: str, encoding: str
+) -> None:
+    path = tmp_path_factory.mktemp("rows") / (dialect + packer)
+    path.write_bytes(_PACKERS[packer](_ENCODINGS[encoding] + _DIALECTS[dialect](rows).encode(encoding)))
+    full = [row for row in rows if row[0].strip()]
+    if not full:
+        with pytest.raises(DataError, match="texts are blank"):
+            read_table(path)
+        return
+    table = read_table(path)
+    assert table.in_files == len(rows)
+    assert table.texts == [text for text, _, _ in full]
+    assert table.labels == [label for _, label, _ in full]
+    assert [row["note"] for row in table.others.take(range(len(table)))] == [note for *_, note in full]
+    assert len(full) == len(rows) or "blank" in " ".join(table.said)
+
+
+@settings(max_examples=60, deadline=None)
+@given(_rows, st.sampled_from(["lines.jsonl", "comma.csv", "array.json"]), st.data())
+def test_a_file_cut_off_is_never_read_as_fewer_rows_in_silence(
+    tmp_path_factory: pytest.TempPathFactory, rows: list, dialect: str, data: st.DataObject
+) -> None:
+    """Cut anywhere but between two rows, where nothing can tell."""
+    whole = _DIALECTS[dialect](rows).encode("utf-8")
+    at = data.draw(st.integers(1, len(whole) - 1))
+    path = tmp_path_factory.mktemp("rows") / dialect
+    path.write_bytes(whole[:at])
+    try:
+        table = read_table(path)
+    except DataError:
+        return
+    # What was read is the beginning of the table, its last row aside, which a cut may have shortened.
+    assert table.in_files <= len(rows)
+    kept = [row[0] for row in rows[: table.in_files - 1] if row[0].strip()]
+    assert (table.texts or [])[: len(kept)] == kept
+
+
+@pytest.mark.parametrize("packer", [".gz", ".zst", ".bz2", ".xz"])
+def test_a_packed_file_cut_off_is_refused(tmp_path: Path, packer: str) -> None:
+    rows = "".join(json.dumps({"text": f"row {i}"}) + "\n" for i in range(3_000)).encode()
+    path = tmp_path / f"rows.jsonl{packer}"
+    path.write_bytes(_PACKERS[packer](rows)[:-6])
+    with pytest.raises(DataError, match="not a whole compressed file"):
+        read_table(path)
+
+
+@given(_rows)
+@settings(max_examples=20, deadline=None)
+def test_parquet_and_arrow_give_the_same_table(tmp_path_factory: pytest.TempPathFactory, rows: list) -> None:
+    folder = tmp_path_factory.mktemp("rows")
+    rows = [(text + "x", label, note) for text, label, note in rows]
+    table = pa.Table.from_pylist(_records(rows))
+    pq.write_table(table, folder / "x.parquet")
+    with pa.ipc.new_stream(folder / "x.arrow", table.schema) as stream:
+        stream.write_table(table)
+    pa.feather.write_feather(table, str(folder / "x.feather"))
+    for name in ("x.parquet", "x.arrow", "x.feather"):
+        found = read_table(folder / name)
+        assert (found.texts, found.labels) == ([r[0] for r in rows], [r[1] for r in rows])
+        assert found.others.take([len(rows) - 1]) == [{"note": rows[-1][2]}]
