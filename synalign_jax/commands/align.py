@@ -7,24 +7,31 @@ import json
 import math
 import time
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .layout import HelpFormatter
-from .rows import add_options, embed_rows, read_rows
+from .rows import add_options
 
 if TYPE_CHECKING:
     import numpy as np
     from jaxtyping import PRNGKeyArray
 
     from synalign_jax.core.align.alignment import Alignment
-    from synalign_jax.pipeline.data.tables import Table
     from synalign_jax.pipeline.progress import Terminal
+    from synalign_jax.pipeline.together import Together
 
-EXAMPLE = "Example:  synalign align --real real.jsonl --synthetic pool.jsonl --out aligned"
+    from .pool_rows import Pair
+
+EXAMPLE = (
+    "Examples:\n"
+    "  synalign align --real real.jsonl --synthetic pool.jsonl --out aligned\n"
+    "  synalign align --real real.csv --real-text review --synthetic 'shards/*.parquet' --out aligned\n"
+    "  synalign align --real faq.jsonl --synthetic alpaca.json --text '{question}\\n{answer}' \\\n"
+    "      --synthetic-text '{instruction}\\n{output}' --no-labels --out aligned --resampled drawn.parquet"
+)
 _SETTINGS = (
     "real",
     "synthetic",
@@ -43,9 +50,10 @@ def register(subparsers: argparse._SubParsersAction) -> None:
         "align",
         help="weigh a pool that you already have",
         description="Weigh the rows of a pool so that they are distributed like the real rows, and draw a set"
-        " by the weights. FOLDER gets weights.npy (one a row of the pool), resampled.jsonl, alignment.json"
-        " and report.html. Files are JSONL, CSV, TSV or Parquet with a column 'text' or 'embedding' and"
-        " perhaps 'label', or .npy embeddings.",
+        " by the weights. FOLDER gets weights.npy (one a row of the pool), resampled.jsonl (the rows drawn,"
+        " with all their columns), alignment.json and report.html. --real and --synthetic are files,"
+        " folders of shards, patterns or URLs of JSONL, JSON, CSV, TSV, Parquet or Arrow with a column 'text'"
+        " or 'embedding' and perhaps 'label', or .npy embeddings.",
         epilog=EXAMPLE,
         formatter_class=HelpFormatter,
     )
@@ -62,7 +70,13 @@ def register(subparsers: argparse._SubParsersAction) -> None:
         help="how much more the pool's leading principal components count: 'auto' or a number, 0 for not",
     )
     parser.add_argument("--method", default="auto", help="auto, exact, landmarks or projections")
-    add_options(parser)
+    parser.add_argument(
+        "--resampled",
+        default="resampled.jsonl",
+        metavar="NAME",
+        help="of the file of drawn rows; .jsonl, .csv, .tsv or .parquet (default: resampled.jsonl)",
+    )
+    add_options(parser, ("real", "synthetic"))
     parser.add_argument("--seed", type=int, default=0, help="decides folds and draws (default 0)")
     parser.set_defaults(run=run, again="To start again, with vectors that were computed kept")
 
@@ -73,56 +87,57 @@ def run(options: argparse.Namespace) -> int:
     from synalign_jax.core.checks import InputError
     from synalign_jax.evaluation.facts import Stage
     from synalign_jax.evaluation.report import write_report
+    from synalign_jax.pipeline.data.written import check_format
     from synalign_jax.pipeline.progress import Terminal
+    from synalign_jax.pipeline.together import Together
 
     from .pool_report import pool_facts
+    from .pool_rows import read_pair
 
     terminal = Terminal()
     out = Path(options.out)
     if out.exists() and not out.is_dir():
         raise InputError(f"--out: {out} is a file; name a folder")
+    check_format(options.resampled, "--resampled")
+    if Path(options.resampled).name != options.resampled:
+        raise InputError(f"--resampled: {options.resampled} is no plain name; the file lies in --out")
     gamma = _number("--regularization", options.regularization)
     power = _number("--spectral-power", options.spectral_power)
-    out.mkdir(parents=True, exist_ok=True)
-    real, pool = (read_rows(path, options, terminal, out) for path in (options.real, options.synthetic))
-    if (real.labels is None) != (pool.labels is None):
-        lacking = options.real if real.labels is None else options.synthetic
-        raise InputError(
-            f"{lacking}: no column '{options.label}', yet the other file has one; add or drop it"
-        )
+    times = [time.monotonic()]
+    pair = read_pair(options, terminal, out)
+    for side in pair.intake:
+        print("\n".join(side.lines()))
+    pool = pair.pool
     if options.size is not None and not 1 <= options.size <= len(pool):
         raise InputError(f"--size: {options.size}; the pool has {len(pool)} rows, ask for 1 to that many")
-    times = [time.monotonic()]
-    vectors = embed_rows([(options.real, real), (options.synthetic, pool)], options, terminal)
     times.append(time.monotonic())
     align_key, draw_key, report_key = jax.random.split(jax.random.key(options.seed), 3)
-    found, notes = _weigh((real, pool), vectors, gamma, power, options.method, align_key, terminal)
+    found, notes = _weigh(pair, gamma, power, options.method, align_key, terminal)
     times.append(time.monotonic())
     with terminal.console.status("Drawing rows"):
-        drawn = _draw(found, pool, vectors[1], options, draw_key)
+        drawn = _draw(found, pair, options, draw_key)
     times.append(time.monotonic())
     stages = [
         Stage(name, rows, end - start)
         for name, rows, (start, end) in zip(
-            ("embed", "align", "resample"),
-            (len(real) + len(pool), len(pool), len(drawn)),
+            ("read and embed", "align", "resample"),
+            (len(pair.real) + len(pool), len(pool), len(drawn)),
             pairwise(times),
             strict=True,
         )
     ]
-    _write(out, found, pool, drawn)
-    with terminal.console.status("Writing the report"):
-        facts = pool_facts(found, (real, pool), vectors, drawn, report_key)
+    with terminal.console.status("Writing the report"), Together() as files:
+        facts = pool_facts(found, pair, drawn, report_key)
         settings = {name: vars(options)[name] for name in _SETTINGS}
         facts = replace(facts, settings=settings, stages=tuple(stages), warnings=tuple(notes))
-        write_report(facts, out / "report.html")
-    _print(found, drawn, out)
+        _write(files, out, options.resampled, found, pair, drawn)
+        write_report(facts, files.path(out / "report.html"))
+    _print(found, drawn, out, options.resampled)
     return 0
 
 
 def _weigh(
-    tables: tuple[Table, Table],
-    vectors: Sequence[np.ndarray],
+    pair: Pair,
     gamma: float | str,
     power: float | str,
     method: str,
@@ -134,18 +149,18 @@ def _weigh(
     from synalign_jax.pipeline.progress import Steps
     from synalign_jax.pipeline.stages.align import weigh
 
-    real, pool = tables
-    largest = len(pool) if pool.labels is None else max(Counter(pool.labels).values())
+    real_labels, pool_labels = pair.labels
+    largest = len(pair.pool) if pool_labels is None else max(Counter(pool_labels).values())
     if method != "projections":
-        width = vectors[1].shape[1]
-        terminal.say(f"Memory: {alignment_memory(len(real), largest, width, method=method)}")
+        width = pair.pool_vectors.shape[1]
+        terminal.say(f"Memory: {alignment_memory(len(pair.real), largest, width, method=method)}")
     found, notes = weigh(
-        vectors[0],
-        vectors[1],
+        pair.real_vectors,
+        pair.pool_vectors,
         Steps(terminal, "Align"),
         key=key,
-        real_labels=real.labels,
-        synthetic_labels=pool.labels,
+        real_labels=real_labels,
+        synthetic_labels=pool_labels,
         regularization=gamma,
         spectral_power=power,
         method=method,
@@ -157,9 +172,7 @@ def _weigh(
     return found, notes
 
 
-def _draw(
-    found: Alignment, pool: Table, vectors: np.ndarray, options: argparse.Namespace, key: PRNGKeyArray
-) -> np.ndarray:
+def _draw(found: Alignment, pair: Pair, options: argparse.Namespace, key: PRNGKeyArray) -> np.ndarray:
     import numpy as np
 
     from synalign_jax.core.resample import resample
@@ -169,8 +182,8 @@ def _draw(
         found.weights,
         size,
         key=key,
-        embeddings=vectors,
-        labels=pool.labels,
+        embeddings=pair.pool_vectors,
+        labels=pair.labels[1],
         distinct=not options.repeats,
     )
     return np.sort(drawn)
@@ -187,26 +200,37 @@ def _number(name: str, text: str) -> float | str:
         raise InputError(f"{name}: {text!r}; give 'auto' or a number from 0") from None
 
 
-def _write(out: Path, found: Alignment, pool: Table, drawn: np.ndarray) -> None:
+def _write(
+    files: Together, out: Path, resampled: str, found: Alignment, pair: Pair, drawn: np.ndarray
+) -> None:
     import numpy as np
 
-    from synalign_jax.pipeline.folder import replacing
+    from synalign_jax.pipeline.data.written import FORMATS, with_others, write_rows
 
-    with replacing(out / "weights.npy") as path, path.open("wb") as file:
-        np.save(file, found.weights, allow_pickle=False)
-    with replacing(out / "resampled.jsonl") as path, path.open("w", encoding="utf-8") as file:
-        for i in drawn.tolist():
-            row: dict[str, object] = {"index": i, "weight": float(found.weights[i])}
-            if pool.texts is not None:
-                row["text"] = pool.texts[i]
-            if pool.labels is not None:
-                row["label"] = pool.labels[i]
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
-    with replacing(out / "alignment.json") as path:
-        path.write_text(json.dumps(found.summary(), indent=1, ensure_ascii=False), encoding="utf-8")
+    with files.path(out / "weights.npy").open("wb") as file:
+        np.save(file, pair.pool.spread(found.weights), allow_pickle=False)
+    for suffix in FORMATS:
+        # An earlier call's rows in another format would not belong to these weights.
+        if f"resampled{suffix}" != resampled and resampled.startswith("resampled."):
+            files.remove(out / f"resampled{suffix}")
+    pool, own = pair.pool, []
+    for i in drawn.tolist():
+        row: dict[str, object] = {"index": pool.position(i), "weight": float(found.weights[i])}
+        if pool.texts is not None:
+            row["text"] = pool.texts[i]
+        if pool.label_sets is not None:
+            row["label"] = list(pool.label_sets[i])
+        elif pool.labels is not None:
+            row["label"] = int(pool.labels[i]) if pool.whole_labels else pool.labels[i]
+        own.append(row)
+    write_rows(files.path(out / resampled), with_others(own, pool.others.take(drawn.tolist())), resampled)
+    numbers = {**found.summary(), "inputs": [side.plain() for side in pair.intake]}
+    files.path(out / "alignment.json").write_text(
+        json.dumps(numbers, indent=1, ensure_ascii=False), encoding="utf-8"
+    )
 
 
-def _print(found: Alignment, drawn: np.ndarray, out: Path) -> None:
+def _print(found: Alignment, drawn: np.ndarray, out: Path, resampled: str) -> None:
     from rich.console import Console
     from rich.table import Table as Grid
 
@@ -216,7 +240,7 @@ def _print(found: Alignment, drawn: np.ndarray, out: Path) -> None:
     Console().print(grid)
     for name, file in (
         ("Weights", "weights.npy"),
-        ("Rows drawn", "resampled.jsonl"),
+        ("Rows drawn", resampled),
         ("Numbers", "alignment.json"),
         ("Report", "report.html"),
     ):

@@ -27,7 +27,15 @@ def register(subparsers: argparse._SubParsersAction) -> None:
         metavar="NAME",
         help="folder, hub name or all-MiniLM-L6-v2 (default)",
     )
-    parser.add_argument("--text", default="text", metavar="COLUMN", help="name of the text column")
+    parser.add_argument(
+        "--text",
+        default="text",
+        metavar="COLUMN",
+        help="the text column, or a template: '{question} {answer}'",
+    )
+    parser.add_argument(
+        "--file-encoding", metavar="NAME", help="of text files (default: found out, else UTF-8), as cp1252"
+    )
     parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
     parser.add_argument(
         "--max-tokens", type=int, metavar="N", help="cut texts at fewer tokens than the model"
@@ -40,6 +48,7 @@ def register(subparsers: argparse._SubParsersAction) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from synalign_jax.pipeline.data.errors import DataError
+    from synalign_jax.pipeline.data.intake import intake_of
     from synalign_jax.pipeline.data.tables import read_table
     from synalign_jax.pipeline.progress import Terminal
     from synalign_jax.text import EmbeddingCache, Encoder, embed_texts, keep_compiled
@@ -51,7 +60,18 @@ def run(options: argparse.Namespace) -> int:
         raise DataError(f"--out: {out} does not end in .npy")
     if not out.parent.is_dir():
         raise DataError(f"--out: there is no folder {out.parent}")
-    texts = read_table(options.data, text=options.text, required=(options.text,)).texts or []
+    table = read_table(
+        options.data,
+        text=options.text,
+        label=None,
+        embedding=None,
+        required=(options.text,),
+        encoding=options.file_encoding,
+        keep_blank=True,
+    )
+    for line in intake_of("rows", table).lines():
+        print(line)
+    texts = table.texts or []
     keep_compiled(cache_folder() / "xla")
     encoder = Encoder.from_pretrained(
         options.encoder, dtype=options.dtype, max_tokens=options.max_tokens, prompt=options.prompt

@@ -27,7 +27,10 @@ def register(subparsers: argparse._SubParsersAction) -> None:
         ),
         formatter_class=HelpFormatter,
     )
-    parser.add_argument("data", help="JSONL, CSV, TSV, Parquet, or .npy embeddings")
+    parser.add_argument(
+        "data",
+        help="a file, folder of shards or pattern: JSONL, JSON, CSV, TSV, Parquet, Arrow, or .npy embeddings",
+    )
     parser.add_argument("--rounds", type=int, required=True, help="clusters to choose (for each label)")
     parser.add_argument("--neighbors", type=int, default=3, help="rows beside each centre (default: 3)")
     parser.add_argument("--out", required=True, help="where the clusters go, one JSON object a line")
@@ -56,7 +59,9 @@ def run(options: argparse.Namespace) -> int:
     from synalign_jax.core.kernels import rbf
     from synalign_jax.evaluation.figures import selection_figure
     from synalign_jax.evaluation.svg import document
+    from synalign_jax.pipeline.data.intake import intake_of
     from synalign_jax.pipeline.progress import Steps, Terminal
+    from synalign_jax.pipeline.together import Together
 
     terminal = Terminal()
     paths = [options.data] if options.observed is None else [options.data, options.observed]
@@ -64,9 +69,10 @@ def run(options: argparse.Namespace) -> int:
     table = files[0][1]
     if options.by_label and table.labels is None:
         raise InputError(
-            f"{options.data}: --by-label needs a column {options.label!r}; --label names another"
+            f"{options.data}: --by-label needs a column {options.label or 'label'!r}; --label names another"
         )
-    vectors, *observed = embed_rows(files, options, terminal)
+    (vectors, *observed), source = embed_rows(files, options, terminal)
+    print("\n".join(intake_of("rows", table, vectors=source).lines()))
     with Steps(terminal, "Explore") as steps:
         found = explore(
             vectors,
@@ -82,10 +88,12 @@ def run(options: argparse.Namespace) -> int:
         )
     out = Path(options.out)
     picture = Path(options.picture) if options.picture else out.with_suffix(".svg")
-    with out.open("w", encoding="utf-8") as file:
-        for cluster, variance in zip(found.clusters.tolist(), found.variance.tolist(), strict=True):
-            file.write(json.dumps(_record(cluster, variance, table), ensure_ascii=False) + "\n")
-    picture.write_text(document(selection_figure(vectors, found.clusters)), encoding="utf-8")
+    with Together() as parts:
+        with parts.path(out).open("w", encoding="utf-8") as file:
+            for cluster, variance in zip(found.clusters.tolist(), found.variance.tolist(), strict=True):
+                file.write(json.dumps(_record(cluster, variance, table), ensure_ascii=False) + "\n")
+        svg = document(selection_figure(vectors, found.clusters))
+        parts.path(picture).write_text(svg, encoding="utf-8")
     print(f"{len(found.clusters)} clusters of {found.clusters.shape[1]} rows from {len(vectors):,}: {out}")
     print(f"picture: {picture}")
     if found.status != COMPLETE:
@@ -100,7 +108,7 @@ def _project(setting: str) -> int | str | None:
 
 
 def _record(cluster: list[int], variance: float, table: Any) -> dict[str, Any]:
-    record: dict[str, Any] = {"rows": cluster, "variance": variance}
+    record: dict[str, Any] = {"rows": [table.position(row) for row in cluster], "variance": variance}
     if table.labels is not None:
         record["label"] = table.labels[cluster[0]]
     if table.texts is not None:

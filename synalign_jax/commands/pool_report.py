@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +12,16 @@ from synalign_jax.core.mmd.two_sample import two_sample_test
 from synalign_jax.evaluation.facts import Distance, Figure, ReportFacts, SyntheticRow
 from synalign_jax.evaluation.figures import plane_figures, weight_figure
 from synalign_jax.evaluation.report import MAX_ROWS, rows_shown
+from synalign_jax.pipeline.stages.report import went_in
 from synalign_jax.pipeline.stages.resample import nearest_rows
 
 if TYPE_CHECKING:
     from jaxtyping import PRNGKeyArray
 
     from synalign_jax.core.align.alignment import Alignment
-    from synalign_jax.pipeline.data.tables import Table
+    from synalign_jax.pipeline.data.table import Table
+
+    from .pool_rows import Pair
 
 _PLANE_ROWS = 20_000  # enough to find two principal directions
 _SPLITS = 400
@@ -27,8 +29,7 @@ _SPLITS = 400
 
 def pool_facts(
     found: Alignment,
-    tables: tuple[Table, Table],
-    vectors: Sequence[np.ndarray],
+    pair: Pair,
     drawn: np.ndarray,
     key: PRNGKeyArray,
 ) -> ReportFacts:
@@ -36,12 +37,12 @@ def pool_facts(
 
     Args:
         found: the alignment.
-        tables: real rows and pool.
-        vectors: (n, d) and (m, d), those of the tables.
+        pair: real rows and pool, with their vectors.
         drawn: positions of the resampled rows in the pool.
         key: decides the splits of the real rows behind the noise band.
     """
-    (real, pool), (real_vectors, pool_vectors) = tables, vectors
+    real, pool = pair.real, pair.pool
+    real_vectors, pool_vectors = pair.real_vectors, pair.pool_vectors
     before, after, share = plane_figures(
         _some(real_vectors), _some(pool_vectors), pool_vectors[_spaced(drawn, _PLANE_ROWS)]
     )
@@ -62,7 +63,8 @@ def pool_facts(
     return ReportFacts(
         title="Aligned pool",
         created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        distance=_distance(found, real, real_vectors, key),
+        went_in=tuple(went_in(side.plain()) for side in pair.intake),
+        distance=_distance(found, pair.labels[0], real_vectors, key),
         effective_rows=found.ess,
         pool_rows=len(found.weights),
         figures=figures,
@@ -70,7 +72,9 @@ def pool_facts(
     )
 
 
-def _distance(found: Alignment, real: Table, vectors: np.ndarray, key: PRNGKeyArray) -> Distance | None:
+def _distance(
+    found: Alignment, of_real: list[str] | None, vectors: np.ndarray, key: PRNGKeyArray
+) -> Distance | None:
     """To a sample of as many real rows as there are, which the weights have not seen.
 
     The V-statistic counts such a sample's own noise, so the cross-validated distance to its law gets the
@@ -80,7 +84,7 @@ def _distance(found: Alignment, real: Table, vectors: np.ndarray, key: PRNGKeyAr
     if not np.isfinite(after):
         return None
     noise = np.zeros(_SPLITS)
-    labels = None if real.labels is None else np.asarray(real.labels)
+    labels = None if of_real is None else np.asarray(of_real)
     for group, group_key in zip(found.groups, jax.random.split(key, len(found.groups)), strict=True):
         rows = vectors if labels is None else vectors[np.flatnonzero(labels == group.label)]
         noise += group.proportion**2 * _noise(found.kernel, rows, group.noise_band, group_key)

@@ -10,18 +10,34 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import numpy as np
 
-    from synalign_jax.pipeline.data.tables import Table
+    from synalign_jax.pipeline.data.table import Table
     from synalign_jax.pipeline.progress import Terminal
 
+_COLUMNS = ("text", "label", "embedding")
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """The settings that `read_rows` and `embed_rows` look at."""
-    parser.add_argument("--text", default="text", metavar="COLUMN", help="the text column (default: text)")
+
+def add_options(parser: argparse.ArgumentParser, sides: Sequence[str] = ()) -> None:
+    """The settings that `read_rows` and `embed_rows` look at.
+
+    Args:
+        sides: files whose columns may have names of their own, as "real" for --real-text.
+    """
+    helps = {
+        "text": "the text column, or a template over several: '{question}\\n{answer}' (default: text)",
+        "label": "the label column (default: label)",
+        "embedding": "the vectors' column (default: embedding)",
+    }
+    for name in _COLUMNS:
+        parser.add_argument(f"--{name}", metavar="COLUMN", help=helps[name])
+    for side in sides:
+        for name in _COLUMNS:
+            parser.add_argument(f"--{side}-{name}", metavar="COLUMN", help=f"that of the {side} rows alone")
+    parser.add_argument("--no-labels", action="store_true", help="read no labels")
     parser.add_argument(
-        "--label", default="label", metavar="COLUMN", help="the label column (default: label)"
+        "--multi-label", action="store_true", help="a row may have several labels: a list, or 'a|b'"
     )
     parser.add_argument(
-        "--embedding", default="embedding", metavar="COLUMN", help="the vectors' column (default: embedding)"
+        "--file-encoding", metavar="NAME", help="of text files (default: found out, else UTF-8), as cp1252"
     )
     parser.add_argument(
         "--encoder",
@@ -31,24 +47,43 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def read_rows(path: str, options: argparse.Namespace, terminal: Terminal, scratch: Path) -> Table:
-    """The rows of a file; `scratch` is a folder for vectors that are too many to be held in memory."""
+def read_rows(
+    path: str, options: argparse.Namespace, terminal: Terminal, scratch: Path, side: str | None = None
+) -> Table:
+    """The rows of a file, a folder of shards, a pattern or a URL.
+
+    Args:
+        scratch: a folder that will hold vectors which are too many to be held in memory; it, or the nearest
+            above it that exists, serves.
+        side: whose own column names count before the common ones.
+
+    Raises:
+        DataError: what `read_table` raises; a column that was typed is not there.
+    """
+    from synalign_jax.pipeline.data.errors import DataError
     from synalign_jax.pipeline.data.tables import read_table
 
+    given = vars(options)
+    names = {name: (side and given.get(f"{side}_{name}")) or given.get(name) for name in _COLUMNS}
+    if options.no_labels and names["label"] is not None:
+        raise DataError("--no-labels: it cannot stand beside --label; leave one of them out")
     with terminal.bar(f"Reading {Path(path).name}", None, "rows") as bar:
         return read_table(
             path,
-            text=options.text,
-            label=options.label,
-            embedding=options.embedding,
+            text=names["text"] or "text",
+            label=None if options.no_labels else names["label"] or "label",
+            embedding=names["embedding"] or "embedding",
+            required=[name for name in names.values() if name is not None],
+            multi_label=options.multi_label,
+            encoding=options.file_encoding,
             progress=bar.reach,
-            scratch=scratch,
+            scratch=next(folder for folder in (scratch, *scratch.absolute().parents) if folder.is_dir()),
         )
 
 
 def embed_rows(
     files: Sequence[tuple[str, Table]], options: argparse.Namespace, terminal: Terminal
-) -> list[np.ndarray]:
+) -> tuple[list[np.ndarray], str]:
     """The files' own embeddings where all of them have some, else all texts through one encoder.
 
     Vectors computed here are cached, so that a command that was stopped does not compute them again.
@@ -56,28 +91,46 @@ def embed_rows(
     Args:
         files: path and rows of each.
 
+    Returns:
+        The vectors of each file, and where they are from.
+
     Raises:
-        InputError: a file with neither what the others have nor texts.
+        InputError: a file with neither what the others have nor texts; vectors of two widths.
     """
     import numpy as np
 
     from synalign_jax.core.checks import InputError
 
-    if all(table.embeddings is not None for _, table in files):
-        return [np.asarray(table.embeddings) for _, table in files]
+    have = [path for path, table in files if table.embeddings is not None]
+    if len(have) == len(files):
+        vectors = [np.asarray(table.embeddings) for _, table in files]
+        for (path, _), of_file in zip(files, vectors, strict=True):
+            if of_file.shape[1] != vectors[0].shape[1]:
+                raise InputError(
+                    f"{path}: its vectors are {of_file.shape[1]} wide, those of {files[0][0]}"
+                    f" {vectors[0].shape[1]}; embed both with the same model"
+                )
+        return vectors, "those of the files"
     for path, table in files:
         if table.texts is None:
             raise InputError(
-                f"{path}: no texts to embed (column {options.text!r}), and not every file has vectors"
-                f" (column {options.embedding!r}, of one model); --text and --embedding name the columns"
+                f"{path}: no texts to embed, and not every file has vectors of the same model;"
+                " --text and --embedding name the columns"
             )
+    source = f"texts embedded by {options.encoder}"
+    if have:
+        lacking = [path for path, table in files if table.embeddings is None]
+        terminal.say(
+            f"{have[0]} has vectors and {lacking[0]} has none: all texts are embedded by {options.encoder}"
+        )
+        source += f", since {lacking[0]} has no vectors"
     from synalign_jax.text import EmbeddingCache, Encoder, embed_texts, keep_compiled
 
     from .wiring import cache_folder
 
     keep_compiled(cache_folder() / "xla")
     encoder = Encoder.from_pretrained(options.encoder)
-    vectors = []
+    found = []
     with EmbeddingCache(cache_folder()) as cache:
         for path, table in files:
             texts = table.texts or []
@@ -85,5 +138,5 @@ def embed_rows(
                 embedded = embed_texts(encoder, texts, cache=cache, on_progress=bar.advance)
             if embedded.truncated:
                 terminal.say(f"{path}: {embedded.truncated:,} texts are longer than the encoder reads")
-            vectors.append(embedded.vectors)
-    return vectors
+            found.append(embedded.vectors)
+    return found, source

@@ -49,6 +49,20 @@ class LLMUsage:
 
 
 @dataclass(frozen=True)
+class WentIn:
+    """Rows that a piece of work was given. `columns` and `labels` are one line each."""
+
+    role: str
+    files: str
+    rows: int
+    in_files: int
+    columns: str
+    labels: str
+    vectors: str
+    remarks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Figure:
     """One or more pictures side by side. Only Markup, which figures.py returns, is taken as SVG."""
 
@@ -83,6 +97,7 @@ class ReportFacts:
     title: str
     created: str
     command: str = ""
+    went_in: tuple[WentIn, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     stages: tuple[Stage, ...] = ()
     distance: Distance | None = None

@@ -11,6 +11,7 @@ import pytest
 
 from synalign_jax.commands import align
 from synalign_jax.core.checks import InputError
+from synalign_jax.pipeline.data.errors import DataError
 
 
 @pytest.fixture
@@ -95,7 +96,7 @@ def test_what_cannot_work_is_refused_before_solving(files: tuple[Path, Path], tm
     with pytest.raises(InputError, match="--spectral-power: 'more'"):
         _run(*arguments, "--spectral-power", "more")
     real.write_text(real.read_text(encoding="utf-8").replace('"label"', '"kind"'), encoding="utf-8")
-    with pytest.raises(InputError, match=r"pool.jsonl: no column 'kind'"):
+    with pytest.raises(DataError, match=r"pool.jsonl: no column 'kind'"):
         _run(*arguments, "--label", "kind")
     with pytest.raises(InputError, match="is a file; name a folder"):
         _run("--real", real, "--synthetic", pool, "--out", real)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from synalign_jax.commands import explore as command
-from synalign_jax.core.checks import InputError
+from synalign_jax.pipeline.data.errors import DataError
 
 
 def arguments(*words: str) -> argparse.Namespace:
@@ -60,12 +60,12 @@ def test_missing_columns_are_named(rows, tmp_path) -> None:
     options = arguments(
         str(rows), "--rounds", "1", "--by-label", "--label", "topic", "--out", str(tmp_path / "c.jsonl")
     )
-    with pytest.raises(InputError, match="'topic'"):
+    with pytest.raises(DataError, match="'topic'"):
         options.run(options)
     options = arguments(
         str(rows), "--rounds", "1", "--text", "t", "--embedding", "e", "--out", str(tmp_path / "c.jsonl")
     )
-    with pytest.raises(InputError, match=r"column 't'\), and not every file has vectors \(column 'e'"):
+    with pytest.raises(DataError, match="no column 't'; the columns are 'text', 'label', 'embedding'"):
         options.run(options)
 
 

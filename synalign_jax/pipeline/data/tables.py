@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .columns import Columns, Found, Template, find_columns
+from .columns import Columns, Found, find_columns
 from .errors import DataError, listed
 from .formats.arrow import ArrowFile
 from .formats.delimited import read_delimited
@@ -21,68 +20,8 @@ from .labels import settle_labels
 from .others import HeldRows, LazyRows, Others, Part
 from .shards import SourceFile, find_files
 from .spill import Spill
+from .table import Table, without_blank
 from .values import SEPARATOR, label_of, labels_of
-
-_NAMED = 3  # rows that one remark names
-_WORDS_FOR_NOTHING = {"nan", "none", "null", "<na>", "n/a", "#n/a"}
-
-
-@dataclass(frozen=True)
-class Table:
-    """Rows of one or more files. Each column is None when the files do not have it.
-
-    Attributes:
-        texts: one string a row.
-        labels: one string a row; several labels of a row are joined by `values.SEPARATOR`.
-        embeddings: (rows, width) floating array; memory-mapped when it comes from a `.npy` file or was
-            put on disk.
-        label_sets: the labels of every row, where a row may have several.
-        others: the columns that are none of these.
-        rows: positions of these rows in the files; None when they are all of them.
-        in_files: how many rows the files have.
-        files: their names.
-        columns: what each of "text", "label" and "embedding" was read from.
-        said: what the user should know of how the rows were read.
-        whole_labels: whether the labels are whole numbers in the file and not text.
-    """
-
-    texts: list[str] | None
-    labels: list[str] | None
-    embeddings: np.ndarray | None
-    label_sets: list[tuple[str, ...]] | None = None
-    others: Others = field(default_factory=lambda: Others([]))
-    rows: np.ndarray | None = None
-    in_files: int = 0
-    files: tuple[str, ...] = ()
-    columns: dict[str, str] = field(default_factory=dict)
-    said: tuple[str, ...] = ()
-    whole_labels: bool = False
-
-    def __len__(self) -> int:
-        for column in (self.texts, self.labels, self.embeddings):
-            if column is not None:
-                return len(column)
-        return 0
-
-    def spread(self, values: np.ndarray) -> np.ndarray:
-        """(rows of the files,) values of these rows, and 0 for those that were left out."""
-        if self.rows is None:
-            return values
-        result = np.zeros(self.in_files, values.dtype)
-        result[self.rows] = values
-        return result
-
-    def fields(self) -> list[dict[str, str]] | None:
-        """The columns that each text is made of; None where it is one column."""
-        template = Template(self.columns.get("text", ""))
-        if not template.fields or self.columns["text"] in self.others.names:
-            return None
-        rows = self.others.take(range(len(self)))
-        return [template.values(row, f"row {number}") for number, row in enumerate(rows)]
-
-    def position(self, row: int) -> int:
-        """Where a row stands in the files."""
-        return row if self.rows is None else int(self.rows[row])
 
 
 def read_table(
@@ -94,6 +33,7 @@ def read_table(
     required: Sequence[str] = (),
     multi_label: bool = False,
     encoding: str | None = None,
+    keep_blank: bool = False,
     progress: Callable[[int], None] | None = None,
     scratch: Path | None = None,
 ) -> Table:
@@ -109,6 +49,7 @@ def read_table(
         required: those of the three names that must be there.
         multi_label: a row may have several labels, or none.
         encoding: of text files; None finds it by the byte order mark, or takes UTF-8.
+        keep_blank: rows with a blank text stay, instead of being counted and left out.
         progress: called with the number of rows read so far.
         scratch: a folder with room for embeddings of more than 1 GiB, which are not held in memory then; the
             space is free again when they are no longer used.
@@ -128,7 +69,8 @@ def read_table(
     reading = _Reading(given, files, scratch, progress)
     for file in files:
         reading.read(file)
-    return reading.table(str(path))
+    table = reading.table(str(path))
+    return table if keep_blank else without_blank(str(path), table)
 
 
 class _Reading:
@@ -156,6 +98,10 @@ class _Reading:
 
     def read(self, file: SourceFile) -> None:
         if file.suffix == ".npy":
+            if self._given.named:
+                raise DataError(
+                    f"{file.name}: has no columns, so --{min(self._given.named)} cannot be named there"
+                )
             block = read_npy(file, self._scratch)
             self._take_vectors(file, block)
             self._done += len(block)
@@ -206,7 +152,7 @@ class _Reading:
             said=tuple(self._said),
             whole_labels=has_label and sets is None and self._whole_labels,
         )
-        return _without_blank(name, table)
+        return table
 
     def _tell(self, rows: int) -> None:
         if self._progress:
@@ -331,43 +277,3 @@ class _Reading:
                 f" {self._spill.width}"
             )
         self._spill.append(block)
-
-
-def _without_blank(name: str, table: Table) -> Table:
-    """Without the rows whose text is blank; says so, and of texts that look like a missing value's name."""
-    if table.texts is None:
-        return table
-    said = list(table.said)
-    nothing = Counter(text for text in table.texts if text.strip().casefold() in _WORDS_FOR_NOTHING)
-    if nothing:
-        word, count = nothing.most_common(1)[0]
-        said.append(f"{name}: {count:,} texts are {word!r}, which looks like a missing value")
-    full = np.fromiter((bool(text.strip()) for text in table.texts), bool, len(table.texts))
-    if full.all():
-        return replace(table, said=tuple(said))
-    rows = np.flatnonzero(full)
-    if not rows.size:
-        raise DataError(f"{name}: all {len(full):,} texts are blank")
-    blank = ", ".join(str(row) for row in np.flatnonzero(~full)[:_NAMED])
-    said.append(
-        f"{name}: {len(full) - len(rows):,} of {len(full):,} rows have a blank text and are left out"
-        f" (counted from 0, the first are rows {blank})"
-    )
-    return replace(choose_rows(table, rows), said=tuple(said))
-
-
-def choose_rows(table: Table, rows: np.ndarray) -> Table:
-    """The table of chosen rows, which know where in the files they stand."""
-
-    def of(column: list[Any] | None) -> list[Any] | None:
-        return None if column is None else [column[row] for row in rows.tolist()]
-
-    return replace(
-        table,
-        texts=of(table.texts),
-        labels=of(table.labels),
-        label_sets=of(table.label_sets),
-        embeddings=None if table.embeddings is None else np.asarray(table.embeddings)[rows],
-        others=table.others.of(rows),
-        rows=rows if table.rows is None else table.rows[rows],
-    )

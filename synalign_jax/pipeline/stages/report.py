@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from synalign_jax.evaluation.facts import (
     ReportFacts,
     Stage,
     SyntheticRow,
+    WentIn,
 )
 from synalign_jax.evaluation.figures import (
     coverage_figure,
@@ -28,6 +29,7 @@ from synalign_jax.evaluation.metrics import Comparison
 from synalign_jax.evaluation.report import render_report, rows_shown
 from synalign_jax.llm.ledger import Ledger
 from synalign_jax.pipeline.config import Config
+from synalign_jax.pipeline.data.intake import Intake
 from synalign_jax.pipeline.folder import StageView
 from synalign_jax.pipeline.tools import Tools
 
@@ -65,6 +67,22 @@ def run(view: StageView, config: Config, tools: Tools, records: Sequence[dict[st
         rows=_rows(view, weighted, weights, chosen, config.report.rows),
     )
     view.write_text("report", ".html", render_report(facts))
+
+
+def went_in(side: Mapping[str, Any]) -> WentIn:
+    """An `Intake`'s plain values, as the report shows them."""
+    intake = Intake(**side)
+    columns = ", ".join(f"{part}: {value}" for part, value in intake.columns.items())
+    return WentIn(
+        intake.role,
+        intake.files,
+        intake.rows,
+        intake.in_files,
+        columns,
+        intake.counted(),
+        intake.vectors,
+        tuple(intake.remarks),
+    )
 
 
 def _distance(evaluation: dict[str, Any]) -> Distance | None:

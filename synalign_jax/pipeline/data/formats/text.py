@@ -78,9 +78,8 @@ class Lines:
         Raises:
             DataError: in the block, at a line that is not in the encoding or holds a NUL; the line is named.
         """
-        with opened(self.file) as stream:
-            with contextlib.closing(self._lines(stream)) as lines:
-                yield lines
+        with opened(self.file) as stream, contextlib.closing(self._lines(stream)) as lines:
+            yield lines
 
     def _lines(self, stream: Any) -> Generator[str, None, None]:
         if self._encoding in ("utf-8", "utf-8-sig") and self.newline == "\n":

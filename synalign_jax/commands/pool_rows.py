@@ -1,0 +1,99 @@
+"""The two sides of an alignment, read so that they fit each other."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .rows import embed_rows, read_rows
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from synalign_jax.pipeline.data.intake import Intake
+    from synalign_jax.pipeline.data.table import Table
+    from synalign_jax.pipeline.progress import Terminal
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Real rows and pool, their vectors, and what is to be said of both."""
+
+    real: Table
+    pool: Table
+    real_vectors: np.ndarray
+    pool_vectors: np.ndarray
+    intake: tuple[Intake, Intake]
+
+    @property
+    def labels(self) -> tuple[list[str] | None, list[str] | None]:
+        """What the rows are weighed within; where rows have several, they are in the vectors instead."""
+        if self.real.label_sets is not None:
+            return None, None
+        return self.real.labels, self.pool.labels
+
+
+def read_pair(options: argparse.Namespace, terminal: Terminal, scratch: Path) -> Pair:
+    """
+    Raises:
+        DataError: a file that cannot be read; labels in one file only; a label that the pool lacks.
+        InputError: vectors that do not fit each other.
+    """
+    from synalign_jax.pipeline.data.intake import intake_of
+    from synalign_jax.pipeline.data.label_sets import joint_vectors
+
+    real = read_rows(options.real, options, terminal, scratch, "real")
+    pool = read_rows(options.synthetic, options, terminal, scratch, "synthetic")
+    real, pool, remarks = _with_labels(real, pool, options)
+    (real_vectors, pool_vectors), source = embed_rows(
+        [(options.real, real), (options.synthetic, pool)], options, terminal
+    )
+    intake = (
+        intake_of("real rows", real, vectors=source),
+        intake_of("synthetic rows", pool, vectors=source, remarks=tuple(remarks)),
+    )
+    if real.label_sets is not None and pool.label_sets is not None:
+        real_vectors, pool_vectors = joint_vectors(
+            (real_vectors, pool_vectors), (real.label_sets, pool.label_sets)
+        )
+    return Pair(real, pool, real_vectors, pool_vectors, intake)
+
+
+def _with_labels(real: Table, pool: Table, options: argparse.Namespace) -> tuple[Table, Table, list[str]]:
+    """Both with labels of one spelling, or both without."""
+    from synalign_jax.pipeline.data.columns import closest
+    from synalign_jax.pipeline.data.errors import DataError, listed
+    from synalign_jax.pipeline.data.labels import match_labels
+
+    if (real.labels is None) != (pool.labels is None):
+        (lacking, path, side), (has, other) = (
+            ((real, options.real, "real"), (pool, options.synthetic))
+            if real.labels is None
+            else ((pool, options.synthetic, "synthetic"), (real, options.real))
+        )
+        names = lacking.others.names
+        close = closest(has.columns["label"], names)
+        raise DataError(
+            f"{path}: no column '{options.label or 'label'}', yet {other} has labels in"
+            f" '{has.columns['label']}'; the other columns are {listed(names)}:"
+            f" name one with --{side}-label{f' (is it {close!r}?)' if close else ''}, or give --no-labels"
+        )
+    if real.labels is None or pool.labels is None:
+        if options.no_labels or not (real.others.names or pool.others.names):
+            return real, pool, []
+        names = list(dict.fromkeys((*real.others.names, *pool.others.names)))
+        close = closest("label", names)
+        return (
+            real,
+            pool,
+            [
+                f"no labels: column 'label' is in neither file; the other columns are {listed(names)}"
+                + (f". Is '{close}' the labels? Then give --label {close}" if close else "")
+            ],
+        )
+    if real.label_sets is not None:
+        return real, pool, []
+    labels, remarks = match_labels((options.real, real.labels), (options.synthetic, pool.labels))
+    return real, replace(pool, labels=labels), remarks

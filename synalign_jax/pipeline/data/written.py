@@ -1,0 +1,72 @@
+"""Rows as JSONL, CSV or Parquet, by the name asked for."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from .errors import DataError
+
+FORMATS = (".jsonl", ".csv", ".tsv", ".parquet")
+
+
+def check_format(name: str, setting: str) -> None:
+    """Raise DataError for a name whose ending is none of `FORMATS`."""
+    if Path(name).suffix.lower() not in FORMATS:
+        raise DataError(f"{setting}: {name} does not end in {', '.join(FORMATS)}")
+
+
+def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], name: str) -> None:
+    """
+    Args:
+        path: where to write.
+        rows: a key that a row lacks is null there, and is left out in JSONL.
+        name: its ending tells the format. CSV and TSV hold lists and dictionaries as JSON.
+    """
+    suffix = Path(name).suffix.lower()
+    names = list(dict.fromkeys(key for row in rows for key in row))
+    if suffix == ".parquet":
+        pq.write_table(pa.table({key: _column([row.get(key) for row in rows]) for key in names}), path)
+        return
+    with path.open("w", encoding="utf-8", newline="") as file:
+        if suffix == ".jsonl":
+            file.writelines(json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in rows)
+            return
+        # A line end of two characters has the writer quote either of them inside a field.
+        writer = csv.writer(file, delimiter="\t" if suffix == ".tsv" else ",", lineterminator="\r\n")
+        writer.writerow(names)
+        writer.writerows([_cell(row.get(key)) for key in names] for row in rows)
+
+
+def _column(values: list[Any]) -> pa.Array:
+    try:
+        return pa.array(values)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):  # values of several kinds
+        return pa.array([None if value is None else _cell(value) for value in values], pa.string())
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return (
+        json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, list | dict) else str(value)
+    )
+
+
+def with_others(own: Iterable[dict[str, Any]], others: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Our columns first, then the rest of each row; one of our name is kept as "original_NAME"."""
+    rows = []
+    for ours, theirs in zip(own, others, strict=True):
+        row = dict(ours)
+        for name, value in theirs.items():
+            while name in row:
+                name = f"original_{name}"
+            row[name] = value
+        rows.append(row)
+    return rows

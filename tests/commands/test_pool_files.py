@@ -1,0 +1,176 @@
+"""synalign align on the files that people have: what went in is said, and the other columns come out."""
+
+import argparse
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from synalign_jax.commands import align
+from synalign_jax.pipeline.data.errors import DataError
+
+_RNG = np.random.default_rng(0)
+_QUICK = ("--regularization", "0.01")  # nothing is cross-validated
+
+
+def _run(*arguments: object) -> int:
+    parser = argparse.ArgumentParser()
+    align.register(parser.add_subparsers())
+    options = parser.parse_args(["align", *map(str, arguments)])
+    return options.run(options)
+
+
+def _rows(count: int, shift: float, **columns) -> list[dict]:
+    """Rows with vectors of their own, so that nothing is embedded."""
+    rows = []
+    for i in range(count):
+        row = {name: value(i) if callable(value) else value for name, value in columns.items()}
+        rows.append({**row, "embedding": (_RNG.normal(size=4) + shift * (i % 3 > 0)).tolist()})
+    return rows
+
+
+def _jsonl(path: Path, rows: list[dict]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def _lines(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def test_a_folder_of_parquet_shards_with_names_of_its_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    real = _jsonl(
+        tmp_path / "real.jsonl", _rows(40, 0.0, review=lambda i: f"real {i}", stars=lambda i: i % 2)
+    )
+    shards = tmp_path / "shards"
+    shards.mkdir()
+    for shard in range(3):
+        rows = _rows(
+            40, 1.5, output=lambda i, s=shard: f"made {s}-{i}", mark=lambda i: float(i % 2), id=lambda i: i
+        )
+        pq.write_table(pa.Table.from_pylist(rows), shards / f"part-{shard}.parquet")
+    out = tmp_path / "out"
+    arguments = ("--real", real, "--synthetic", shards, "--out", out, "--real-text", "review", "--real-label", "stars",
+                 "--synthetic-text", "output", "--synthetic-label", "mark", "--size", 20)  # fmt: skip
+    assert _run(*arguments, "--resampled", "resampled.parquet") == 0
+    drawn = pq.read_table(out / "resampled.parquet").to_pylist()
+    assert list(drawn[0]) == ["index", "weight", "text", "label", "id"]
+    for row in drawn:
+        shard, inside = divmod(row["index"], 40)
+        assert (row["text"], row["label"], row["id"]) == (f"made {shard}-{inside}", inside % 2, inside)
+    said = capsys.readouterr().out
+    assert "synthetic rows: 120, " in said
+    assert "labels: 0 60, 1 60" in said
+    report = (out / "report.html").read_text(encoding="utf-8")
+    assert report.index("What went in?") < report.index("Is it distributed like the real text?")
+    assert "text: output, label: mark, embedding: embedding" in report
+    assert _run(*arguments, "--resampled", "resampled.csv") == 0
+    assert not (out / "resampled.parquet").exists(), (
+        "an earlier result's rows do not stand beside new weights"
+    )
+    with (out / "resampled.csv").open(encoding="utf-8", newline="") as file:
+        assert [row["text"] for row in csv.DictReader(file)] == [row["text"] for row in drawn]
+
+
+def test_instructions_are_aligned_by_their_whole_rows(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    def alpaca(count: int, shift: float) -> list[dict]:
+        return _rows(
+            count, shift, instruction=lambda i: f"Do {i}", input=lambda i: "x" * (i % 2), output="Done."
+        )
+
+    real, pool = tmp_path / "real.json", tmp_path / "pool.json"
+    real.write_text(json.dumps(alpaca(30, 0.0)), encoding="utf-8")
+    pool.write_text(json.dumps(alpaca(60, 1.0)), encoding="utf-8")
+    assert _run("--real", real, "--synthetic", pool, "--out", tmp_path / "out", *_QUICK) == 0
+    rows = _lines(tmp_path / "out/resampled.jsonl")
+    even = next(row for row in rows if row["index"] % 2 == 0)
+    assert even["text"] == f"Do {even['index']}\nDone."
+    assert {"instruction", "input", "output"} <= set(even)
+    said = capsys.readouterr().out
+    assert "the text is made of 'instruction', 'input', 'output'" in said
+    assert "labels: none" in said
+
+
+def test_rows_of_several_labels_keep_them(tmp_path: Path) -> None:
+    def tagged(count: int, shift: float) -> list[dict]:
+        return _rows(count, shift, text=lambda i: f"t {i}", label=lambda i: ["a", "b"][: i % 3])
+
+    real, pool = _jsonl(tmp_path / "r.jsonl", tagged(40, 0.0)), _jsonl(tmp_path / "p.jsonl", tagged(90, 1.0))
+    arguments = ("--real", real, "--synthetic", pool, "--out", tmp_path / "out")
+    with pytest.raises(DataError, match=r"line 1: 'label' is a list.*--multi-label"):
+        _run(*arguments)
+    assert not (tmp_path / "out").exists(), "a folder is made only once there is something to put in it"
+    assert _run(*arguments, "--multi-label", *_QUICK) == 0
+    for row in _lines(tmp_path / "out/resampled.jsonl"):
+        assert row["label"] == ["a", "b"][: row["index"] % 3]
+
+
+def test_blank_texts_are_counted_and_weigh_nothing(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    real = _jsonl(tmp_path / "real.jsonl", _rows(30, 0.0, text=lambda i: f"real {i}"))
+    pool = _jsonl(tmp_path / "pool.jsonl", _rows(60, 1.0, text=lambda i: f"made {i}" if i % 4 else " "))
+    assert _run("--real", real, "--synthetic", pool, "--out", tmp_path / "out", *_QUICK) == 0
+    weights = np.load(tmp_path / "out/weights.npy")
+    assert weights.shape == (60,)
+    assert not weights[::4].any()
+    np.testing.assert_allclose(weights.sum(), 1.0, rtol=1e-5)
+    assert all(row["text"] == f"made {row['index']}" for row in _lines(tmp_path / "out/resampled.jsonl"))
+    assert "15 of 60 rows have a blank text" in capsys.readouterr().out
+
+
+def test_a_column_of_our_own_name_is_kept_under_another(tmp_path: Path) -> None:
+    real = _jsonl(tmp_path / "real.jsonl", _rows(30, 0.0, text="real"))
+    pool = _jsonl(tmp_path / "pool.jsonl", _rows(60, 1.0, text=lambda i: f"made {i}", index=7, weight=0.5))
+    assert _run("--real", real, "--synthetic", pool, "--out", tmp_path / "out", *_QUICK) == 0
+    row = _lines(tmp_path / "out/resampled.jsonl")[0]
+    assert (row["original_index"], row["original_weight"]) == (7, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("real", "pool", "options", "message"),
+    [
+        ({"text": "a", "labels": "x"}, {"text": "b", "labels": "x"}, ["--label", "label"], "mean 'labels'"),
+        ({"text": "a", "label": "x"}, {"text": "b", "kind": "x"}, [], "--synthetic-label"),
+        ({"text": "a", "label": "x"}, {"text": "b", "label": "y"}, [], "its labels are 'y'"),
+        ({"text": "a", "label": None}, {"text": "b", "label": "y"}, [], "line 1 has no value for 'label'"),
+        ({"text": "a", "label": float("nan")}, {"text": "b", "label": "y"}, [], "no value for 'label'"),
+        ({"text": float("nan")}, {"text": "b"}, [], "line 1 has no value for 'text'"),
+        ({"text": "a \ud83d"}, {"text": "b"}, [], "half of a surrogate pair in 'text'"),
+        ({"body": "a"}, {"text": "b"}, ["--text", "text"], "no column 'text'; the columns are 'body'"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_refused_with_the_mend(
+    tmp_path: Path, real: dict, pool: dict, options: list[str], message: str
+) -> None:
+    files = (
+        _jsonl(tmp_path / "real.jsonl", _rows(5, 0.0, **real)),
+        _jsonl(tmp_path / "pool.jsonl", _rows(9, 0.0, **pool)),
+    )
+    with pytest.raises(DataError, match=message):
+        _run("--real", files[0], "--synthetic", files[1], "--out", tmp_path / "out", *options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_label_column_that_neither_file_has_is_said(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    real = _jsonl(tmp_path / "real.jsonl", _rows(30, 0.0, text="a", labels="x"))
+    pool = _jsonl(tmp_path / "pool.jsonl", _rows(60, 1.0, text="b", labels="x"))
+    assert _run("--real", real, "--synthetic", pool, "--out", tmp_path / "out", *_QUICK) == 0
+    said = "no labels: column 'label' is in neither file"
+    printed = capsys.readouterr().out
+    assert said in printed
+    assert "Is 'labels' the labels? Then give --label labels" in printed
+    assert "no labels: column" in (tmp_path / "out/report.html").read_text(encoding="utf-8")
+
+
+def test_labels_of_one_meaning_are_one_label(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    real = _jsonl(tmp_path / "real.jsonl", _rows(30, 0.0, text="a", label=lambda i: ["Billing", "0"][i % 2]))
+    pool = _jsonl(tmp_path / "pool.jsonl", _rows(60, 1.0, text="b", label=lambda i: ["billing ", 0.0][i % 2]))
+    assert _run("--real", real, "--synthetic", pool, "--out", tmp_path / "out", *_QUICK) == 0
+    labels = {row["label"] for row in _lines(tmp_path / "out/resampled.jsonl")}
+    assert labels == {"Billing", "0"}
+    assert "'billing' as 'Billing'" in capsys.readouterr().out
