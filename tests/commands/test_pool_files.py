@@ -56,8 +56,9 @@ def test_a_folder_of_parquet_shards_with_names_of_its_own(
         )
         pq.write_table(pa.Table.from_pylist(rows), shards / f"part-{shard}.parquet")
     out = tmp_path / "out"
-    names = "--real-text review --real-label stars --synthetic-text output --synthetic-label mark --size 20".split()
-    arguments = ("--real", real, "--synthetic", shards, "--out", out, *names)
+    of_real = ("--real-text", "review", "--real-label", "stars")
+    of_pool = ("--synthetic-text", "output", "--synthetic-label", "mark")
+    arguments = ("--real", real, "--synthetic", shards, "--out", out, *of_real, *of_pool, "--size", 20)
     assert _run(*arguments, "--resampled", "resampled.parquet") == 0
     drawn = pq.read_table(out / "resampled.parquet").to_pylist()
     assert list(drawn[0]) == ["index", "weight", "text", "label", "id"]
