@@ -1,4 +1,7 @@
 # The public names: what `synalign_jax.NAME` loads when it is first used, and what type checkers see.
+from .api.result import RunResult as RunResult
+from .api.run import run as run
+from .api.run import run_async as run_async
 from .core.align.align import align as align
 from .core.align.alignment import Alignment as Alignment
 from .core.checks import InputError as InputError
@@ -14,5 +17,7 @@ from .core.mmd.two_sample import two_sample_test as two_sample_test
 from .core.resample import resample as resample
 from .mixing.mix import mix as mix
 from .mixing.mixture import Mixture as Mixture
+from .pipeline.config import Config as Config
+from .pipeline.config import ConfigError as ConfigError
 
 __version__: str

@@ -6,12 +6,11 @@ from __future__ import annotations
 def repeat(folder: str, stages: tuple[str, ...], *, seeds: int | None = None) -> int:
     import msgspec
 
+    from synalign_jax.api.wiring import tools_for
     from synalign_jax.pipeline.config import ConfigError
     from synalign_jax.pipeline.folder import open_finished
     from synalign_jax.pipeline.run import again
     from synalign_jax.pipeline.stages.report import summary
-
-    from .wiring import tools_for
 
     config = open_finished(folder)
     if seeds is not None:

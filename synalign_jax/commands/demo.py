@@ -24,9 +24,8 @@ def register(subparsers: argparse._SubParsersAction) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from synalign_jax.pipeline.config import ConfigError
-    from synalign_jax.pipeline.config_file import load_config
 
-    from .run import run_config
+    from .run import run_and_print
 
     text = resources.files("synalign_jax").joinpath("configs/demo.toml").read_text(encoding="utf-8")
     if options.save:
@@ -43,4 +42,4 @@ def run(options: argparse.Namespace) -> int:
     if not config.exists():
         config.write_text(text, encoding="utf-8")
         print(f"The settings of this run are in {config}")
-    return run_config(load_config(config))
+    return run_and_print(config)

@@ -47,13 +47,12 @@ def register(subparsers: argparse._SubParsersAction) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    from synalign_jax.api.wiring import cache_folder
     from synalign_jax.pipeline.data.errors import DataError
     from synalign_jax.pipeline.data.intake import intake_of
     from synalign_jax.pipeline.data.tables import read_table
     from synalign_jax.pipeline.progress import Terminal
     from synalign_jax.text import EmbeddingCache, Encoder, embed_texts, keep_compiled
-
-    from .wiring import cache_folder
 
     out = Path(options.out)
     if out.suffix != ".npy":

@@ -124,9 +124,8 @@ def embed_rows(
             f"{have[0]} has vectors and {lacking[0]} has none: all texts are embedded by {options.encoder}"
         )
         source += f", since {lacking[0]} has no vectors"
+    from synalign_jax.api.wiring import cache_folder
     from synalign_jax.text import EmbeddingCache, Encoder, embed_texts, keep_compiled
-
-    from .wiring import cache_folder
 
     keep_compiled(cache_folder() / "xla")
     encoder = Encoder.from_pretrained(options.encoder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from .layout import HelpFormatter
 
@@ -18,7 +19,7 @@ def register(subparsers: argparse._SubParsersAction) -> None:
         "          synalign run my.toml",
         formatter_class=HelpFormatter,
     )
-    parser.add_argument("config", help="the run's settings, a TOML file")
+    parser.add_argument("config", help="the run's settings, a TOML file; or the folder of a run that exists")
     parser.add_argument(
         "--dry-run",
         action="store_true",
@@ -28,34 +29,26 @@ def register(subparsers: argparse._SubParsersAction) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from synalign_jax.pipeline.config_file import load_config
-
-    config = load_config(options.config)
-    if options.dry_run:
-        return _dry_run(config)
-    return run_config(config)
-
-
-def _dry_run(config) -> int:
+    if not options.dry_run:
+        return run_and_print(options.config)
+    from synalign_jax.api.settings import config_of
+    from synalign_jax.api.wiring import tools_for
     from synalign_jax.pipeline.dryrun import dry_run
 
-    from .wiring import tools_for
-
+    config = config_of(options.config)
     estimate, prompts = dry_run(config, tools_for(config))
     print(estimate)
     print(f"\nEvery prompt: {prompts}")
     return 0
 
 
-def run_config(config) -> int:
-    """Run, then print the short table and the report's path."""
-    from synalign_jax.pipeline.run import run as run_pipeline
+def run_and_print(config: str | Path) -> int:
+    """Run, then print the short table and where the results are."""
+    from synalign_jax.api.run import run as run_job
     from synalign_jax.pipeline.stages.report import summary
 
-    from .wiring import tools_for
-
-    report = run_pipeline(config, tools_for(config))
-    print(summary(report.parent))
-    print(f"\nReport:       {report}")
-    print(f"Aligned rows: {report.parent / 'aligned.jsonl'}")
+    result = run_job(config)
+    print(summary(result.folder))
+    print(f"\nReport:       {result.report}")
+    print(f"Aligned rows: {result.folder / 'aligned.jsonl'}")
     return 0

@@ -132,7 +132,10 @@ class RunFolder:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             self._lock.close()
-            raise RunFolderError(f"{self.root}: another synalign is at work in this folder") from error
+            raise RunFolderError(
+                f"{self.root}: another synalign is at work in this folder;"
+                " wait for it, or set another [run] folder"
+            ) from error
         try:
             self._keep_config()
         except BaseException:
@@ -159,9 +162,7 @@ class RunFolder:
             temporary.write_text(json.dumps(settings, indent=1), encoding="utf-8")
 
     def record(self, stage: str) -> dict[str, Any] | None:
-        """What a finished stage noted about itself: seconds, facts, warnings. None while it is unfinished."""
-        path = self.root / "done" / f"{stage}.json"
-        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+        return stage_record(self.root, stage)
 
     def run(self, stage: Stage, *arguments: Any) -> dict[str, Any]:
         """Run a stage, and record that it finished only after all it wrote is on disk."""
@@ -183,6 +184,12 @@ class RunFolder:
     def forget(self, stage: str) -> None:
         """Make a finished stage run again."""
         (self.root / "done" / f"{stage}.json").unlink(missing_ok=True)
+
+
+def stage_record(folder: Path, stage: str) -> dict[str, Any] | None:
+    """What a finished stage noted about itself: seconds, facts, warnings. None while it is unfinished."""
+    path = folder / "done" / f"{stage}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
 def open_finished(folder: str | Path) -> Config:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .config import Config
-from .folder import RunFolder, RunFolderError, Stage, open_finished
+from .folder import RunFolder, RunFolderError, Stage, open_finished, stage_record
 from .stages import align, embed, evaluate, explore, generate, load, reason, report, resample, trial
 from .tools import Tools
 
@@ -118,11 +118,14 @@ def reopen(folder: str | Path) -> None:
             opened.forget(name)
 
 
+def records(folder: Path) -> list[dict[str, Any]]:
+    """What the finished stages of a run noted about themselves, in order: seconds, facts, warnings."""
+    return [record for stage in STAGES if (record := stage_record(folder, stage.name)) is not None]
+
+
 def _extra(stage: Stage, folder: RunFolder) -> tuple[Any, ...]:
     """The report also tells how the stages before it went."""
-    if stage.name != "report":
-        return ()
-    return ([record for other in STAGES if (record := folder.record(other.name)) is not None],)
+    return (records(folder.root),) if stage.name == "report" else ()
 
 
 def _facts(facts: dict[str, Any]) -> str:

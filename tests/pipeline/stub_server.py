@@ -7,6 +7,7 @@ import asyncio
 import hashlib
 import json
 import random
+import subprocess
 import sys
 from pathlib import Path
 
@@ -63,6 +64,26 @@ async def serve(log: Path, delay: float) -> None:
     await site.start()
     print(f"http://127.0.0.1:{runner.addresses[0][1]}/v1", flush=True)
     await asyncio.Event().wait()
+
+
+class Stub:
+    """The stub server in a process of its own."""
+
+    def __init__(self, folder: Path, delay: float = 0.0) -> None:
+        self.log = folder / "requests.log"
+        script = Path(__file__)
+        self.process = subprocess.Popen(
+            [sys.executable, str(script), str(self.log), str(delay)], stdout=subprocess.PIPE, text=True
+        )
+        assert self.process.stdout is not None
+        self.address = self.process.stdout.readline().strip()
+
+    def requests(self) -> list[str]:
+        return self.log.read_text().split() if self.log.exists() else []
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.communicate()
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from stub_server import Stub
 
 from synalign_jax.pipeline.folder import SealedError, StageView
 from synalign_jax.pipeline.run import STAGES
@@ -40,26 +41,6 @@ rows_per_call = 3
 [evaluate]
 seeds = 2
 """
-
-
-class Stub:
-    """The stub server in a process of its own."""
-
-    def __init__(self, folder: Path, delay: float = 0.0) -> None:
-        self.log = folder / "requests.log"
-        script = Path(__file__).with_name("stub_server.py")
-        self.process = subprocess.Popen(
-            [sys.executable, str(script), str(self.log), str(delay)], stdout=subprocess.PIPE, text=True
-        )
-        assert self.process.stdout is not None
-        self.address = self.process.stdout.readline().strip()
-
-    def requests(self) -> list[str]:
-        return self.log.read_text().split() if self.log.exists() else []
-
-    def stop(self) -> None:
-        self.process.kill()
-        self.process.communicate()
 
 
 @pytest.fixture

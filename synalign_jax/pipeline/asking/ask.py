@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -14,6 +13,8 @@ from synalign_jax.llm.protocol import LLM, ChatRequest
 from synalign_jax.pipeline.config import Config, Llm
 from synalign_jax.pipeline.folder import StageView
 from synalign_jax.pipeline.tools import Tools
+
+from .background import Background, Tell
 
 
 class NoAnswersError(RuntimeError):
@@ -32,10 +33,8 @@ class NoAnswersError(RuntimeError):
 class Asker:
     """Asks batches of requests over one open endpoint and one ledger. Make one with `open_asker`."""
 
-    def __init__(
-        self, runner: asyncio.Runner, llm: LLM, ledger: Ledger, config: Config, tools: Tools
-    ) -> None:
-        self._runner, self._llm, self._ledger = runner, llm, ledger
+    def __init__(self, loop: Background, llm: LLM, ledger: Ledger, config: Config, tools: Tools) -> None:
+        self._loop, self._llm, self._ledger = loop, llm, ledger
         self._config, self._tools = config, tools
 
     def ask(self, title: str, requests: Sequence[ChatRequest]) -> list[Outcome]:
@@ -52,16 +51,16 @@ class Asker:
                 bar.note(_figures(progress))
                 bar.reach(progress.done)
 
-            return self._runner.run(self._ask(requests, show))
+            return self._loop.run(lambda tell: self._ask(requests, tell), show)
 
-    async def _ask(self, requests: Sequence[ChatRequest], show) -> list[Outcome]:
+    async def _ask(self, requests: Sequence[ChatRequest], tell: Tell) -> list[Outcome]:
         answers = stream(
             self._llm,
             [Job(request, tag=number) for number, request in enumerate(requests)],
             ledger=self._ledger,
             limits=limits(self._config.llm),
             budget=budget(self._config.llm),
-            on_progress=show,
+            on_progress=tell,
         )
         outcomes = [outcome async for outcome in answers]
         return sorted(outcomes, key=lambda outcome: outcome.job.tag)
@@ -70,13 +69,13 @@ class Asker:
 @contextlib.contextmanager
 def open_asker(view: StageView, config: Config, tools: Tools) -> Iterator[Asker]:
     """The endpoint and the ledger stay open for the block: a stage asks many batches over one connection."""
-    with asyncio.Runner() as runner, Ledger(view.ledger_path) as ledger:
+    with Background() as loop, Ledger(view.ledger_path) as ledger:
         opened = tools.open_llm()
-        llm = runner.run(opened.__aenter__())
+        llm = loop.run(lambda _: opened.__aenter__())
         try:
-            yield Asker(runner, llm, ledger, config, tools)
+            yield Asker(loop, llm, ledger, config, tools)
         finally:
-            runner.run(opened.__aexit__(None, None, None))
+            loop.run(lambda _: opened.__aexit__(None, None, None))
 
 
 def limits(llm: Llm) -> Limits:

@@ -1,0 +1,194 @@
+"""What a finished run left, as objects."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import jinja2
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from synalign_jax.llm.ledger import Ledger
+from synalign_jax.pipeline.config import Config
+from synalign_jax.pipeline.run import records
+from synalign_jax.pipeline.stages.load import UNLABELLED
+from synalign_jax.pipeline.stages.report import summary
+
+if TYPE_CHECKING:
+    import datasets
+    import pandas as pd
+
+_SHOWN = 5  # rows that a notebook shows
+
+
+class MissingLibraryError(ImportError):
+    """A library that the asked-for form needs is not installed; the message says what to install."""
+
+
+class Cost(NamedTuple):
+    """What the LLM was asked in all, over every start of the run and its previews.
+
+    Attributes:
+        requests: that were answered or given up.
+        prompt_tokens, completion_tokens: as the endpoint counted them.
+        money: in the currency of `[llm.prices]`; None without prices.
+        seconds: that all stages took.
+    """
+
+    requests: int
+    prompt_tokens: int
+    completion_tokens: int
+    money: float | None
+    seconds: float
+
+
+@dataclass(frozen=True, repr=False)
+class RunResult:
+    """A finished run. Tables and numbers are read from its folder when they are first looked at.
+
+    Attributes:
+        folder: the run's folder; everything below lies in it.
+        config: the settings.
+    """
+
+    folder: Path
+    config: Config
+
+    @classmethod
+    def of(cls, config: Config) -> RunResult:
+        return cls(Path(config.run.folder), config)
+
+    @functools.cached_property
+    def aligned(self) -> pa.Table:
+        """The rows drawn by weight: `text`, `label` (labelled data), `weight`, and their lineage.
+
+        `index` is a row's place in `weighted`; `demonstrations` and `nearest_real` count the few-shot rows;
+        `attributes` is a JSON object as text.
+        """
+        return self._table("aligned")
+
+    @functools.cached_property
+    def weighted(self) -> pa.Table:
+        """Every row that was made, with its weight; columns as in `aligned`. The weights sum to 1."""
+        return self._table("weighted")
+
+    @functools.cached_property
+    def alignment(self) -> dict[str, Any]:
+        """What `align` found: distances before and after, effective sample size, certificate, by label."""
+        return json.loads((self.folder / "alignment.json").read_text(encoding="utf-8"))
+
+    @functools.cached_property
+    def evaluation(self) -> dict[str, Any]:
+        """Distances to held-out real rows, and the students' scores with intervals."""
+        return json.loads((self.folder / "evaluation.json").read_text(encoding="utf-8"))
+
+    @property
+    def report(self) -> Path:
+        """The HTML report."""
+        return self.folder / "report.html"
+
+    @functools.cached_property
+    def cost(self) -> Cost:
+        with Ledger(self.folder / "ledger.sqlite") as ledger:
+            found = ledger.summary()
+        return Cost(
+            found.answered + found.dead,
+            found.usage.prompt_tokens,
+            found.usage.completion_tokens,
+            found.cost if self.config.llm.prices is not None else None,
+            sum(record["seconds"] for record in records(self.folder)),
+        )
+
+    @functools.cached_property
+    def warnings(self) -> tuple[str, ...]:
+        """What the stages noted that their user should hear."""
+        return tuple(text for record in records(self.folder) for text in record["warnings"])
+
+    def to_pandas(self, rows: Literal["aligned", "weighted"] = "aligned") -> pd.DataFrame:
+        """The rows as a data frame.
+
+        Raises:
+            MissingLibraryError: pandas is not installed.
+        """
+        _needed("pandas")
+        return self._chosen(rows).to_pandas()
+
+    def to_dataset(self, rows: Literal["aligned", "weighted"] = "aligned") -> datasets.Dataset:
+        """The rows as a Hugging Face data set.
+
+        Raises:
+            MissingLibraryError: datasets is not installed.
+        """
+        return _needed("datasets").Dataset(self._chosen(rows))
+
+    def _chosen(self, rows: str) -> pa.Table:
+        if rows not in ("aligned", "weighted"):
+            raise ValueError(f"rows: {rows!r}; it is 'aligned' or 'weighted'")
+        return self.aligned if rows == "aligned" else self.weighted
+
+    def _table(self, name: str) -> pa.Table:
+        table = pq.read_table(self.folder / f"{name}.parquet")
+        unlabelled = set(table["label"].unique().to_pylist()) <= {UNLABELLED}
+        return table.drop_columns(["label"]) if unlabelled else table
+
+    def _facts(self) -> Iterator[tuple[str, str]]:
+        weighted, aligned, cost = self.weighted.num_rows, self.aligned.num_rows, self.cost
+        yield "rows", f"{aligned:,} aligned, drawn from {weighted:,} weighted ones"
+        yield "effective sample size", f"{self.alignment['ess']:,.0f} of {weighted:,}"
+        money = "" if cost.money is None else f", cost {cost.money:,.4g}"
+        yield (
+            "LLM",
+            f"{cost.requests:,} requests to {self.config.llm.model}, {cost.prompt_tokens:,} prompt and"
+            f" {cost.completion_tokens:,} completion tokens{money}",
+        )
+        yield "time", f"{cost.seconds:,.0f} s"
+
+    def __repr__(self) -> str:
+        facts = "\n".join(f"  {name}: {value}" for name, value in self._facts())
+        return f"RunResult {self.folder}\n{facts}\n{summary(self.folder)}\n\n  report: {self.report}"
+
+    def _repr_html_(self) -> str:
+        return page(
+            "result",
+            result=self,
+            facts=list(self._facts()),
+            summary=summary(self.folder).strip("\n"),
+            rows=self.aligned.take(_spread(self.aligned.num_rows, _SHOWN)).to_pylist(),
+        )
+
+
+def _spread(rows: int, most: int) -> list[int]:
+    """So many places at even steps: rows lie label by label, and all labels are worth a look."""
+    most = min(rows, most)
+    return [place * (rows - 1) // max(most - 1, 1) for place in range(most)]
+
+
+def page(name: str, **values: Any) -> str:
+    """A piece of HTML for a notebook; all values are escaped."""
+    source = resources.files("synalign_jax.api").joinpath(f"templates/{name}.html.jinja")
+    return _ENVIRONMENT.from_string(source.read_text(encoding="utf-8")).render(values)
+
+
+_ENVIRONMENT = jinja2.Environment(
+    autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+)
+
+
+def _needed(library: str) -> Any:
+    try:
+        return importlib.import_module(library)
+    except ModuleNotFoundError as error:
+        if error.name != library:
+            raise
+        raise MissingLibraryError(
+            f"{library} is not installed; run: pip install {library}   (the rows are a pyarrow table besides,"
+            " and aligned.jsonl in the run's folder)",
+            name=library,
+        ) from error
