@@ -10,20 +10,13 @@ from .figures import (
     selection_figure,
     weight_figure,
 )
-from .metrics import (
-    Comparison,
-    Estimate,
-    StudentScore,
-    TrainingSet,
-    accuracy,
-    compare_training_sets,
-    macro_f1,
-    wilson_interval,
-)
+from .metrics import Comparison, TrainingSet, compare_training_sets
 from .report import render_report, write_report
+from .scores import ClassScore, Estimate, StudentScore, accuracy, macro_f1, wilson_interval
 from .students import Student, predict, train_student
 
 __all__ = [
+    "ClassScore",
     "Comparison",
     "Distance",
     "Estimate",

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
 
 from synalign_jax.core.checks import InputError, check_rows
 
+from .scores import Scored, StudentScore, draw_resamples, score_counts, summarise
 from .students import (
     LabelledRows,
     choose_penalty,
@@ -21,16 +21,9 @@ from .students import (
     log_probabilities,
 )
 
-RESAMPLES = 1_000
 
-
-@dataclass(frozen=True)
-class Estimate:
-    """A value with the ends of its confidence interval."""
-
-    value: float
-    lower: float
-    upper: float
+class Diverged(ArithmeticError):
+    """A student whose scores are not finite."""
 
 
 @dataclass(frozen=True)
@@ -43,24 +36,6 @@ class TrainingSet:
 
 
 @dataclass(frozen=True)
-class StudentScore:
-    """What a student trained on one set scores on the real test rows.
-
-    `accuracy` and `macro_f1` belong to the student trained on the set as it is (an MLP: the mean over
-    its random starts). `training_spread` is the standard deviation of the accuracy over training sets of
-    half the rows. `gain` is the accuracy less the baseline set's, None for the baseline.
-    """
-
-    name: str
-    rows: int
-    effective_rows: float
-    accuracy: Estimate
-    macro_f1: Estimate
-    training_spread: float
-    gain: Estimate | None
-
-
-@dataclass(frozen=True)
 class Comparison:
     """The scores of several training sets on the same test rows."""
 
@@ -70,30 +45,6 @@ class Comparison:
     classes: tuple[str, ...]
     seeds: int
     confidence: float
-
-
-def accuracy(truth: np.ndarray, predicted: np.ndarray) -> float:
-    """The share of rows whose class is right."""
-    return float(np.mean(np.asarray(truth) == np.asarray(predicted)))
-
-
-def macro_f1(truth: np.ndarray, predicted: np.ndarray) -> float:
-    """The plain mean over classes of 2 TP / (2 TP + FP + FN), over the classes that occur in either array."""
-    classes, codes = np.unique(np.concatenate([truth, predicted]), return_inverse=True)
-    truth, predicted = np.split(codes, 2)
-    return float(_metrics(truth, predicted, np.ones((1, len(truth))), len(classes))[1][0])
-
-
-def wilson_interval(share: float, rows: int, confidence: float = 0.95) -> tuple[float, float]:
-    """The score interval of a binomial share; it has width even where every row is right.
-
-    Source: Wilson, JASA 1927.
-    """
-    z = NormalDist().inv_cdf(0.5 + confidence / 2)
-    center = share + z * z / (2 * rows)
-    half = z * np.sqrt(share * (1 - share) / rows + z * z / (4 * rows * rows))
-    scale = 1 + z * z / rows
-    return max(0.0, (center - half) / scale), min(1.0, (center + half) / scale)
 
 
 def compare_training_sets(
@@ -130,7 +81,8 @@ def compare_training_sets(
         on_progress: called with 1 after each set; the students of a set are trained together.
 
     Raises:
-        InputError: no set, arrays that do not fit together, fewer than two classes, or a bad setting.
+        InputError: no set, arrays that do not fit together, fewer than two classes, a student that diverges
+            (the set is named), or a bad setting.
     """
     if not sets:
         raise InputError("sets: empty; give at least one training set")
@@ -151,33 +103,31 @@ def compare_training_sets(
     )
 
     resample_key, *set_keys = jax.random.split(key, len(sets) + 1)
-    resamples = _resamples(resample_key, len(test))
+    resamples = draw_resamples(resample_key, len(test))
     scored = {}
     for (name, training), labels, set_key in zip(sets.items(), codes, set_keys, strict=True):
         rows = labelled_rows(training.embeddings, labels, training.weights, len(classes))
-        scored[name] = _score(rows, test, truth, resamples, set_key, len(classes), seeds, head)
+        try:
+            scored[name] = _score(rows, test, truth, resamples, set_key, len(classes), seeds, head)
+        except Diverged as error:
+            raise InputError(
+                f"{name}: a student diverged, its scores are not finite; look for weights or embeddings of"
+                " very different size"
+            ) from error
         if on_progress is not None:
             on_progress(1)
+    names = tuple(str(c) for c in classes)
     return Comparison(
         tuple(
-            _summary(name, len(sets[name].embeddings), own, scored[baseline], len(test), confidence)
+            summarise(name, len(sets[name].embeddings), own, scored[baseline], truth, names, confidence)
             for name, own in scored.items()
         ),
         baseline,
         len(test),
-        tuple(str(c) for c in classes),
+        names,
         seeds,
         confidence,
     )
-
-
-class _Scored(NamedTuple):
-    """One set's raw results; each pair is accuracy first, macro-F1 second."""
-
-    effective_rows: float
-    point: np.ndarray  # (2,)
-    spread: np.ndarray  # (2,) standard deviation over training sets of half the rows
-    resampled: np.ndarray  # (2, resamples) the point student's scores on resampled test rows
 
 
 def _score(
@@ -189,22 +139,27 @@ def _score(
     classes: int,
     seeds: int,
     head: str,
-) -> _Scored:
+) -> Scored:
     """Train on the rows as they are and on random halves of them, in one compiled call, and score all."""
     fold_key, start_key, split_key = jax.random.split(key, 3)
     penalty = choose_penalty(rows, key=fold_key, classes=classes, head=head)
     points = 1 if head == "linear" else seeds  # the linear student has no random start
     halves = rows.weights * _halves(split_key, rows.labels, seeds // 2)
     weights = np.concatenate([np.tile(rows.weights, (points, 1)), halves])
+    # A half without weight says nothing of other draws of the rows: the whole set stands in for it.
+    weights[weights.sum(axis=1) == 0] = rows.weights
     keys = jax.random.split(start_key, len(weights))
     penalties = np.full(len(weights), penalty, np.float32)
     states = fit(rows, weights, keys, penalties, classes=classes, head=head)
-    predicted = log_probabilities(states, test, classes=classes, head=head).argmax(axis=2)
+    predicted = log_probabilities(states, test, classes=classes, head=head)
+    if not np.isfinite(predicted).all():
+        raise Diverged
+    predicted = predicted.argmax(axis=2)
 
     everything = np.ones((1, len(truth)), np.float32)
-    point = np.mean([_metrics(truth, p, everything, classes)[:, 0] for p in predicted[:points]], axis=0)
-    resampled = np.array([_metrics(truth, p, resamples, classes) for p in predicted])
-    return _Scored(
+    point = np.mean([score_counts(truth, p, everything, classes)[:, 0] for p in predicted[:points]], axis=0)
+    resampled = np.array([score_counts(truth, p, resamples, classes) for p in predicted])
+    return Scored(
         effective_rows=effective_rows(rows.weights),
         point=point,
         spread=_training_spread(resampled[points:]),
@@ -222,66 +177,19 @@ def _halves(key: Any, labels: np.ndarray, splits: int) -> np.ndarray:
 
 
 def _training_spread(resampled: np.ndarray) -> np.ndarray:
-    """(2,) standard deviation that the choice of training rows gives the two scores.
+    """(scores,) standard deviation that the choice of training rows gives each score.
 
     The halves of a split are independent training sets, so half the mean squared difference of their
     scores is the variance over training sets of that size, once the part is taken away that the finite
     test set adds: the variance of the same difference over resampled test rows.
 
     Args:
-        resampled: (2 splits, 2, resamples) as `_halves` orders the students.
+        resampled: (2 splits, scores, resamples) as `_halves` orders the students.
     """
     difference = resampled[::2] - resampled[1::2]
     # The mean square over resamples holds the test rows' variance twice: theirs, and the resampling's own.
     variance = np.square(difference).mean(axis=2) - 2 * difference.var(axis=2)
     return np.sqrt(np.maximum(variance.mean(axis=0) / 2, 0.0))
-
-
-def _summary(
-    name: str, rows: int, own: _Scored, base: _Scored, test_rows: int, confidence: float
-) -> StudentScore:
-    level = 0.5 - confidence / 2, 0.5 + confidence / 2
-    z = NormalDist().inv_cdf(level[1])
-    gain = None
-    if own is not base:
-        gain = _join(
-            own.point[0] - base.point[0],
-            np.quantile(own.resampled[0] - base.resampled[0], level),
-            z * np.hypot(own.spread[0], base.spread[0]),
-            floor=-1.0,
-        )
-    return StudentScore(
-        name=name,
-        rows=rows,
-        effective_rows=own.effective_rows,
-        accuracy=_join(own.point[0], wilson_interval(own.point[0], test_rows, confidence), z * own.spread[0]),
-        macro_f1=_join(own.point[1], np.quantile(own.resampled[1], level), z * own.spread[1]),
-        training_spread=float(own.spread[0]),
-        gain=gain,
-    )
-
-
-def _join(value: float, ends: Any, half_width: float, floor: float = 0.0) -> Estimate:
-    """Add an independent half width to both sides of an interval by squares (Zou and Donner, eq. 3)."""
-    lower = value - np.hypot(value - min(ends[0], value), half_width)
-    upper = value + np.hypot(max(ends[1], value) - value, half_width)
-    return Estimate(float(value), float(max(lower, floor)), float(min(upper, 1.0)))
-
-
-def _resamples(key: Any, rows: int) -> np.ndarray:
-    """(RESAMPLES, rows) how often each test row occurs in a resample of all rows with replacement."""
-    drawn = np.asarray(jax.random.randint(key, (RESAMPLES, rows), 0, rows))
-    return np.stack([np.bincount(d, minlength=rows) for d in drawn]).astype(np.float32)
-
-
-def _metrics(truth: np.ndarray, predicted: np.ndarray, counts: np.ndarray, classes: int) -> np.ndarray:
-    """(2, draws): accuracy and macro-F1 where row i occurs counts[draw, i] times."""
-    eye = np.eye(classes, dtype=np.float32)
-    true_rows, predicted_rows = counts @ eye[truth], counts @ eye[predicted]
-    right = counts @ (eye[truth] * (truth == predicted)[:, None])
-    occurring = true_rows + predicted_rows
-    f1 = np.divide(2 * right, occurring, out=np.zeros_like(right), where=occurring > 0)
-    return np.stack([right.sum(axis=1) / counts.sum(axis=1), f1.sum(axis=1) / (occurring > 0).sum(axis=1)])
 
 
 def _encode(labelled: Sequence[tuple[str, Any, int]]) -> tuple[np.ndarray, list[np.ndarray]]:

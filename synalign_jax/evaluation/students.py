@@ -133,7 +133,9 @@ def choose_penalty(rows: LabelledRows, *, key: Any, classes: int, head: str) -> 
     shares = np.exp(log_probabilities(states, rows.embeddings, classes=classes, head=head))
     brier = np.square(shares - np.eye(classes, dtype=np.float32)[rows.labels]).sum(axis=2)
     brier = brier.reshape(len(PENALTIES), len(weights), -1)
-    return float(PENALTIES[np.argmin((brier * held * rows.weights).sum(axis=(1, 2)))])
+    losses = (brier * held * rows.weights).sum(axis=(1, 2))
+    # A penalty under which a student diverges is none.
+    return float(PENALTIES[np.argmin(np.where(np.isfinite(losses), losses, np.inf))])
 
 
 def fit(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 from .facts import Distance
-from .metrics import Estimate, StudentScore
+from .scores import Estimate, StudentScore
 
 Tone = Literal["good", "mixed", "bad"]
 
