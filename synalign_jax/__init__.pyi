@@ -15,6 +15,8 @@ from .core.explore.posterior import posterior_update as posterior_update
 from .core.mmd.mmd import mmd2 as mmd2
 from .core.mmd.two_sample import two_sample_test as two_sample_test
 from .core.resample import resample as resample
+from .evaluation.evaluate import evaluate as evaluate
+from .evaluation.result import Evaluation as Evaluation
 from .mixing.mix import mix as mix
 from .mixing.mixture import Mixture as Mixture
 from .pipeline.config import Config as Config

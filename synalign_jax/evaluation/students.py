@@ -233,7 +233,8 @@ def _fit(
     shared = weights.sum(axis=0) / weights.sum()
     center = shared @ x
     scale = jnp.sqrt(shared @ jnp.sum(jnp.square(x - center), axis=1))
-    scale = jnp.where(scale > 0, scale, 1.0)
+    # Squares that overflow would make all rows alike, in silence; NaN is heard.
+    scale = jnp.where(jnp.isfinite(scale), jnp.where(scale > 0, scale, 1.0), jnp.nan)
     optimizer = optax.adam(optax.cosine_decay_schedule(LEARNING_RATE, STEPS))
 
     def one(key: Key[Array, ""], weights: Float[Array, " n"], penalty: Float[Array, ""]) -> nnx.State:

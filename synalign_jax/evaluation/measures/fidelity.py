@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 from scipy.cluster.vq import kmeans2
+from scipy.integrate import trapezoid
 from scipy.linalg import eigh
 
 from synalign_jax.core.checks import check_rows
@@ -17,10 +18,8 @@ _MIXTURES = np.linspace(1e-6, 1 - 1e-6, 25)
 _EXPLAINED = 0.9
 _BLOCK = 1_024
 
-Rows = Float[np.ndarray, "rows width"]
 
-
-def frechet_distance(x: Rows, y: Rows) -> float:
+def frechet_distance(x: Any, y: Any) -> float:
     """||mu_x - mu_y||^2 + tr(S_x + S_y - 2 (S_x S_y)^(1/2)): FID, on whatever embeddings are given.
 
     Biased upwards by 1 / rows, so that only sets of the same sizes compare.
@@ -47,7 +46,7 @@ def _root(rows: np.ndarray) -> np.ndarray:
     return centred if len(rows) <= rows.shape[1] else np.asarray(np.linalg.qr(centred, mode="r"))
 
 
-def mauve(x: Rows, y: Rows, *, seed: int, buckets: int | None = None) -> float:
+def mauve(x: Any, y: Any, *, seed: int, buckets: int | None = None) -> float:
     """The area under the frontier of exp(-5 KL(q | r)) against exp(-5 KL(p | r)), r mixing p and q; 1 is
     alike.
 
@@ -85,8 +84,9 @@ def frontier_area(p: Float[np.ndarray, " buckets"], q: Float[np.ndarray, " bucke
         points.append((np.exp(-_SCALING * _divergence(q, r)), np.exp(-_SCALING * _divergence(p, r))))
     points.append((1.0, 0.0))
     a, b = np.array(points).T
-    order = np.argsort(a), np.argsort(b)
-    areas = np.trapezoid(b[order[0]], a[order[0]]), np.trapezoid(a[order[1]], b[order[1]])
+    # Equal steps of one axis are walked from the top of the other down.
+    order = np.lexsort((-b, a)), np.lexsort((-a, b))
+    areas = trapezoid(b[order[0]], a[order[0]]), trapezoid(a[order[1]], b[order[1]])
     return float(np.mean(areas))
 
 
@@ -98,7 +98,8 @@ def _divergence(p: np.ndarray, r: np.ndarray) -> float:
 def _clusters(points: np.ndarray, count: int, seed: int) -> np.ndarray:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a cluster that runs empty stays so: it holds no rows of either set
-        return kmeans2(points, count, minit="++", iter=20, rng=seed)[1]
+        start = points[np.random.default_rng(seed).choice(len(points), count, replace=False)]
+        return kmeans2(points, start, minit="matrix", iter=20)[1]
 
 
 class Manifold(NamedTuple):
@@ -110,7 +111,7 @@ class Manifold(NamedTuple):
     coverage: float
 
 
-def manifold(x: Rows, y: Rows, *, neighbors: int = 5) -> Manifold:
+def manifold(x: Any, y: Any, *, neighbors: int = 5) -> Manifold:
     """Precision, recall, density and coverage of `y` against the real rows `x`.
 
     Each row has a ball that reaches to its k-th nearest neighbour in its own set. Precision: the share of
@@ -161,7 +162,7 @@ def _squared(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.maximum(squared, 0.0)
 
 
-def vendi_score(rows: Rows) -> float:
+def vendi_score(rows: Any) -> float:
     """exp of the entropy of the eigenvalues of K / n, K the cosines: how many rows unlike each other they
     are worth.
 
