@@ -8,10 +8,10 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
-from synalign_jax.core.kernels import gram, median_length_scale, rbf
+from synalign_jax.core.kernels import median_length_scale, rbf
+from synalign_jax.core.mmd.splits import quadratic_forms
 from synalign_jax.evaluation.metrics import TrainingSet, compare_training_sets
 from synalign_jax.pipeline.config import Config
 from synalign_jax.pipeline.folder import StageView
@@ -85,28 +85,26 @@ def _distances(
     pool = np.concatenate([real, rest, test, made])
     first_made = len(pool) - len(made)
     scale = median_length_scale(real)
-    matrix = np.asarray(gram(rbf(scale), jnp.asarray(pool), jnp.asarray(pool)), np.float64)
     to_test = np.zeros(len(pool))
     to_test[len(real) + len(rest) : first_made] = 1.0 / len(test)
 
-    def score(synthetic_weights: np.ndarray) -> float:
-        difference = -to_test
-        difference[first_made:] += synthetic_weights
-        return float(difference @ matrix @ difference)
-
     counts = np.bincount(chosen, minlength=len(made))
+    weighings = (np.full(len(made), 1.0 / len(made)), weights / weights.sum(), counts / counts.sum())
+    differences = np.tile(-to_test, (len(weighings), 1))
+    differences[:, first_made:] += weighings
     rng = generator(seed, "band")
     splits = np.zeros((_SPLITS, len(pool)))
     for split in splits:
         order = rng.permutation(first_made)
         split[order[: len(real)]] = 1.0 / len(real)
         split[order[len(real) : len(real) + len(test)]] = -1.0 / len(test)
-    null = np.einsum("ij,ij->i", splits @ matrix, splits)
+    forms = quadratic_forms(rbf(scale), pool, np.concatenate([differences, splits]))
+    (before, after, resampled), null = forms[: len(weighings)], forms[len(weighings) :]
     return {
         "length_scale": scale,
-        "before": score(np.full(len(made), 1.0 / len(made))),
-        "after": score(weights / weights.sum()),
-        "resampled": score(counts / counts.sum()),
+        "before": float(before),
+        "after": float(after),
+        "resampled": float(resampled),
         "real_band": [float(q) for q in np.quantile(null, [0.05, 0.5, 0.95])],
     }
 
