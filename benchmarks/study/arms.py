@@ -83,13 +83,23 @@ def _align(few: Few, pool: Pool, seed: int, gamma: float | str) -> np.ndarray:
 
 
 def _mix(few: Few, pool: Pool, seed: int) -> tuple[np.ndarray, dict[str, Any]]:
-    groups = {} if pool.groups is None else {"groups": pool.groups}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = sa.mix(few.vectors, few.labels, pool.vectors, pool.labels, key=jax.random.key(seed), **groups)
-    gain = found.expected_gain
-    interval = [float(v) for v in (gain if isinstance(gain, tuple) else (gain.value, gain.lower, gain.upper))]
-    notes = {"share": float(found.share), "verdict": str(found.verdict), "expected_gain": interval}
+        found = sa.mix(
+            few.vectors,
+            few.labels.tolist(),
+            pool.vectors,
+            pool.labels.tolist(),
+            key=jax.random.key(seed),
+            groups=None if pool.groups is None else pool.groups.tolist(),
+        )
+    notes = {
+        "share": found.share,
+        "decision": found.verdict.decision,
+        "sure": found.verdict.sure,
+        "expected_gain": [float(value) for value in found.expected_gain],
+        "candidate": found.chosen.name if found.chosen is not None else "",
+    }
     return np.asarray(found.weights, float), notes
 
 

@@ -55,7 +55,10 @@ def register(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--seeds", type=int, help="students behind each interval (default: 16, or as the run was set)"
     )
-    add_options(parser)
+    parser.add_argument(
+        "--by", nargs="+", default=[], metavar="COLUMN", help="columns whose values' shares are compared"
+    )
+    add_options(parser, ("real", "synthetic", "test"))
     parser.add_argument("--seed", type=int, default=0, help="decides draws and starts (default 0)")
     parser.set_defaults(run=run, again="To start again, with vectors that were computed kept")
 
@@ -92,74 +95,118 @@ def _evaluate(options: argparse.Namespace, terminal: Terminal) -> Evaluation:
     import jax
 
     from synalign_jax.evaluation.evaluate import evaluate
+    from synalign_jax.pipeline.data.intake import intake_of
     from synalign_jax.pipeline.progress import Steps
 
-    paths = [options.real, options.synthetic] + ([options.test] if options.test else [])
+    sides = {"real": options.real, "synthetic": options.synthetic, "test": options.test}
+    paths = {side: path for side, path in sides.items() if path}
     with tempfile.TemporaryDirectory(prefix="synalign-") as scratch:
-        tables = [read_rows(path, options, terminal, Path(scratch)) for path in paths]
-        weights = _weights(options.weights, len(tables[1]), options.synthetic) if options.weights else None
-        vectors = embed_rows(list(zip(paths, tables, strict=True)), options, terminal)
-        real, pool, *test = zip(tables, vectors, strict=True)
-        more: dict[str, Any] = {}
-        if test:
-            (of_test, test_vectors) = test[0]
-            more = {"test": test_vectors, "test_labels": of_test.labels, "test_texts": of_test.texts}
-        if "encoder" in options.students:
-            more["encoder"] = _encoder(options, tables, paths)
+        tables = {
+            side: read_rows(path, options, terminal, Path(scratch), side) for side, path in paths.items()
+        }
+        labels = _labels(tables, paths)
+        weights = _weights(options.weights, tables["synthetic"], options.synthetic)
+        found, source = embed_rows([(paths[side], tables[side]) for side in paths], options, terminal)
+        vectors = dict(zip(paths, found, strict=True))
+        for side, table in tables.items():
+            print("\n".join(intake_of(f"{side} rows", table, vectors=source).lines()))
+        test = tables.get("test")
         return evaluate(
-            real[1],
-            pool[1],
+            vectors["real"],
+            vectors["synthetic"],
             key=jax.random.key(options.seed),
-            real_labels=_labels(real[0], pool[0], options),
-            pool_labels=pool[0].labels,
+            real_labels=labels["real"],
+            pool_labels=labels["synthetic"],
             weights=weights,
-            real_texts=real[0].texts,
-            pool_texts=pool[0].texts,
+            test=vectors.get("test"),
+            test_labels=labels.get("test"),
+            real_texts=tables["real"].texts,
+            pool_texts=tables["synthetic"].texts,
+            test_texts=None if test is None else test.texts,
+            attributes=_attributes(options.by, tables, paths),
             students=options.students,
+            encoder=_encoder(options, tables, paths) if "encoder" in options.students else None,
             overlapping="drop" if options.drop_overlap else "refuse",
             seeds=16 if options.seeds is None else options.seeds,
             on_progress=Steps(terminal, "Evaluate"),
-            **more,
         )
 
 
-def _labels(real: Table, pool: Table, options: argparse.Namespace) -> list[str] | None:
+def _labels(tables: dict[str, Table], paths: dict[str, str]) -> dict[str, list[str] | None]:
+    """Labels of every side in the spelling of the real rows; none where rows may have several."""
     from synalign_jax.core.checks import InputError
+    from synalign_jax.pipeline.data.errors import DataError
+    from synalign_jax.pipeline.data.labels import match_labels
 
-    if (real.labels is None) != (pool.labels is None):
-        lacking = options.real if real.labels is None else options.synthetic
-        raise InputError(
-            f"{lacking}: no column '{options.label}', yet the other file has one; add or drop it"
-        )
-    return real.labels
+    if any(table.label_sets is not None for table in tables.values()):
+        return dict.fromkeys(tables)
+    labels = {side: table.labels for side, table in tables.items()}
+    if all(own is None for own in labels.values()):
+        return labels
+    for side, own in labels.items():
+        if own is None:
+            raise InputError(
+                f"{paths[side]}: no labels, yet another file has some; name the column with"
+                f" --{side}-label, or give --no-labels"
+            )
+    real = labels["real"] or []
+    for side in labels:
+        try:
+            labels[side] = match_labels((paths["real"], real), (paths[side], labels[side] or []))[0]
+        except DataError:  # a label is missing there: that is for the evaluation to say
+            continue
+    return labels
 
 
-def _weights(path: str, rows: int, synthetic: str) -> np.ndarray:
+def _attributes(
+    names: list[str], tables: dict[str, Table], paths: dict[str, str]
+) -> dict[str, tuple[list[str], list[str]]]:
     import numpy as np
 
     from synalign_jax.core.checks import InputError
 
+    columns = {}
+    for side in ("real", "synthetic"):
+        missing = [name for name in names if name not in tables[side].others.names]
+        if missing:
+            known = ", ".join(tables[side].others.names) or "(none)"
+            raise InputError(
+                f"--by: {paths[side]} has no column {missing[0]!r}; its other columns are {known}"
+            )
+        rows = tables[side].others.take(np.arange(len(tables[side]))) if names else []
+        columns[side] = {name: [str(row.get(name)) for row in rows] for name in names}
+    return {name: (columns["real"][name], columns["synthetic"][name]) for name in names}
+
+
+def _weights(path: str | None, pool: Table, synthetic: str) -> np.ndarray | None:
+    import numpy as np
+
+    from synalign_jax.core.checks import InputError
+
+    if path is None:
+        return None
     try:
         weights = np.load(path, allow_pickle=False)
     except FileNotFoundError:
         raise InputError(f"--weights: {path}: no such file") from None
     except (ValueError, OSError, EOFError) as error:
         raise InputError(f"--weights: {path}: not a whole .npy array ({error})") from error
+    rows = len(pool) if pool.rows is None else pool.in_files
     if weights.shape != (rows,):
         raise InputError(
             f"--weights: {path} has shape {weights.shape}, and {synthetic} {rows:,} rows: give one a row, as"
             " weights.npy of `synalign align` on this very file is"
         )
-    return weights
+    return weights if pool.rows is None else weights[pool.rows]
 
 
-def _encoder(options: argparse.Namespace, tables: list[Table], paths: list[str]) -> Any:
+def _encoder(options: argparse.Namespace, tables: dict[str, Table], paths: dict[str, str]) -> Any:
     from synalign_jax.core.checks import InputError
     from synalign_jax.text.encoder import Encoder
 
-    for path, table in zip(paths, tables, strict=True):
+    for side, table in tables.items():
         if table.texts is None:
-            raise InputError(f"{path}: no column '{options.text}', which --students encoder is trained on")
+            raise InputError(f"{paths[side]}: no texts, which --students encoder is trained on")
     return Encoder.from_pretrained(options.encoder)
 
 

@@ -14,7 +14,12 @@ def _write(path: Path, seed: int, rows: int, shift: float = 0.0) -> Path:
             label = int(rng.integers(0, 2))
             vector = rng.normal(size=4) + shift
             vector[0] += 2 * label
-            row = {"text": f"{path.stem} text {i}", "label": label, "embedding": vector.tolist()}
+            row = {
+                "text": f"{path.stem} text {i}",
+                "label": label,
+                "embedding": vector.tolist(),
+                "source": "ab"[i % 2],
+            }
             file.write(json.dumps(row) + "\n")
     return path
 
@@ -40,7 +45,7 @@ def test_files_in_a_table_and_json_out(
     code = main(
         [
             *_arguments(files), "--test", str(files["test"]), "--weights", str(tmp_path / "weights.npy"),
-            "--out", str(out), "--students", "linear", "--seeds", "2",
+            "--out", str(out), "--students", "linear", "--seeds", "2", "--by", "source",
         ]
     )  # fmt: skip
     assert code == 0
@@ -51,6 +56,10 @@ def test_files_in_a_table_and_json_out(
     assert found["pool_rows"] == 50
     assert found["effective_rows"] == pytest.approx(50, rel=1e-4)
     assert len(found["students"]["linear"]["scores"]) == 5
+    assert {s["value"]: s["pool"] for s in found["shares"] if s["attribute"] == "source"} == {
+        "a": 0.5,
+        "b": 0.5,
+    }
 
 
 @pytest.mark.parametrize(
@@ -59,6 +68,7 @@ def test_files_in_a_table_and_json_out(
         (["--weights", "missing.npy"], "--weights: missing.npy: no such file"),
         (["--out", "nowhere/there.json"], "--out: the folder nowhere is not there"),
         (["runs/demo"], "not both"),
+        (["--by", "genre"], "has no column 'genre'; its other columns are source"),
         (["--students", "forest"], "students: 'forest'"),
     ],
 )
