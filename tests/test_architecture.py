@@ -20,7 +20,7 @@ ALLOWED = {
     "text.tuning": {"text", "text.model"},
     "llm": set(),
     "mixing": {*GROUND},
-    "evaluation": {*GROUND, "text"},
+    "evaluation": {*GROUND, "text", "text.tuning"},
     "pipeline": {
         *GROUND, "text", "llm", "mixing", "evaluation",
         "pipeline.stages", "pipeline.loop", "pipeline.asking", "pipeline.data",
