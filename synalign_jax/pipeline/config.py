@@ -126,7 +126,7 @@ class Reason(_Section, frozen=True, kw_only=True):
 class Generate(_Section, frozen=True, kw_only=True):
     """`rows` new rows in all, shared among the labels as the real rows are.
 
-    `waves` splits the asking: each wave begins where the rows of earlier ones are not. `calls_factor`
+    `waves` splits the asking: each learns from those before the last ([loop]). `calls_factor`
     bounds the calls at that many times what the rows need when none is dropped. `template` is a Jinja file
     of your own; it sees `task`, `label`, `attributes`, `demonstrations` and `count`.
     `form` is how the model is asked: "json" in a chat, "list" as a text to go on with (small and base
@@ -140,9 +140,44 @@ class Generate(_Section, frozen=True, kw_only=True):
     rows_per_call: Annotated[int, Meta(ge=1, le=50)] = 5
     max_row_characters: Annotated[int, Meta(ge=20)] | Literal["auto"] = "auto"
     show_demonstrations: bool = True
-    waves: Count = 2
+    waves: Count = 8
     calls_factor: Annotated[float, Meta(ge=1)] = 3.0
     template: str | None = None
+
+
+class Loop(_Section, frozen=True, kw_only=True):
+    """What generation learns between its waves, and when it stops before all rows are there.
+
+    After each wave the rows are weighed. `demonstrations` come from where no weighted row stands for real
+    text, `attributes` are drawn by the weight of the rows that they led to, and with `contrast` the prompt
+    shows rows that weigh most and least. `stop` ends it when the held-out distance is inside the noise band
+    of the real rows, `min_gain` when another wave is expected to take less than that share of the distance
+    away. `same_meaning` is the cosine from which two rows mean the same: "auto" takes it from the real rows.
+    """
+
+    demonstrations: bool = True
+    attributes: bool = True
+    contrast: bool = False
+    stop: bool = True
+    min_gain: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    same_meaning: Annotated[float, Meta(gt=0, le=1)] | Literal["auto", "off"] = "auto"
+
+
+class Judge(_Section, frozen=True, kw_only=True):
+    """Who checks the labels of new rows; each only if it is better than chance on the real rows.
+
+    `student` is a classifier of the real rows; it fails a row that it finds less likely to have its label
+    than all but the share `strictness` of the real rows. `llm` asks the model, `questions` rows a call, that
+    of `[judge.endpoint]` (settings as in [llm]) or else the one that writes. `on_failure` "drop" drops a row
+    that fails, "relabel" gives it the label that was found.
+    """
+
+    student: bool = True
+    llm: bool = False
+    strictness: Annotated[float, Meta(ge=0, lt=1)] = 0.15
+    questions: Annotated[int, Meta(ge=1, le=50)] = 8
+    on_failure: Literal["drop", "relabel"] = "drop"
+    endpoint: Llm | None = None
 
 
 class Align(_Section, frozen=True, kw_only=True):
@@ -183,6 +218,8 @@ class Config(_Section, frozen=True, kw_only=True):
     explore: Explore = Explore()
     reason: Reason = Reason()
     generate: Generate = Generate()
+    loop: Loop = Loop()
+    judge: Judge = Judge()
     align: Align = Align()
     resample: Resample = Resample()
     evaluate: Evaluate = Evaluate()

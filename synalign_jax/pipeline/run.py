@@ -21,7 +21,7 @@ STAGES = (
         "generate",
         generate.run,
         ("few_shot", "real_vectors", "clusters", "form", "attributes"),
-        ("synthetic", "rejected"),
+        ("synthetic", "rejected", "loop"),
     ),
     Stage("embed_synthetic", embed.synthetic, ("synthetic",), ("synthetic_vectors",)),
     Stage(

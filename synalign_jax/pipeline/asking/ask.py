@@ -3,29 +3,38 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from synalign_jax.llm.budget import Budget, Price
 from synalign_jax.llm.driver import Job, Limits, Outcome, Progress, stream
 from synalign_jax.llm.ledger import Ledger
-from synalign_jax.llm.protocol import LLM, ChatRequest
+from synalign_jax.llm.protocol import LLM, BudgetReached, ChatRequest
 from synalign_jax.pipeline.config import Config, Llm
 from synalign_jax.pipeline.folder import StageView
 from synalign_jax.pipeline.tools import Tools
 
 from .background import Background, Tell
+from .turns import Player, Turns
 
 
 class NoAnswersError(RuntimeError):
     """Of all requests for a label, none got an answer that could be used."""
 
-    def __init__(self, what: str, label: str, outcomes: Iterable[Outcome], folder: Path) -> None:
+    def __init__(
+        self,
+        what: str,
+        label: str,
+        outcomes: Iterable[Outcome],
+        folder: Path,
+        dropped: Mapping[str, int] | None = None,
+    ) -> None:
         last = next((outcome.error for outcome in outcomes if outcome.error is not None), None)
         super().__init__(
             f"the LLM gave no usable {what}"
             + (f" for the label '{label}'" if label else "")
             + (f"; the first failure was: {last}" if last is not None else "")
+            + "".join(f"\n  dropped: {count} ({reason})" for reason, count in sorted((dropped or {}).items()))
             + f"\nLook at its answers, and retry them, with: synalign ledger {folder}"
         )
 
@@ -36,6 +45,7 @@ class Asker:
     def __init__(self, loop: Background, llm: LLM, ledger: Ledger, config: Config, tools: Tools) -> None:
         self._loop, self._llm, self._ledger = loop, llm, ledger
         self._config, self._tools = config, tools
+        self._turns: Turns | None = None
 
     def ask(self, title: str, requests: Sequence[ChatRequest]) -> list[Outcome]:
         """One outcome a request, in the order of `requests`, whatever the order of the answers.
@@ -53,17 +63,47 @@ class Asker:
 
             return self._loop.run(lambda tell: self._ask(requests, tell), show)
 
+    def take_turns(self, title: str, player: Player) -> BudgetReached | None:
+        """Let a player decide what is asked, wave by wave, until it asks for nothing more (`Turns.play`).
+
+        Returns:
+            what ended it, if that was the budget: all that was answered until then has been accepted.
+
+        Raises:
+            LLMError: the endpoint refuses every request or has stopped answering.
+        """
+        with self._tools.reporter.bar(title, None, "answers") as bar:
+
+            def show(progress: Progress) -> None:
+                bar.note(_figures(progress))
+                bar.reach(progress.done, self._turns.total if self._turns else None)
+
+            async def play(tell: Tell) -> BudgetReached | None:
+                self._turns = Turns(player)
+                return await self._turns.play(lambda jobs: self._stream(jobs, tell))
+
+            return self._loop.run(play, show)
+
+    def ask_between(self, requests: Sequence[ChatRequest]) -> list[Outcome | None]:
+        """Requests of a player while it takes its turns, under the same limits; None where the budget
+        ended."""
+        assert self._turns is not None
+        return self._turns.ask(requests)
+
     async def _ask(self, requests: Sequence[ChatRequest], tell: Tell) -> list[Outcome]:
-        answers = stream(
+        jobs = [Job(request, tag=number) for number, request in enumerate(requests)]
+        outcomes = [outcome async for outcome in self._stream(jobs, tell)]
+        return sorted(outcomes, key=lambda outcome: outcome.job.tag)
+
+    def _stream(self, jobs: Iterable[Job] | AsyncIterable[Job], tell: Tell) -> AsyncGenerator[Outcome]:
+        return stream(
             self._llm,
-            [Job(request, tag=number) for number, request in enumerate(requests)],
+            jobs,
             ledger=self._ledger,
             limits=limits(self._config.llm),
             budget=budget(self._config.llm),
             on_progress=tell,
         )
-        outcomes = [outcome async for outcome in answers]
-        return sorted(outcomes, key=lambda outcome: outcome.job.tag)
 
 
 @contextlib.contextmanager

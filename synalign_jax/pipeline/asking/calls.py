@@ -180,6 +180,7 @@ def rows_of(call: Call, outcome: Outcome | None, config: Config) -> list[dict[st
         {
             "text": text,
             "label": call.label,
+            "asked_label": call.label,
             "cluster": call.cluster["cluster"],
             "demonstrations": call.cluster["members"],
             "attributes": json.dumps(call.attributes),

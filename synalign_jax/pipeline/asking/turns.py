@@ -1,0 +1,137 @@
+"""Waves of requests, two in flight: while one is answered the next is decided on, and no slot stands idle."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Protocol
+
+from synalign_jax.llm.driver import Job, Outcome
+from synalign_jax.llm.protocol import BudgetReached, ChatRequest
+
+Stream = Callable[[AsyncIterator[Job]], AsyncIterator[Outcome]]
+
+
+class Player(Protocol):
+    """Decides what is asked next. What it decides may depend on nothing but the outcomes that it was given.
+
+    Both are called in a thread beside the event loop, never at once.
+    """
+
+    def propose(self, wave: int) -> Sequence[ChatRequest]:
+        """The requests of a wave, the waves before the last having been accepted; none to wait for the
+        last."""
+        ...
+
+    def accept(self, wave: int, outcomes: list[Outcome | None]) -> None:
+        """The outcomes of a wave in the order of its requests, None where the budget ended before."""
+        ...
+
+
+class Turns:
+    """One game of a player with a stream of answers. `ask` puts further requests in between, from its
+    thread."""
+
+    def __init__(self, player: Player) -> None:
+        self._player = player
+        self._jobs: asyncio.Queue[Job | None] = asyncio.Queue()
+        self._open: dict[int, _Wave] = {}
+        self._numbers = itertools.count()
+        self._loop = asyncio.get_running_loop()
+        self._ended = False
+        self.total = 0
+
+    async def play(self, stream: Stream) -> BudgetReached | None:
+        """Until the player asks for nothing more, or the budget is used up.
+
+        Returns:
+            what ended it, if that was the budget.
+
+        Raises:
+            LLMError: the endpoint refuses every request or has stopped answering.
+        """
+        director = asyncio.ensure_future(self._direct())
+        reached = None
+        try:
+            async for outcome in stream(self._feed()):
+                number, position = outcome.job.tag
+                self._open[number].put(position, outcome)
+        except BudgetReached as error:
+            reached = error
+        except BaseException:
+            self._end()
+            director.cancel()
+            await asyncio.gather(director, return_exceptions=True)
+            raise
+        self._end()
+        await director
+        return reached
+
+    def ask(self, requests: Sequence[ChatRequest]) -> list[Outcome | None]:
+        """The outcomes of requests put in between; to be called from the player's thread."""
+
+        async def put() -> list[Outcome | None]:
+            return await self._put(requests).outcomes()
+
+        return asyncio.run_coroutine_threadsafe(put(), self._loop).result()
+
+    async def _direct(self) -> None:
+        before: tuple[int, _Wave] | None = None
+        try:
+            for number in itertools.count(1):
+                requests = [] if self._ended else await asyncio.to_thread(self._player.propose, number)
+                wave = self._put(requests)
+                if before is not None:
+                    await asyncio.to_thread(self._player.accept, before[0], await before[1].outcomes())
+                    # With nothing in flight a player that asks for nothing has ended the game.
+                    if not requests and not before[1].size:
+                        break
+                before = (number, wave)
+                if self._ended and not wave.size:
+                    break
+        finally:
+            self._jobs.put_nowait(None)
+
+    async def _feed(self) -> AsyncIterator[Job]:
+        while (job := await self._jobs.get()) is not None:
+            yield job
+
+    def _put(self, requests: Sequence[ChatRequest]) -> _Wave:
+        number, wave = next(self._numbers), _Wave(len(requests))
+        self._open[number] = wave
+        self.total += len(requests)
+        for position, request in enumerate(requests):
+            self._jobs.put_nowait(Job(request, tag=(number, position)))
+        if self._ended:
+            wave.close()
+        return wave
+
+    def _end(self) -> None:
+        """No more answers will come: whoever waits gets what there is."""
+        self._ended = True
+        for wave in self._open.values():
+            wave.close()
+
+
+class _Wave:
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._outcomes: list[Outcome | None] = [None] * size
+        self._left = size
+        self._done = asyncio.Event()
+        if not size:
+            self._done.set()
+
+    def put(self, position: int, outcome: Outcome) -> None:
+        self._outcomes[position] = outcome
+        self._left -= 1
+        if not self._left:
+            self._done.set()
+
+    def close(self) -> None:
+        self._done.set()
+
+    async def outcomes(self) -> list[Outcome | None]:
+        await self._done.wait()
+        return self._outcomes

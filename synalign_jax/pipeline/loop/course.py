@@ -1,0 +1,66 @@
+"""How a run's distance falls with its rows, what another wave would bring, and when to stop."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+_FEWEST_WAVES = 3  # below it a curve cannot be told from chance
+
+IN_BAND = "the held-out distance is inside the noise band of the real rows"
+NO_GAIN = "another wave is expected to gain less than [loop] min_gain"
+BUDGET = "the budget is used up"
+DRY = "the last waves brought no new row"
+ALL_ROWS = "all rows that were asked for are there"
+ALL_CALLS = "the calls that [generate] calls_factor allows are used up"
+
+
+@dataclass(frozen=True)
+class Point:
+    """One wave: rows kept and calls answered until then, what they cost, and the distance they leave.
+
+    `gain` is the share of the distance that the next wave is expected to take away.
+    """
+
+    wave: int
+    rows: int
+    calls: int
+    tokens: int
+    cost: float | None
+    distance: float | None
+    plain: float | None
+    band: float | None
+    gain: float | None = None
+
+
+def expected_gain(rows: Sequence[int], distances: Sequence[float], more: int) -> float | None:
+    """The share of the present distance that `more` rows are expected to take away; None while unknown.
+
+    The distance of m independent rows to a law is a + b / m: what the rows' own law lacks, and what chance
+    adds (Gretton et al., JMLR 2012, section 3). Both are fitted to the waves so far, neither below 0.
+    """
+    if len(rows) < _FEWEST_WAVES or rows[0] <= 0 or rows[-1] <= 0:
+        return None
+    inverse, d = 1.0 / np.asarray(rows, np.float64), np.asarray(distances, np.float64)
+    if not np.isfinite(d).all() or d[-1] <= 0 or np.ptp(inverse) == 0:
+        return None
+    # Later waves are measured on more rows.
+    weight = np.asarray(rows, np.float64)
+    mean_x, mean_d = np.average(inverse, weights=weight), np.average(d, weights=weight)
+    b = np.sum(weight * (inverse - mean_x) * (d - mean_d)) / np.sum(weight * (inverse - mean_x) ** 2)
+    if mean_d - b * mean_x < 0:  # the line through the origin is the nearest
+        b = np.sum(weight * inverse * d) / np.sum(weight * inverse**2)
+    b = max(float(b), 0.0)
+    return float(np.clip(b * (inverse[-1] - 1.0 / (rows[-1] + more)) / d[-1], 0.0, 1.0))
+
+
+def reason_to_stop(points: Sequence[Point], *, in_band: bool, min_gain: float) -> str | None:
+    """Why generation is over before all rows are there, or None."""
+    last = points[-1]
+    if in_band and last.distance is not None and last.band is not None and last.distance <= last.band:
+        return IN_BAND
+    if min_gain > 0 and last.gain is not None and last.gain < min_gain:
+        return NO_GAIN
+    return None

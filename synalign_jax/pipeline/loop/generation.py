@@ -1,0 +1,270 @@
+"""The loop itself: what each wave asks for, which of its rows are kept, and when it is over."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+import numpy as np
+
+from synalign_jax.llm.driver import Outcome
+from synalign_jax.llm.protocol import ChatRequest, Usage
+from synalign_jax.pipeline.asking.ask import budget
+from synalign_jax.pipeline.asking.calls import Call, Desk, mixed_attributes, rows_of
+from synalign_jax.pipeline.seeds import generator
+
+from .course import ALL_CALLS, ALL_ROWS, DRY, Point, expected_gain, reason_to_stop
+from .meaning import Meanings
+from .sieve import Sieve
+from .steer import attribute_odds, contrast, demonstrations, nearest_cluster
+from .weights import Picture, Weigher
+
+_DRY_WAVES = 3  # waves in a row without a new row, after which a label is given up
+
+
+class Check(Protocol):
+    """Says of new rows whether their labels hold. One (reason or None, better label or None) a row."""
+
+    def verdicts(
+        self, rows: Sequence[dict[str, Any]], vectors: np.ndarray
+    ) -> list[tuple[str | None, str | None]]: ...
+
+
+@dataclass
+class LabelState:
+    """How far the rows of one label are. Positions count among the label's real rows."""
+
+    label: str
+    wanted: int
+    most_calls: int
+    clusters: list[dict[str, Any]]
+    calls: int = 0
+    answered: int = 0
+    brought: int = 0
+    dry: int = 0
+    rows: list[int] = field(default_factory=list)  # positions among all rows kept
+    looked_at: deque[list[int]] = field(default_factory=lambda: deque([[], []], maxlen=2))
+
+    @property
+    def missing(self) -> int:
+        return self.wanted - len(self.rows)
+
+    def calls_for(self, target: int, rows_per_call: int) -> int:
+        """Calls still to make to reach `target` rows, at the yield seen so far, with those in flight."""
+        if self.dry >= _DRY_WAVES:
+            return 0
+        rows_a_call = max(self.brought / self.answered, 0.5) if self.answered else float(rows_per_call)
+        missing = target - len(self.rows) - (self.calls - self.answered) * rows_a_call
+        return min(max(math.ceil(missing / rows_a_call), 0), self.most_calls - self.calls)
+
+
+class Generation:
+    """Proposes waves and accepts their answers; a player of `asking.turns`.
+
+    All that it decides follows from the settings and the answers, so that a run killed and continued ends
+    with the same rows.
+
+    Args:
+        embed: texts to (rows, width) vectors.
+        told: called after every wave, for whoever watches.
+    """
+
+    def __init__(
+        self,
+        desk: Desk,
+        labels: Mapping[str, LabelState],
+        vectors: np.ndarray,
+        real_labels: Sequence[str],
+        sieve: Sieve,
+        *,
+        embed: Callable[[list[str]], np.ndarray],
+        length_scale: float,
+        checks: Sequence[Check] = (),
+        told: Callable[[Generation], None] = lambda _: None,
+    ) -> None:
+        self._desk, self._config, self.labels = desk, desk.config, labels
+        self._vectors, self._sieve, self._embed, self._checks = vectors, sieve, embed, checks
+        self._told, self._scale = told, length_scale
+        settings = desk.config.loop
+        self.weigher = Weigher(vectors, real_labels, length_scale, desk.config.run.seed)
+        self._meanings = None
+        if settings.same_meaning != "off":
+            given = settings.same_meaning
+            self._meanings = Meanings(vectors, None if isinstance(given, str) else float(given))
+        self._budget = budget(desk.config.llm)
+        self._waves: dict[int, list[Call]] = {}
+        self._usage = Usage()
+        self.kept: list[dict[str, Any]] = []
+        self.rejected: list[dict[str, Any]] = []
+        self.failed: list[Outcome] = []
+        self.relabelled = 0
+        self.made = np.zeros((0, vectors.shape[1]), np.float32)
+        self.points: list[Point] = []
+        self.picture: Picture | None = None
+        self.stopped: str | None = None
+
+    # -- what is asked -------------------------------------------------------------------------------------
+
+    def propose(self, wave: int) -> list[ChatRequest]:
+        """The requests of a wave; those of the labels in turn, so that a budget that ends serves them
+        alike."""
+        calls: list[list[Call]] = []
+        if self.stopped is None:
+            for state in self.labels.values():
+                share = min(wave / self._config.generate.waves, 1.0)
+                count = state.calls_for(math.ceil(state.wanted * share), self._desk.shape.rows_per_call)
+                calls.append(self._calls(state, count))
+                state.calls += count
+        mixed = [call for turn in itertools.zip_longest(*calls) for call in turn if call is not None]
+        self._waves[wave] = mixed
+        return [call.request for call in mixed]
+
+    def _calls(self, state: LabelState, count: int) -> list[Call]:
+        settings, picture = self._config.loop, self.picture
+        known = picture.labels.get(state.label) if picture is not None else None
+        odds, told, chosen = None, ((), ()), []
+        relative = known.relative if known is not None else np.ones(0)
+        if known is not None and settings.attributes:
+            odds = attribute_odds([self.kept[i] for i in state.rows], relative)
+        if known is not None and settings.contrast:
+            told = contrast([self.kept[i] for i in state.rows], relative)
+        if known is not None and settings.demonstrations and count:
+            own = self.weigher.rows[state.label]
+            chosen = demonstrations(
+                self._vectors[own],
+                known.witness,
+                itertools.chain.from_iterable(state.looked_at),
+                count,
+                neighbors=min(self._config.explore.neighbors, len(own) - 1),
+                length_scale=self._scale,
+            )
+        state.looked_at.append([cluster[0] for cluster in chosen])
+        order = generator(self._config.run.seed, "turns", state.label).permutation(len(state.clusters))
+        calls = []
+        for step in range(count):
+            number = state.calls + step
+            cluster = dict(state.clusters[int(order[number % len(order)])])
+            if chosen:
+                members = [int(i) for i in self.weigher.rows[state.label][chosen[step]]]
+                cluster = {**nearest_cluster(self._vectors, members[0], state.clusters), "members": members}
+            attributes = mixed_attributes(self._config, cluster, state.clusters, number, odds)
+            calls.append(self._desk.call(cluster, attributes, number, contrast=told))
+        return calls
+
+    # -- what is kept --------------------------------------------------------------------------------------
+
+    def accept(self, wave: int, outcomes: list[Outcome | None]) -> None:
+        """Keep what is good of a wave's answers, and learn from it.
+
+        The order of the requests, not that of the answers, decides which of two equal rows is the first.
+        """
+        calls = self._waves.pop(wave)
+        before = {label: len(state.rows) for label, state in self.labels.items()}
+        asked = {call.label for call in calls}
+        rows: list[dict[str, Any]] = []
+        for call, outcome in zip(calls, outcomes, strict=True):
+            self.labels[call.label].answered += 1
+            if outcome is None:
+                continue
+            if outcome.response is None:
+                self.failed.append(outcome)
+            else:
+                self._usage += outcome.response.usage
+            rows += self._sifted(call, outcome)
+        if rows:
+            self._keep(rows, self._embed([row["text"] for row in rows]))
+        for label in asked:
+            state = self.labels[label]
+            new = len(state.rows) - before[label]
+            state.brought += new
+            state.dry = 0 if new else state.dry + 1
+        if calls:
+            self._learn(wave)
+        self._told(self)
+
+    def _sifted(self, call: Call, outcome: Outcome) -> list[dict[str, Any]]:
+        good = []
+        for row in rows_of(call, outcome, self._config):
+            row["text"] = self._sieve.cleaned(row["text"])
+            reason = self._sieve.verdict(row)
+            if reason is None:
+                good.append(row)
+            else:
+                self._reject(row, reason)
+        return good
+
+    def _keep(self, rows: list[dict[str, Any]], vectors: np.ndarray) -> None:
+        """Of rows of the kind, those that say something new under a label that holds and still wants rows."""
+        distinct = []
+        for number, row in enumerate(rows):
+            reason = self._meanings.verdict(vectors[number]) if self._meanings is not None else None
+            if reason is None:
+                distinct.append(number)
+            else:
+                self._reject(row, reason)
+        # Whoever checks is asked no more than is wanted, as far as that can be told beforehand.
+        for check in self._checks:
+            found = check.verdicts([rows[i] for i in distinct], vectors[distinct])
+            left = []
+            for number, (reason, better) in zip(distinct, found, strict=True):
+                if reason is None:
+                    left.append(number)
+                elif better is not None and self._config.judge.on_failure == "relabel":
+                    rows[number] = {**rows[number], "label": better}
+                    left.append(number)
+                else:
+                    self._reject(rows[number], reason)
+            distinct = left
+        for number in distinct:
+            row = rows[number]
+            state = self.labels.get(row["label"])
+            if state is None or state.missing <= 0:
+                self._reject(row, "more than was asked for")
+                continue
+            self.relabelled += row["label"] != row["asked_label"]
+            state.rows.append(len(self.kept))
+            self.kept.append(row)
+            self.made = np.concatenate([self.made, vectors[number : number + 1]])
+
+    def _reject(self, row: dict[str, Any], reason: str) -> None:
+        self.rejected.append({**row, "reason": reason})
+
+    # -- what is learnt ------------------------------------------------------------------------------------
+
+    def _learn(self, wave: int) -> None:
+        settings = self._config.loop
+        if self.kept:
+            self.picture = self.weigher.picture(self.made, [row["label"] for row in self.kept])
+        picture = self.picture
+        price = self._budget.price
+        point = Point(
+            wave=wave,
+            rows=len(self.kept),
+            calls=sum(state.answered for state in self.labels.values()),
+            tokens=self._usage.prompt_tokens + self._usage.completion_tokens,
+            cost=price.of(self._usage) if price else None,
+            distance=picture.distance if picture else None,
+            plain=picture.plain if picture else None,
+            band=picture.band if picture else None,
+        )
+        known = [p for p in [*self.points, point] if p.distance is not None]
+        more = math.ceil(sum(state.wanted for state in self.labels.values()) / self._config.generate.waves)
+        gain = expected_gain(
+            [p.rows for p in known], [p.distance for p in known if p.distance is not None], more
+        )
+        self.points.append(replace(point, gain=gain))
+        if self.stopped is None:
+            self.stopped = reason_to_stop(self.points, in_band=settings.stop, min_gain=settings.min_gain)
+
+    def why(self) -> str:
+        """Why it is over."""
+        if self.stopped is not None:
+            return self.stopped
+        if all(state.missing <= 0 for state in self.labels.values()):
+            return ALL_ROWS
+        short = [state for state in self.labels.values() if state.missing > 0]
+        return DRY if all(state.dry >= _DRY_WAVES for state in short) else ALL_CALLS

@@ -1,0 +1,102 @@
+"""What is asked next, from what the weighted rows so far leave open."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+_PRIOR = 4.0  # rows of mean weight that every attribute value begins with
+_ODDS = (0.25, 4.0)
+_SHOWN = 2  # rows on each side of a contrast
+
+
+def demonstrations(
+    real: Float[np.ndarray, "n d"],
+    witness: Float[np.ndarray, " n"],
+    shown: Iterable[int],
+    count: int,
+    *,
+    neighbors: int,
+    length_scale: float,
+) -> list[list[int]]:
+    """Clusters of one label's real rows (positions), each a centre and its nearest rows.
+
+    A centre is the row of the largest witness times posterior variance: where real text is that no synthetic
+    row stands for, and that neither an earlier centre nor the rows in flight (`shown`) have looked at. The
+    witness has the synthetic rows in it, the variance the demonstrations (SynAlign, section 3.1).
+
+    Args:
+        real: the label's real rows.
+        witness: at each of them.
+        shown: positions of centres whose rows are not in yet.
+        count: clusters wanted.
+        neighbors: rows beside each centre.
+        length_scale: of the RBF kernel.
+    """
+    n = len(real)
+    kernel = np.exp(-_squares(real) / (2.0 * length_scale**2))
+    # Where every place is over-supplied the least so comes first.
+    need = np.maximum(witness - witness.min(), 0.0) if witness.max() <= 0 else np.maximum(witness, 0.0)
+    need = need + 1e-6 * max(float(need.max()), 1e-12)
+    variance = np.ones(n)
+    factor: list[np.ndarray] = []
+    clusters: list[list[int]] = []
+
+    def observe(row: int) -> None:
+        """One step of a pivoted Cholesky factor: the posterior variance after a look at `row`."""
+        known = np.array([column[row] for column in factor])
+        residual = kernel[:, row] - (np.stack(factor, axis=1) @ known if factor else 0.0)
+        column = residual / np.sqrt(max(variance[row], 0.0) + 1e-6)
+        factor.append(column)
+        variance[:] = np.maximum(variance - column**2, 0.0)
+
+    for row in dict.fromkeys(shown):
+        observe(row)
+    for _ in range(count):
+        if len(factor) >= n:
+            variance[:], factor = 1.0, []
+        center = int(np.argmax(need * variance))
+        observe(center)
+        near = np.argsort(-kernel[center], kind="stable")
+        clusters.append([center, *near[near != center][:neighbors].tolist()])
+    return clusters
+
+
+def attribute_odds(rows: Sequence[dict[str, Any]], relative: np.ndarray) -> dict[tuple[str, str], float]:
+    """How much the rows weigh that each attribute value (name, value) led to, beside the mean row."""
+    sums: dict[tuple[str, str], float] = defaultdict(float)
+    counts: dict[tuple[str, str], int] = defaultdict(int)
+    for row, weight in zip(rows, relative, strict=True):
+        for pair in json.loads(row["attributes"]).items():
+            sums[pair] += float(weight)
+            counts[pair] += 1
+    return {
+        pair: float(np.clip((total + _PRIOR) / (counts[pair] + _PRIOR), *_ODDS))
+        for pair, total in sums.items()
+    }
+
+
+def contrast(rows: Sequence[dict[str, Any]], relative: np.ndarray) -> tuple[list[str], list[str]]:
+    """The rows of a label that weigh most and least, as texts; none while there are few."""
+    if len(rows) < 4 * _SHOWN:
+        return [], []
+    order = np.argsort(relative, kind="stable")
+    return [rows[i]["text"] for i in order[::-1][:_SHOWN]], [rows[i]["text"] for i in order[:_SHOWN]]
+
+
+def nearest_cluster(
+    vectors: Float[np.ndarray, "n d"], center: int, clusters: Sequence[Mapping[str, Any]]
+) -> Mapping[str, Any]:
+    """The reasoned cluster whose centre is nearest to a real row: its attributes stand for the row's."""
+    centers = vectors[[cluster["center"] for cluster in clusters]]
+    return clusters[int(np.argmin(np.sum((centers - vectors[center]) ** 2, axis=1)))]
+
+
+def _squares(x: np.ndarray) -> np.ndarray:
+    norms = np.sum(x**2, axis=1)
+    return np.maximum(norms[:, None] + norms[None] - 2.0 * x @ x.T, 0.0)

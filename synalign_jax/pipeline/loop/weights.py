@@ -1,0 +1,186 @@
+"""Weights between waves, and the distance that they leave: small, warm, and without compiling anything.
+
+The final weights are those of stage align. These decide what is asked next, again and again while a pool
+grows, so that they have to cost next to nothing: NumPy, started where the wave before ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+FACTORS = 4.0 ** np.arange(-2, 5)  # candidate penalties, in units of the noise band
+_FOLDS = 5
+_STEPS = 150
+_MOST = 4_096  # rows of a label that are weighed; of more, the last
+FEWEST_REAL = 10  # real rows of a label below which nothing is learnt of it
+
+
+@dataclass(frozen=True)
+class LabelPicture:
+    """What the rows of one label leave open.
+
+    Attributes:
+        relative: (m,) weights with mean 1, in the order of the label's rows.
+        witness: (n,) at each real row, g(z) = mean over the other real rows k(z, z') less the weighted rows'
+            k(z, e): positive where real text is that no synthetic row stands for.
+        distance: cross-validated, unbiased estimate of MMD^2 to the law of the real rows.
+        plain: the same for equal weights.
+        band: expected MMD^2 between that law and a sample of as many real rows.
+    """
+
+    relative: Float[np.ndarray, " m"]
+    witness: Float[np.ndarray, " n"]
+    distance: float
+    plain: float
+    band: float
+
+
+@dataclass(frozen=True)
+class Picture:
+    """All labels' pictures, and their sum: labels count by the square of their share of the real rows."""
+
+    labels: Mapping[str, LabelPicture]
+    distance: float
+    plain: float
+    band: float
+
+
+class Weigher:
+    """Weighs a growing pool against the real rows. Every call starts from the weights of the last.
+
+    Args:
+        real: (n, d) vectors.
+        labels: their n labels.
+        length_scale: of the RBF kernel.
+        seed: deals the folds.
+    """
+
+    def __init__(
+        self, real: Float[np.ndarray, "n d"], labels: Sequence[str], length_scale: float, seed: int
+    ) -> None:
+        self._scale = length_scale
+        of_label = np.asarray(labels)
+        rng = np.random.default_rng(seed)
+        self.rows = {label: np.flatnonzero(of_label == label) for label in sorted(set(labels))}
+        self._real = {label: np.asarray(real[rows], np.float64) for label, rows in self.rows.items()}
+        self._share = {label: len(rows) / len(of_label) for label, rows in self.rows.items()}
+        self._folds = {
+            label: rng.permutation(len(rows)) % min(_FOLDS, len(rows)) for label, rows in self.rows.items()
+        }
+        self._last: dict[str, np.ndarray] = {}
+
+    @property
+    def says_nothing(self) -> list[str]:
+        """Labels with too few real rows to learn anything of."""
+        return [label for label, rows in self.rows.items() if len(rows) < FEWEST_REAL]
+
+    def picture(self, made: Float[np.ndarray, "m d"], labels: Sequence[str]) -> Picture | None:
+        """What the pool leaves open; None while a label that can be learnt of has fewer than two rows."""
+        of_label = np.asarray(labels)
+        pictures: dict[str, LabelPicture] = {}
+        for label, real in self._real.items():
+            rows = np.flatnonzero(of_label == label)
+            if len(real) < FEWEST_REAL:
+                continue
+            if len(rows) < 2:
+                return None
+            pictures[label] = self._label(label, real, np.asarray(made[rows], np.float64))
+        if not pictures:
+            return None
+        share = {label: self._share[label] ** 2 for label in pictures}
+
+        def total(name: str) -> float:
+            return float(sum(share[label] * getattr(found, name) for label, found in pictures.items()))
+
+        return Picture(pictures, total("distance"), total("plain"), total("band"))
+
+    def _label(self, label: str, real: np.ndarray, made: np.ndarray) -> LabelPicture:
+        n, kept = len(real), made[-_MOST:]
+        m = len(kept)
+        within, cross, own = _rbf(real, real, self._scale), _rbf(kept, real, self._scale), None
+        own = _rbf(kept, kept, self._scale)
+        pairs = (within.sum() - n) / (n * (n - 1))
+        band = (1.0 - pairs) / n
+        fold = self._folds[label]
+        folds = fold.max() + 1
+        # One column a fold and penalty, and one a penalty for all rows.
+        targets = np.stack([cross[:, fold != k].mean(axis=1) for k in range(folds)] + [cross.mean(axis=1)], 1)
+        start = np.full((m, len(FACTORS), folds + 1), 1.0 / m)
+        if (last := self._last.get(label)) is not None:
+            # New rows begin with the mean weight.
+            scaled = last[-m:] * len(last) / m
+            start[: len(scaled)] = scaled
+        w = minimise(own, targets, band * FACTORS, start)
+        self._last[label] = w
+        errors = [_errors(own, cross, w[:, i, :-1], fold) + pairs for i in range(len(FACTORS))]
+        plain = _errors(own, cross, np.full((m, folds), 1.0 / m), fold) + pairs
+        best = int(np.argmin([error.mean() for error in errors]))
+        gain = plain - errors[best]
+        # Weights that do not beat equal ones by one standard error are not trusted (Breiman et al., 1984).
+        trusted = gain.mean() > gain.std(ddof=1) / np.sqrt(n)
+        weights = w[:, best, -1] if trusted else np.full(m, 1.0 / m)
+        relative = np.ones(len(made))
+        relative[-m:] = weights * m
+        others = (within.sum(axis=1) - 1.0) / (n - 1)
+        return LabelPicture(
+            relative=relative,
+            witness=others - weights @ cross,
+            distance=float(errors[best].mean() if trusted else plain.mean()),
+            plain=float(plain.mean()),
+            band=float(band),
+        )
+
+
+def minimise(
+    K: Float[np.ndarray, "m m"],
+    targets: Float[np.ndarray, "m c"],
+    penalties: Float[np.ndarray, " p"],
+    start: Float[np.ndarray, "m p c"],
+) -> Float[np.ndarray, "m p c"]:
+    """argmin over the simplex of w'Kw - 2 w'a + penalty (m w'w - 1), for every target a and every penalty.
+
+    Accelerated projected gradient (Beck and Teboulle, SIAM J. Imaging Sci. 2009) with restarts, a fixed
+    number of steps: equal arguments give equal weights.
+    """
+    m, p, c = start.shape
+    a = np.repeat(targets[:, None, :], p, axis=1).reshape(m, -1)
+    ridge = np.repeat(m * np.asarray(penalties)[:, None], c, axis=1).reshape(-1)
+    # The largest eigenvalue of K is at most its largest row sum.
+    step = 1.0 / (2.0 * (K.sum(axis=1).max() + ridge))
+    w = project(start.reshape(m, -1))
+    ahead, momentum = w, np.ones(p * c)
+    for _ in range(_STEPS):
+        gradient = 2.0 * (K @ ahead + ridge * ahead - a)
+        new = project(ahead - step * gradient)
+        restart = np.sum((ahead - new) * (new - w), axis=0) > 0
+        momentum = np.where(restart, 1.0, momentum)
+        following = (1.0 + np.sqrt(1.0 + 4.0 * momentum**2)) / 2.0
+        ahead = new + np.where(restart, 0.0, (momentum - 1.0) / following) * (new - w)
+        w, momentum = new, following
+    return w.reshape(m, p, c)
+
+
+def project(v: Float[np.ndarray, "m c"]) -> Float[np.ndarray, "m c"]:
+    """Each column's nearest point of the simplex (Held, Wolfe and Crowder, Math. Programming 1974)."""
+    m = len(v)
+    falling = -np.sort(-v, axis=0)
+    excess = np.cumsum(falling, axis=0) - 1.0
+    count = (falling * np.arange(1, m + 1)[:, None] > excess).sum(axis=0)
+    level = excess[count - 1, np.arange(v.shape[1])] / count
+    return np.maximum(v - level, 0.0)
+
+
+def _errors(own: np.ndarray, cross: np.ndarray, w: np.ndarray, fold: np.ndarray) -> np.ndarray:
+    """(n,) for each real row w'Kw - 2 w'k(., z) of the weights learnt without its fold."""
+    square = np.einsum("mc,mc->c", w, own @ w)
+    towards = w.T @ cross
+    return square[fold] - 2.0 * towards[fold, np.arange(len(fold))]
+
+
+def _rbf(x: np.ndarray, y: np.ndarray, scale: float) -> np.ndarray:
+    squares = np.sum(x**2, axis=1)[:, None] + np.sum(y**2, axis=1)[None] - 2.0 * x @ y.T
+    return np.exp(-np.maximum(squares, 0.0) / (2.0 * scale**2))
