@@ -10,6 +10,8 @@ import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
+
 from synalign_jax.llm.protocol import LLM
 from synalign_jax.pipeline.config import Config, ConfigError
 from synalign_jax.pipeline.progress import Reporter, Terminal
@@ -32,10 +34,20 @@ def tools_for(config: Config, reporter: Reporter | None = None) -> Tools:
     keep_compiled(cache_folder() / "xla")
     return Tools(
         open_llm=functools.partial(open_llm, config),
+        open_judge=_judge_opener(config),
         open_embedder=functools.cache(functools.partial(open_embedder, config)),
         reporter=reporter or Terminal(),
         cache_folder=cache_folder(),
     )
+
+
+def _judge_opener(config: Config):
+    """Opens the endpoint of [judge.endpoint], if there is one."""
+    endpoint = config.judge.endpoint
+    if endpoint is None:
+        return None
+    _check_key(endpoint.api_key_env, endpoint.api_key_file, "judge.endpoint")
+    return functools.partial(open_llm, msgspec.structs.replace(config, llm=endpoint))
 
 
 def cache_folder() -> Path:

@@ -21,3 +21,4 @@ class Tools:
     open_embedder: Callable[[], Embedder]
     reporter: Reporter
     cache_folder: Path
+    open_judge: Callable[[], AbstractAsyncContextManager[LLM]] | None = None

@@ -39,6 +39,7 @@ class Prompts:
     names_template: Template
     attributes_list_template: Template
     rows_list_template: Template
+    judge_template: Template
     own: bool = False
 
     def with_attributes(self, attributes: Mapping[str, str]) -> Prompts:
@@ -63,6 +64,7 @@ def load_prompts(config: Config) -> Prompts:
         names_template=_template(None, "names"),
         attributes_list_template=_template(None, "attributes_list"),
         rows_list_template=_template(None, "rows_list"),
+        judge_template=_template(None, "judge"),
         own=config.generate.template is not None,
     )
     # A template that cannot render should say so now, not after an hour of generation.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -70,6 +70,7 @@ class Generation:
 
     Args:
         embed: texts to (rows, width) vectors.
+        checks: makes those who check labels, when the first rows are there.
         told: called after every wave, for whoever watches.
     """
 
@@ -83,11 +84,12 @@ class Generation:
         *,
         embed: Callable[[list[str]], np.ndarray],
         length_scale: float,
-        checks: Sequence[Check] = (),
+        checks: Callable[[], Iterable[Check]] = tuple,
         told: Callable[[Generation], None] = lambda _: None,
     ) -> None:
         self._desk, self._config, self.labels = desk, desk.config, labels
-        self._vectors, self._sieve, self._embed, self._checks = vectors, sieve, embed, checks
+        self._vectors, self._sieve, self._embed = vectors, sieve, embed
+        self._make_checks, self._checks = checks, None
         self._told, self._scale = told, length_scale
         settings = desk.config.loop
         self.weigher = Weigher(vectors, real_labels, length_scale, desk.config.run.seed)
@@ -206,7 +208,8 @@ class Generation:
                 distinct.append(number)
             else:
                 self._reject(row, reason)
-        # Whoever checks is asked no more than is wanted, as far as that can be told beforehand.
+        if self._checks is None:
+            self._checks = list(self._make_checks())
         for check in self._checks:
             found = check.verdicts([rows[i] for i in distinct], vectors[distinct])
             left = []

@@ -7,12 +7,15 @@ their lineage; what there is so far while it works), `rejected` (rows dropped, w
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import math
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 
@@ -24,6 +27,7 @@ from synalign_jax.pipeline.asking.prompts import load_prompts
 from synalign_jax.pipeline.asking.quotas import quotas
 from synalign_jax.pipeline.config import Config
 from synalign_jax.pipeline.folder import StageView
+from synalign_jax.pipeline.loop.checks import Checks, judging
 from synalign_jax.pipeline.loop.course import BUDGET
 from synalign_jax.pipeline.loop.generation import Generation, LabelState
 from synalign_jax.pipeline.loop.sieve import Sieve
@@ -54,8 +58,8 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
         NoAnswersError: no row of some label could be kept.
         LLMError: the endpoint refuses every request.
     """
-    with open_asker(view, config, tools) as asker:
-        loop = _generation(view, config, tools, asker)
+    with open_asker(view, config, tools) as asker, _open_judge(view, config, tools) as judge:
+        loop, checks = _generation(view, config, tools, asker, judge)
         reached = asker.take_turns("generate: rows", loop)
     if reached is not None:
         loop.stopped = BUDGET
@@ -78,13 +82,28 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
         calls=sum(state.answered for state in loop.labels.values()),
         failed_calls=len(loop.failed),
         relabelled=loop.relabelled,
+        **checks.facts,
         rejected=dict(sorted(dropped.items())),
         labels={state.label: len(state.rows) for state in loop.labels.values()},
         ended=loop.why(),
     )
 
 
-def _generation(view: StageView, config: Config, tools: Tools, asker: Asker) -> Generation:
+@contextlib.contextmanager
+def _open_judge(view: StageView, config: Config, tools: Tools) -> Iterator[Asker | None]:
+    """The endpoint that judges, if it is another than the one that writes."""
+    if not config.judge.llm or config.judge.endpoint is None or tools.open_judge is None:
+        yield None
+        return
+    theirs = msgspec.structs.replace(config, llm=judging(config))
+    opened = dataclasses.replace(tools, open_llm=tools.open_judge, reporter=Silent())
+    with open_asker(view, theirs, opened) as asker:
+        yield asker
+
+
+def _generation(
+    view: StageView, config: Config, tools: Tools, asker: Asker, judge: Asker | None
+) -> tuple[Generation, Checks]:
     real = view.read_rows("few_shot")
     texts = [row["text"] for row in real]
     real_labels = [row["label"] for row in real]
@@ -109,7 +128,8 @@ def _generation(view: StageView, config: Config, tools: Tools, asker: Asker) -> 
     }
     # Bars of the embedder would break the one that is shown.
     quiet = dataclasses.replace(tools, reporter=Silent())
-    return Generation(
+    checks = Checks(desk, real_labels, vectors, between=asker.ask_between, judge=judge, say=view.warn)
+    loop = Generation(
         desk,
         labels,
         vectors,
@@ -117,8 +137,10 @@ def _generation(view: StageView, config: Config, tools: Tools, asker: Asker) -> 
         Sieve(desk, sorted(labels)),
         embed=lambda texts: vectors_of(view, quiet, texts, "generate: embed rows"),
         length_scale=_length_scale(vectors),
+        checks=checks,
         told=lambda loop: _tell(view, loop),
     )
+    return loop, checks
 
 
 def _length_scale(vectors: np.ndarray) -> float:

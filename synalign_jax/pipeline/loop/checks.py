@@ -1,0 +1,100 @@
+"""Who checks labels in a run: each is measured on the real rows first, and not used if it knows nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from synalign_jax.llm.driver import Outcome
+from synalign_jax.llm.protocol import BudgetReached, ChatRequest, LLMError
+from synalign_jax.pipeline.asking.ask import Asker
+from synalign_jax.pipeline.asking.calls import Desk
+from synalign_jax.pipeline.config import Config, Llm
+from synalign_jax.pipeline.seeds import generator, key
+
+from .generation import Check
+from .judge import Judge
+from .student import StudentCheck
+
+_FEWEST = 5  # real rows of a label below which a student of them is not asked
+
+
+def judging(config: Config) -> Llm:
+    """The settings of the endpoint that judges: its own, under the caps of the run."""
+    own = config.judge.endpoint
+    if own is None:
+        return config.llm
+    caps = {name: getattr(config.llm, name) for name in ("max_cost", "max_requests", "max_tokens_total")}
+    return msgspec.structs.replace(own, **caps)
+
+
+class Checks:
+    """Makes the checks that the settings ask for when they are first needed, and keeps what was found.
+
+    Args:
+        between: puts requests to the writing endpoint while the waves go on.
+        judge: the endpoint that judges, if it is another.
+        say: told what the user must hear.
+    """
+
+    def __init__(
+        self,
+        desk: Desk,
+        real_labels: Sequence[str],
+        vectors: np.ndarray,
+        *,
+        between: Callable[[Sequence[ChatRequest]], Sequence[Outcome | None]],
+        judge: Asker | None,
+        say: Callable[[str], None],
+    ) -> None:
+        self._desk, self._labels, self._vectors = desk, real_labels, vectors
+        self._between, self._judge, self._say = between, judge, say
+        self.facts: dict[str, Any] = {}
+
+    def __call__(self) -> Iterator[Check]:
+        settings, config = self._desk.config.judge, self._desk.config
+        if len(set(self._labels)) < 2:
+            return
+        if settings.student and min(Counter(self._labels).values()) >= _FEWEST:
+            student = StudentCheck(
+                self._vectors,
+                self._labels,
+                strictness=settings.strictness,
+                key=key(config.run.seed, "student"),
+                seed=config.run.seed,
+            )
+            self.facts["student_accuracy"] = round(student.accuracy, 3)
+            if student.usable:
+                yield student
+            else:
+                self._say(
+                    f"a student of the real rows names {student.accuracy:.0%} of their labels, no better than"
+                    " chance: it does not check the new ones"
+                )
+        if settings.llm:
+            judge = Judge(config, judging(config), self._desk.prompts, sorted(set(self._labels)), self._ask)
+            found = judge.measure(self._desk.texts, self._labels, generator(config.run.seed, "judge"))
+            self.facts["judge_agreement"] = round(found.accuracy, 3)
+            if found.usable:
+                yield judge
+            else:
+                self._say(
+                    f"the judge names the label of {found.right} of {found.rows} real rows ({found.answered}"
+                    " answered), no better than chance: it is not used"
+                )
+
+    def _ask(self, requests: Sequence[ChatRequest]) -> Sequence[Outcome | None]:
+        if self._judge is None:
+            return self._between(requests)
+        try:
+            return self._judge.ask("generate: judge", requests)
+        except BudgetReached:
+            return [None] * len(requests)
+        except LLMError as error:
+            # Rows that are paid for are not lost for a judge that is not there.
+            self._say(f"the judge could not be asked: {error}")
+            return [None] * len(requests)

@@ -1,0 +1,72 @@
+"""Labels checked by a student of the real rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from synalign_jax.evaluation.students import PENALTIES, fit, labelled_rows, log_probabilities
+
+from .chance import beats_chance
+
+FAILS = "the student of the real rows finds another label"
+_FOLDS = 5
+
+
+class StudentCheck:
+    """A linear student of the real rows' vectors, and how sure of a label it has to be.
+
+    Attributes:
+        accuracy: cross-validated on the real rows.
+        usable: whether that is better than chance.
+        threshold: probability of its label below which a row fails.
+    """
+
+    def __init__(
+        self, vectors: np.ndarray, labels: Sequence[str], *, strictness: float, key: jax.Array, seed: int
+    ) -> None:
+        self._names = sorted(set(labels))
+        classes = len(self._names)
+        y = np.array([self._names.index(label) for label in labels])
+        rows = labelled_rows(vectors, y, None, classes)
+        n = len(rows.labels)
+        order = np.random.default_rng(seed).permutation(n)
+        fold = np.empty(n, int)
+        fold[order[np.argsort(rows.labels[order], kind="stable")]] = np.arange(n) % _FOLDS
+        # One fit for all: every fold and the whole, at every penalty.
+        kept = np.concatenate([fold != np.arange(_FOLDS)[:, None], np.ones((1, n), bool)])
+        weights = np.tile(kept * rows.weights, (len(PENALTIES), 1)).astype(np.float32)
+        penalties = np.repeat(PENALTIES, _FOLDS + 1)
+        keys = jax.random.split(key, len(penalties))
+        states = fit(rows, weights, keys, penalties, classes=classes, head="linear")
+        logs = log_probabilities(states, rows.embeddings, classes=classes, head="linear")
+        logs = logs.reshape(len(PENALTIES), _FOLDS + 1, n, classes)
+        held = logs[:, fold, np.arange(n)]  # each row by the student that has not seen it
+        true = held[:, np.arange(n), rows.labels]
+        best = int(np.argmax(true.mean(axis=1)))
+        self._state = jax.tree.map(lambda leaf: leaf[best * (_FOLDS + 1) + _FOLDS][None], states)
+        right = held[best].argmax(axis=1) == rows.labels
+        self.accuracy = float(right.mean())
+        self.usable = beats_chance(int(right.sum()), [self._names[i] for i in rows.labels])
+        self.threshold = float(np.quantile(np.exp(true[best]), strictness)) if strictness > 0 else 0.0
+
+    def verdicts(
+        self, rows: Sequence[dict[str, Any]], vectors: np.ndarray
+    ) -> list[tuple[str | None, str | None]]:
+        """(None, None) for a row whose label holds, else the reason and the likelier label."""
+        if not len(rows):
+            return []
+        classes = len(self._names)
+        logs = log_probabilities(
+            self._state, np.asarray(vectors, np.float32), classes=classes, head="linear"
+        )[0]
+        found: list[tuple[str | None, str | None]] = []
+        for row, log in zip(rows, logs, strict=True):
+            best = self._names[int(log.argmax())]
+            own = float(np.exp(log[self._names.index(row["label"])]))
+            fails = best != row["label"] and own < self.threshold
+            found.append((FAILS, best) if fails else (None, None))
+        return found
