@@ -53,16 +53,16 @@ class Judge:
     def measure(self, texts: Sequence[str], labels: Sequence[str], rng: np.random.Generator) -> Agreement:
         """How often it names the label that the real rows have; as many rows of each label as there are."""
         of_label = np.asarray(labels)
-        turns = [rng.permutation(np.flatnonzero(of_label == label)).tolist() for label in self._labels]
+        turns = [rng.permutation(np.flatnonzero(of_label == label)) for label in self._labels]
         mixed = [int(t[k]) for k in range(max(map(len, turns))) for t in turns if k < len(t)][:_MEASURED]
-        mixed = rng.permutation(mixed).tolist()
-        found = self.labels([texts[i] for i in mixed])
+        order: list[int] = rng.permutation(mixed).tolist()
+        found = self.labels([texts[i] for i in order])
         said = [
-            (labels[i], name) for i, name in zip(mixed, found, strict=True) if name not in (None, NOT_ASKED)
+            (labels[i], name) for i, name in zip(order, found, strict=True) if name not in (None, NOT_ASKED)
         ]
         right = sum(label == name for label, name in said)
         # What gets no answer is no agreement: a judge that answers nonsense must not pass by silence.
-        return Agreement(len(mixed), len(said), right, beats_chance(right, [labels[i] for i in mixed]))
+        return Agreement(len(order), len(said), right, beats_chance(right, [labels[i] for i in order]))
 
     def verdicts(
         self, rows: Sequence[dict[str, Any]], vectors: np.ndarray
