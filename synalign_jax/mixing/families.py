@@ -154,15 +154,14 @@ class Weigher:
         scaled = weights / weights.mean(axis=1, keepdims=True) * (total / len(task.rows))
         codes = np.concatenate([task.codes, task.row_codes])
         place = np.arange(len(task.rows))
-        own, students = np.empty_like(scaled), []
-        for half in (0, 1):
-            seen = np.concatenate([self.kept, 2.0 * scaled * (task.halves == half)], axis=1)
-            penalties = np.full(len(seen), _TRUST_PENALTY)
-            found = fit(z, codes, seen, penalties, classes=task.classes)
-            chances = np.exp(log_probabilities(found, z[len(task.real) :]))[:, place, task.row_codes]
-            own[:, task.halves != half] = chances[:, task.halves != half]
-            students.append(found[-1])
-        return Opinion(own, np.stack(students))
+        seen = np.concatenate(
+            [np.concatenate([self.kept, 2.0 * scaled * (task.halves == half)], axis=1) for half in (0, 1)]
+        )
+        found = fit(z, codes, seen, np.full(len(seen), _TRUST_PENALTY), classes=task.classes)
+        chances = np.exp(log_probabilities(found, z[len(task.real) :]))[:, place, task.row_codes]
+        by_first, by_second = np.split(chances, 2)
+        students = found[[len(self.kept) - 1, -1]]
+        return Opinion(np.where(task.halves == 0, by_second, by_first), students)
 
 
 def _spread(weights: Float[np.ndarray, "f s"], groups: Int[np.ndarray, " s"]) -> Float[np.ndarray, "f s"]:

@@ -13,7 +13,7 @@ from synalign_jax.core.progress import Tell
 from .logistic import COLUMNS, fit, log_probabilities
 from .task import Task
 
-PENALTIES = (0.3, 1.5, 7.0, 35.0)
+PENALTIES = (0.2, 1.0, 5.0, 25.0)
 
 
 class Arm(NamedTuple):
@@ -67,16 +67,18 @@ def judge(
     arms = (REAL_ALONE, *(Arm(family, share) for family in weights for share in shares))
     each = len(PENALTIES) * len(folds)
     together = max(1, COLUMNS // (each * (task.classes - 1)))
+    starts = _seen_all(task, z, codes, arms, weights)
     losses, hits, penalties = [], [], []
-    for start in range(0, len(arms), together):
-        tell("try mixtures", start, len(arms))
-        some = arms[start : start + together]
+    for first in range(0, len(arms), together):
+        tell("try mixtures", first, len(arms))
+        some = arms[first : first + together]
         of_arms = [
-            np.tile(np.concatenate([kept, _of_pool(arm, weights, kept)], axis=1), (len(PENALTIES), 1))
+            np.tile(np.concatenate([kept, _of_pool(arm, weights, n)[:-1]], axis=1), (len(PENALTIES), 1))
             for arm in some
         ]
+        begin = np.repeat(starts[first : first + together].reshape(-1, *starts.shape[2:]), len(folds), axis=0)
         strengths = np.tile(np.repeat(PENALTIES, len(folds)), len(some))
-        students = fit(z, codes, np.concatenate(of_arms), strengths, classes=task.classes)
+        students = fit(z, codes, np.concatenate(of_arms), strengths, classes=task.classes, start=begin)
         for students_of_arm in students.reshape(len(some), each, *students.shape[1:]):
             logs = np.empty((len(PENALTIES), n, task.classes), np.float32)
             for fold, rows in enumerate(folds):
@@ -89,9 +91,20 @@ def judge(
     return Table(arms, np.array(losses), np.array(hits), tuple(penalties))
 
 
-def _of_pool(arm: Arm, weights: Mapping[str, np.ndarray], kept: np.ndarray) -> np.ndarray:
-    """(folds, s) what the pool's rows count for beside real rows of weight 1."""
-    folds, n = kept.shape
+def _seen_all(
+    task: Task, z: np.ndarray, codes: np.ndarray, arms: Sequence[Arm], weights: Mapping[str, np.ndarray]
+) -> np.ndarray:
+    """(arms, penalties, d + 1, k) students of all real rows, near which those of the folds lie."""
+    n = len(task.real)
+    pools = np.stack([_of_pool(arm, weights, n)[-1] for arm in arms])
+    rows = np.concatenate([np.ones((len(arms), n), np.float32), pools], axis=1)
+    strengths = np.tile(PENALTIES, len(arms))
+    found = fit(z, codes, np.repeat(rows, len(PENALTIES), axis=0), strengths, classes=task.classes)
+    return found.reshape(len(arms), len(PENALTIES), *found.shape[1:])
+
+
+def _of_pool(arm: Arm, weights: Mapping[str, np.ndarray], n: int) -> np.ndarray:
+    """(folds + 1, s) what the pool's rows count for beside real rows of weight 1."""
     if arm == REAL_ALONE:
-        return np.zeros((folds, next(iter(weights.values())).shape[1]), np.float32)
-    return (weights[arm.family][:folds] * (arm.share * n)).astype(np.float32)
+        return np.zeros(next(iter(weights.values())).shape, np.float32)
+    return (weights[arm.family] * (arm.share * n)).astype(np.float32)

@@ -22,7 +22,7 @@ from .task import build_task, deal
 from .verdict import gain_of, sureness, unlabelled, verdict
 
 SHARES = (0.3, 1.0, 4.0, 16.0)
-_SAMPLE = 4_096  # rows of the pool that candidates are judged with
+_SAMPLE = 3_072  # rows of the pool that candidates are judged with
 _FEW = 100  # real rows up to which twice as many folds are dealt
 _FOLDS = 5
 _BLOCK = 16_384
