@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from jaxtyping import PRNGKeyArray
 
     from synalign_jax.core.align.alignment import Alignment
+    from synalign_jax.mixing.mixture import Mixture
     from synalign_jax.pipeline.progress import Terminal
     from synalign_jax.pipeline.together import Together
 
@@ -35,6 +36,7 @@ EXAMPLE = (
 _SETTINGS = (
     "real",
     "synthetic",
+    "weights",
     "size",
     "repeats",
     "regularization",
@@ -49,9 +51,11 @@ def register(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser(
         "align",
         help="weigh a pool that you already have",
-        description="Weigh the rows of a pool so that they are distributed like the real rows, and draw a set"
-        " by the weights. FOLDER gets weights.npy (one a row of the pool), resampled.jsonl (the rows drawn,"
-        " with all their columns), alignment.json and report.html. --real and --synthetic are files,"
+        description="Weigh the rows of a pool, and say whether they are worth training on beside the real"
+        " rows. FOLDER gets weights.npy (what each row of the pool counts for in training, where each real"
+        " row counts 1), resampled.jsonl (rows drawn by them, with all their columns), distribution.npy"
+        " (weights that bring the pool nearest to the distribution of the real rows), mixture.json and"
+        " alignment.json (how both were found) and report.html. --real and --synthetic are files,"
         " folders of shards, patterns or URLs of JSONL, JSON, CSV, TSV, Parquet or Arrow with a column 'text'"
         " or 'embedding' and perhaps 'label', or .npy embeddings.",
         epilog=EXAMPLE,
@@ -60,7 +64,16 @@ def register(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--real", required=True, metavar="FILE", help="the real rows")
     parser.add_argument("--synthetic", required=True, metavar="FILE", help="the pool")
     parser.add_argument("--out", required=True, metavar="FOLDER", help="where the results go")
-    parser.add_argument("--size", type=int, metavar="N", help="rows to draw (default: the ESS)")
+    parser.add_argument(
+        "--weights",
+        choices=("student", "distribution"),
+        default="student",
+        help="student: chosen by cross-validated loss of a student, 0 where the pool is not worth using"
+        " (needs labels); distribution: those of distribution matching alone",
+    )
+    parser.add_argument(
+        "--size", type=int, metavar="N", help="rows to draw (default: what the weights count for together)"
+    )
     parser.add_argument("--repeats", action="store_true", help="rows drawn may repeat: nearer to the weights")
     parser.add_argument("--regularization", default="auto", metavar="GAMMA", help="'auto' or a number")
     parser.add_argument(
@@ -88,7 +101,8 @@ def run(options: argparse.Namespace) -> int:
     from synalign_jax.evaluation.facts import Stage
     from synalign_jax.evaluation.report import write_report
     from synalign_jax.pipeline.data.written import check_format
-    from synalign_jax.pipeline.progress import Terminal
+    from synalign_jax.pipeline.progress import Steps, Terminal
+    from synalign_jax.pipeline.stages.align import mix_rows
     from synalign_jax.pipeline.together import Together
 
     from .pool_report import pool_facts
@@ -114,25 +128,38 @@ def run(options: argparse.Namespace) -> int:
     align_key, draw_key, report_key = jax.random.split(jax.random.key(options.seed), 3)
     found, notes = _weigh(pair, gamma, power, options.method, align_key, terminal)
     times.append(time.monotonic())
+    mixture, heard = mix_rows(
+        found,
+        pair.real_vectors,
+        pair.pool_vectors,
+        Steps(terminal, "Mix"),
+        key=jax.random.fold_in(align_key, 1),
+        real_labels=pair.labels[0] if options.weights == "student" else None,
+        synthetic_labels=pair.labels[1],
+    )
+    for note in heard:
+        terminal.say(f"Note: {note}")
+    notes += heard
+    times.append(time.monotonic())
     with terminal.console.status("Drawing rows"):
-        drawn = _draw(found, pair, options, draw_key)
+        drawn = _draw(mixture.weights, pair, options, draw_key)
     times.append(time.monotonic())
     stages = [
         Stage(name, rows, end - start)
         for name, rows, (start, end) in zip(
-            ("read and embed", "align", "resample"),
-            (len(pair.real) + len(pool), len(pool), len(drawn)),
+            ("read and embed", "align", "mix", "resample"),
+            (len(pair.real) + len(pool), len(pool), len(pool), len(drawn)),
             pairwise(times),
             strict=True,
         )
     ]
     with terminal.console.status("Writing the report"), Together() as files:
-        facts = pool_facts(found, pair, drawn, report_key)
+        facts = pool_facts(found, mixture, pair, drawn, report_key)
         settings = {name: vars(options)[name] for name in _SETTINGS}
         facts = replace(facts, settings=settings, stages=tuple(stages), warnings=tuple(notes))
-        _write(files, out, options.resampled, found, pair, drawn)
+        _write(files, out, options.resampled, (found, mixture), pair, drawn)
         write_report(facts, files.path(out / "report.html"))
-    _print(found, drawn, out, options.resampled)
+    _print((found, mixture), drawn, out, options.resampled)
     return 0
 
 
@@ -172,14 +199,19 @@ def _weigh(
     return found, notes
 
 
-def _draw(found: Alignment, pair: Pair, options: argparse.Namespace, key: PRNGKeyArray) -> np.ndarray:
+def _draw(weights: np.ndarray, pair: Pair, options: argparse.Namespace, key: PRNGKeyArray) -> np.ndarray:
+    """Positions of the rows drawn: none of a pool that is not worth using."""
     import numpy as np
 
     from synalign_jax.core.resample import resample
 
-    size = options.size or max(1, min(round(found.ess), int(np.count_nonzero(found.weights))))
+    if not weights.any():
+        return np.zeros(0, int)
+    effective = weights.sum() ** 2 / np.sum(np.square(weights, dtype=np.float64))
+    worth = round(min(float(weights.sum()), float(effective)))
+    size = options.size or max(1, min(worth, int(np.count_nonzero(weights))))
     drawn = resample(
-        found.weights,
+        weights / weights.sum(),
         size,
         key=key,
         embeddings=pair.pool_vectors,
@@ -201,21 +233,28 @@ def _number(name: str, text: str) -> float | str:
 
 
 def _write(
-    files: Together, out: Path, resampled: str, found: Alignment, pair: Pair, drawn: np.ndarray
+    files: Together,
+    out: Path,
+    resampled: str,
+    results: tuple[Alignment, Mixture],
+    pair: Pair,
+    drawn: np.ndarray,
 ) -> None:
     import numpy as np
 
     from synalign_jax.pipeline.data.written import FORMATS, with_others, write_rows
 
-    with files.path(out / "weights.npy").open("wb") as file:
-        np.save(file, pair.pool.spread(found.weights), allow_pickle=False)
+    found, mixture = results
+    for name, weights in (("weights.npy", mixture.weights), ("distribution.npy", found.weights)):
+        with files.path(out / name).open("wb") as file:
+            np.save(file, pair.pool.spread(weights), allow_pickle=False)
     for suffix in FORMATS:
         # An earlier call's rows in another format would not belong to these weights.
         if f"resampled{suffix}" != resampled and resampled.startswith("resampled."):
             files.remove(out / f"resampled{suffix}")
     pool, own = pair.pool, []
     for i in drawn.tolist():
-        row: dict[str, object] = {"index": pool.position(i), "weight": float(found.weights[i])}
+        row: dict[str, object] = {"index": pool.position(i), "weight": float(mixture.weights[i])}
         if pool.texts is not None:
             row["text"] = pool.texts[i]
         if pool.label_sets is not None:
@@ -225,23 +264,26 @@ def _write(
         own.append(row)
     write_rows(files.path(out / resampled), with_others(own, pool.others.take(drawn.tolist())), resampled)
     numbers = {**found.summary(), "inputs": [side.plain() for side in pair.intake]}
-    files.path(out / "alignment.json").write_text(
-        json.dumps(numbers, indent=1, ensure_ascii=False), encoding="utf-8"
-    )
+    for name, summary in (("alignment.json", numbers), ("mixture.json", mixture.summary())):
+        text = json.dumps(summary, indent=1, ensure_ascii=False)
+        files.path(out / name).write_text(text, encoding="utf-8")
 
 
-def _print(found: Alignment, drawn: np.ndarray, out: Path, resampled: str) -> None:
+def _print(results: tuple[Alignment, Mixture], drawn: np.ndarray, out: Path, resampled: str) -> None:
     from rich.console import Console
     from rich.table import Table as Grid
 
+    found, mixture = results
+    print(f"{mixture.verdict.text}\n")
     grid = Grid(show_header=False, box=None)
     for name, value in _facts(found, drawn):
         grid.add_row(name, value)
     Console().print(grid)
     for name, file in (
-        ("Weights", "weights.npy"),
+        ("Weights to train with, each real row counting 1", "weights.npy"),
+        ("Weights of the distribution", "distribution.npy"),
         ("Rows drawn", resampled),
-        ("Numbers", "alignment.json"),
+        ("Numbers", "mixture.json and alignment.json"),
         ("Report", "report.html"),
     ):
         print(f"{name}: {out / file}")

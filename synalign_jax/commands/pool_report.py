@@ -12,6 +12,7 @@ from synalign_jax.core.mmd.two_sample import two_sample_test
 from synalign_jax.evaluation.facts import Distance, Figure, ReportFacts, SyntheticRow
 from synalign_jax.evaluation.figures import plane_figures, weight_figure
 from synalign_jax.evaluation.report import MAX_ROWS, rows_shown
+from synalign_jax.evaluation.worth import worth_facts
 from synalign_jax.pipeline.stages.report import went_in
 from synalign_jax.pipeline.stages.resample import nearest_rows
 
@@ -19,16 +20,21 @@ if TYPE_CHECKING:
     from jaxtyping import PRNGKeyArray
 
     from synalign_jax.core.align.alignment import Alignment
+    from synalign_jax.mixing.mixture import Mixture
     from synalign_jax.pipeline.data.table import Table
 
     from .pool_rows import Pair
 
 _PLANE_ROWS = 20_000  # enough to find two principal directions
 _SPLITS = 400
+_CODE = """import numpy as np
+sample_weight = np.concatenate([np.ones(len(real)), np.load("weights.npy")])
+model.fit(real + pool, real_labels + pool_labels, sample_weight=sample_weight)"""
 
 
 def pool_facts(
     found: Alignment,
+    mixture: Mixture,
     pair: Pair,
     drawn: np.ndarray,
     key: PRNGKeyArray,
@@ -37,14 +43,18 @@ def pool_facts(
 
     Args:
         found: the alignment.
+        mixture: what the rows count for in training. Pictures of a pool that is not worth using show the
+            alignment.
         pair: real rows and pool, with their vectors.
         drawn: positions of the resampled rows in the pool.
         key: decides the splits of the real rows behind the noise band.
     """
     real, pool = pair.real, pair.pool
     real_vectors, pool_vectors = pair.real_vectors, pair.pool_vectors
+    weights = mixture.weights if mixture.weights.any() else found.weights
+    after_rows = drawn if len(drawn) else np.flatnonzero(weights)
     before, after, share = plane_figures(
-        _some(real_vectors), _some(pool_vectors), pool_vectors[_spaced(drawn, _PLANE_ROWS)]
+        _some(real_vectors), _some(pool_vectors), pool_vectors[_spaced(after_rows, _PLANE_ROWS)]
     )
     points = "text" if pool.texts is not None else "row"
     figures = (
@@ -57,7 +67,7 @@ def pool_facts(
         Figure(
             "Weights",
             "How many rows of the pool have which weight; 1 is the even weight.",
-            (("", weight_figure(found.weights)),),
+            (("", weight_figure(weights)),),
         ),
     )
     return ReportFacts(
@@ -68,7 +78,8 @@ def pool_facts(
         effective_rows=found.ess,
         pool_rows=len(found.weights),
         figures=figures,
-        rows=_rows(found, real, pool, real_vectors, pool_vectors, drawn),
+        rows=_rows(weights, real, pool, real_vectors, pool_vectors, drawn),
+        worth=worth_facts(mixture.summary(), _CODE),
     )
 
 
@@ -110,7 +121,7 @@ def _noise(kernel: Any, rows: np.ndarray, mean: float, key: PRNGKeyArray) -> np.
 
 
 def _rows(
-    found: Alignment,
+    weights: np.ndarray,
     real: Table,
     pool: Table,
     real_vectors: np.ndarray,
@@ -119,7 +130,6 @@ def _rows(
 ) -> tuple[SyntheticRow, ...]:
     if pool.texts is None:
         return ()
-    weights = found.weights
     shown = rows_shown(weights, MAX_ROWS)
     index, distance = nearest_rows(pool_vectors[shown], real_vectors)
     even, kept = weights.sum() / len(weights), set(drawn.tolist())

@@ -36,6 +36,30 @@ class Distance:
 
 
 @dataclass(frozen=True)
+class WorthRow:
+    """One way to weigh the rows, judged on held-out real rows. `gain` is in cross-entropy, over the real rows
+    alone, and `error` its standard error.
+    """
+
+    name: str
+    share: float
+    accuracy: float
+    gain: float
+    error: float
+    chosen: bool
+
+
+@dataclass(frozen=True)
+class Worth:
+    """Whether the rows are worth training on, from the training side alone. `code` loads the weights."""
+
+    decision: str
+    text: str
+    rows: tuple[WorthRow, ...]
+    code: str
+
+
+@dataclass(frozen=True)
 class LLMUsage:
     """What the LLM was asked and what that cost. `endpoint` is an address, never a secret."""
 
@@ -98,6 +122,7 @@ class ReportFacts:
     created: str
     command: str = ""
     went_in: tuple[WentIn, ...] = ()
+    worth: Worth | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     stages: tuple[Stage, ...] = ()
     distance: Distance | None = None

@@ -18,6 +18,7 @@ from .cleaning import readable
 from .facts import ReportFacts
 from .figures import accuracy_figure, distance_figure
 from .verdict import Verdict, distance_verdict, gain_verdict
+from .worth import worth_verdict
 
 MAX_ROWS = 300
 
@@ -37,6 +38,7 @@ def render_report(facts: ReportFacts) -> str:
         script=Markup(script),  # noqa: S704
         style_hash=_hash(style),
         script_hash=_hash(script),
+        worth_verdict=facts.worth and worth_verdict(facts.worth),
         distance_verdict=distance and distance_verdict(distance),
         ruler=distance and distance_figure(distance.before, distance.after, distance.noise),
         accuracy=facts.students and accuracy_figure(facts.students),

@@ -12,6 +12,7 @@ from .judge import REAL_ALONE, Table
 PLAIN = "as generated"
 _CAUTION = 0.25
 _DOUBT, _MANY_ROWS = 0.5, 200
+_PLAIN_ROWS = 200
 
 
 class Choice(NamedTuple):
@@ -24,10 +25,10 @@ class Choice(NamedTuple):
 def choose(table: Table) -> Choice:
     """The arm of least loss, `_CAUTION` standard errors of its difference to the plain mixture's added.
 
-    The plain mixture is the pool as generated at the share nearest to one real set: what a reader would try
-    first, and on average the best single guess where few real rows can tell nothing. Everything else, the
-    real rows alone included, has to beat it by more than noise, as in the one-standard-error rule of Breiman
-    et al. ("Classification and Regression Trees", 1984, section 3.4.3), on differences row by row.
+    The plain mixture is the pool as generated, counting for about 200 real rows: on average the best single
+    guess: few real rows teach little beside it, and many need little of it. Everything else, the real rows
+    alone included, has to beat it by more than noise, as in the one-standard-error rule of Breiman et al.
+    ("Classification and Regression Trees", 1984, section 3.4.3), on differences row by row.
 
     What is found so has to beat the real rows alone, or these are taken: at all where there are few, by half
     a standard error where there are many. Few rows train a student so poor that nearly every pool improves
@@ -35,7 +36,7 @@ def choose(table: Table) -> Choice:
     """
     plain = min(
         (i for i, arm in enumerate(table.arms) if arm.family == PLAIN),
-        key=lambda i: abs(np.log(table.arms[i].share)),
+        key=lambda i: abs(np.log(table.arms[i].share * table.losses.shape[1] / _PLAIN_ROWS)),
     )
     alone = table.arms.index(REAL_ALONE)
     differences = table.losses - table.losses[plain]

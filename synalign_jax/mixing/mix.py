@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,14 +18,14 @@ from .families import FAMILIES, GROUPED, Family, Weigher
 from .judge import REAL_ALONE, Table, judge
 from .mixture import Candidate, Gain, Mixture
 from .task import build_task, deal
-from .verdict import gain_of, sureness, unlabelled, verdict
+from .verdict import gain_of, not_judged, sureness, verdict
 
-SHARES = (0.3, 1.0, 4.0, 16.0)
+SHARES = (0.3, 1.0, 4.0, 16.0, 64.0)
 _SAMPLE = 3_072  # rows of the pool that candidates are judged with
 _FEW = 100  # real rows up to which twice as many folds are dealt
 _FOLDS = 5
 _BLOCK = 16_384
-_FEWEST = 4
+FEWEST = 4
 
 
 def mix(
@@ -73,7 +72,7 @@ def mix(
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
     if real_labels is None or pool_labels is None:
         return _unlabelled(real, pool, key, on_progress)
-    check_rows("real", real, min_rows=_FEWEST)
+    check_rows("real", real, min_rows=FEWEST)
     task = build_task(real, real_labels, pool, pool_labels, most=sample, rng=rng)
     of_row = None if groups is None else _coded(groups, len(pool))
     n = len(task.real)
@@ -176,25 +175,29 @@ def _everywhere(
 
 
 def _unlabelled(real: Any, pool: Any, key: PRNGKeyArray, tell: Tell) -> Mixture:
-    """Weights of distribution matching, which together count for no more than the rows they are worth."""
-    check_rows("real", real, min_rows=_FEWEST)
+    check_rows("real", real, min_rows=FEWEST)
     check_rows("pool", pool, width=real.shape[1])
     if len(pool) == 1:
-        relative = np.ones(1)
-    else:
-        with warnings.catch_warnings():
-            warnings.simplefilter("default")
-            relative = align(real, pool, key=key, on_progress=tell).weights.astype(np.float64)
-    total = min(_effective(relative), float(len(real)))
+        return unjudged(np.ones(1), len(real))
+    return unjudged(align(real, pool, key=key, on_progress=tell).weights, len(real))
+
+
+def unjudged(distribution: Any, real_rows: int) -> Mixture:
+    """Weights of distribution matching on the scale of real rows, where no student can judge them.
+
+    Together they count for the rows that they are worth, but for no more than the real rows.
+    """
+    relative = np.asarray(distribution, np.float64)
+    total = min(_effective(relative), float(real_rows))
     weights = (relative / relative.sum() * total).astype(np.float32)
     nothing = Gain(float("nan"), float("nan"), float("nan"))
     return Mixture(
         weights=weights,
-        share=total / len(real),
+        share=total / real_rows,
         expected_gain=nothing,
         loss_gain=nothing,
         candidates=(),
-        verdict=unlabelled(len(real)),
+        verdict=not_judged(real_rows),
         effective_rows=_effective(weights),
         labels={},
     )

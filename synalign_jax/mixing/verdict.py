@@ -46,11 +46,11 @@ def verdict(
     )
 
 
-def unlabelled(real_rows: int) -> Verdict:
+def not_judged(real_rows: int) -> Verdict:
     return Verdict(
         "unknown",
-        "Without labels no student can be judged, so whether these rows help is not known. The weights bring"
-        f" the pool nearer to the {real_rows:,} real rows and count together for no more than these.",
+        "Whether these rows help a student was not judged: that needs labels, two at least, on both sides."
+        f" The weights bring the pool nearer to the {real_rows:,} real rows and count for no more than they.",
         0.5,
     )
 

@@ -181,17 +181,23 @@ class Judge(_Section, frozen=True, kw_only=True):
 
 
 class Align(_Section, frozen=True, kw_only=True):
-    """Both "auto" are chosen by cross-validation on the real rows; 0 and 0 are the paper's plain form.
+    """What the rows count for in training, and how near they are brought to the real ones.
 
-    With a `regularization` that is given, `spectral_power` "auto" is 0.
+    `weights` "student" are those with which a student of the real rows and these is expected to do best: they
+    are 0 where the rows are not worth using. "distribution" are those of distribution matching alone. The
+    other two are about the latter: both "auto" are chosen by cross-validation on the real rows; 0 and 0 are
+    the paper's plain form. With a `regularization` that is given, `spectral_power` "auto" is 0.
     """
 
+    weights: Literal["student", "distribution"] = "student"
     regularization: Annotated[float, Meta(ge=0)] | Literal["auto"] = "auto"
     spectral_power: Annotated[float, Meta(ge=0)] | Literal["auto"] = "auto"
 
 
 class Resample(_Section, frozen=True, kw_only=True):
-    """`rows` of the aligned set; "auto" is the effective sample size of the weights."""
+    """`rows` of the aligned set; "auto" is what the weights count for together, at most the rows they are
+    worth (their effective sample size).
+    """
 
     rows: Count | Literal["auto"] = "auto"
     labels: Literal["real", "balanced"] = "real"

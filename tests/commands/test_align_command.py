@@ -13,6 +13,8 @@ from synalign_jax.commands import align
 from synalign_jax.core.checks import InputError
 from synalign_jax.pipeline.data.errors import DataError
 
+DISTRIBUTION = ("--weights", "distribution")  # labels of these rows mean nothing
+
 
 @pytest.fixture
 def files(tmp_path: Path) -> tuple[Path, Path]:
@@ -41,9 +43,13 @@ def test_weights_and_rows_are_written(
 ) -> None:
     real, pool = files
     out = tmp_path / "out"
-    assert _run("--real", real, "--synthetic", pool, "--out", out, "--size", 30) == 0
+    assert _run("--real", real, "--synthetic", pool, "--out", out, "--size", 30, *DISTRIBUTION) == 0
     weights = np.load(out / "weights.npy")
-    np.testing.assert_allclose(weights.sum(), 1.0, rtol=1e-5)
+    mixture = json.loads((out / "mixture.json").read_text(encoding="utf-8"))
+    np.testing.assert_allclose(weights.sum(), mixture["total_weight"], rtol=1e-5)
+    np.testing.assert_allclose(mixture["share"], mixture["total_weight"] / 40, rtol=1e-5)
+    distribution = np.load(out / "distribution.npy")
+    np.testing.assert_allclose(distribution.sum(), 1.0, rtol=1e-5)
     rows = [json.loads(line) for line in (out / "resampled.jsonl").read_text(encoding="utf-8").splitlines()]
     assert len({row["index"] for row in rows}) == 30
     for row in rows:
@@ -51,7 +57,7 @@ def test_weights_and_rows_are_written(
         assert row["weight"] == pytest.approx(weights[row["index"]])
     assert sum(row["label"] == "a" for row in rows) == 15
     numbers = json.loads((out / "alignment.json").read_text(encoding="utf-8"))
-    assert numbers["ess"] == pytest.approx(1.0 / np.sum(weights.astype("f8") ** 2))
+    assert numbers["ess"] == pytest.approx(1.0 / np.sum(distribution.astype("f8") ** 2))
     assert [label["label"] for label in numbers["labels"]] == ["a", "b"]
     assert sum(label["pool_rows"] for label in numbers["labels"]) == 120
     report = (out / "report.html").read_text(encoding="utf-8")

@@ -39,15 +39,17 @@ def test_a_pool_of_the_real_rows_own_kind_is_used_on_the_scale_of_real_rows() ->
     assert found.chosen.share == pytest.approx(found.share, rel=1e-4)
 
 
-def test_labels_of_pure_noise_get_little_or_no_weight() -> None:
-    shares, refused = [], 0
-    for seed in range(4):
+def test_labels_of_pure_noise_are_refused_and_right_ones_used() -> None:
+    refused, used = 0, 0
+    for seed in range(5):
         rng = np.random.default_rng(100 + seed)
-        found = _mix(n=120, m=600, seed=seed, pool_labels=NAMES[rng.integers(0, 2, 600)])
-        shares.append(found.share)
-        refused += found.verdict.decision == "do not use"
-    assert np.mean(shares) < 0.5
-    assert refused >= 2
+        noise = _mix(n=200, m=1_000, seed=seed, pool_labels=NAMES[rng.integers(0, 2, 1_000)])
+        assert (noise.verdict.decision == "do not use") == (not noise.weights.any())
+        refused += noise.verdict.decision == "do not use"
+        used += _mix(n=40, m=1_000, seed=seed).share >= 1.0
+    # One pool in ten of this kind is used all the same; four of five right with that chance: 92 %.
+    assert refused >= 4
+    assert used >= 4
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,10 @@ def test_the_whole_job(tmp_path: Path, stub: Stub) -> None:
     assert Counter(row["label"] for row in synthetic) == {"negative": 12, "positive": 12}
     weights = np.load(tmp_path / "out" / "weights.npy")
     assert weights.min() >= 0
-    np.testing.assert_allclose(weights.sum(), 1, atol=1e-6)
+    mixture = json.loads((tmp_path / "out" / "mixture.json").read_text())
+    np.testing.assert_allclose(weights.sum(), mixture["total_weight"], atol=1e-4)
+    np.testing.assert_allclose(np.load(tmp_path / "out" / "distribution.npy").sum(), 1, atol=1e-6)
+    assert mixture["verdict"] in done.stdout
     assert [row["text"] for row in weighted] == [row["text"] for row in synthetic]
     assert {row["index"] for row in aligned} <= set(range(24))
     few_shot = _rows(tmp_path, "few_shot")

@@ -1,17 +1,22 @@
 """Stage align: real and synthetic vectors in, a weight for every synthetic row out.
 
-Writes `weights` (float64, they sum to 1) and `alignment` (what the solver found).
+Writes `weights` (of the rows as training rows: each real row counts 1), `distribution` (those that match the
+distribution alone: they sum to 1), `alignment` (what the solver found) and `mixture` (what was chosen, why).
 """
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from jaxtyping import PRNGKeyArray
 
 from synalign_jax.core.align.align import align
 from synalign_jax.core.align.alignment import Alignment
+from synalign_jax.mixing.mix import FEWEST, mix, unjudged
+from synalign_jax.mixing.mixture import Mixture
 from synalign_jax.pipeline.config import Config
 from synalign_jax.pipeline.folder import StageView
 from synalign_jax.pipeline.progress import Steps
@@ -22,9 +27,12 @@ from .load import UNLABELLED
 
 
 def run(view: StageView, config: Config, tools: Tools) -> None:
-    """Weights that bring the synthetic rows of a label nearest to its real rows (SynAlign, section 3.3)."""
+    """Weights that bring the synthetic rows of a label nearest to its real rows (SynAlign, section 3.3), and
+    those with which a student gains most from them.
+    """
     real_labels = [row["label"] for row in view.read_rows("few_shot")]
-    made_labels = [row["label"] for row in view.read_rows("synthetic")]
+    made = view.read_rows("synthetic")
+    made_labels = [row["label"] for row in made]
     labelled = set(real_labels) != {UNLABELLED}
     found, heard = weigh(
         np.asarray(view.read_array("real_vectors")),
@@ -40,14 +48,30 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
         view.warn(f"align: {warning}")
     if not found.converged:
         view.warn(f"the weights are not at their optimum: {found.status}")
-    view.write_array("weights", np.asarray(found.weights, np.float64))
+    mixture, heard = mix_rows(
+        found,
+        np.asarray(view.read_array("real_vectors")),
+        np.asarray(view.read_array("synthetic_vectors")),
+        Steps(tools.reporter, "mix"),
+        key=key(config.run.seed, "mix"),
+        real_labels=real_labels if labelled and config.align.weights == "student" else None,
+        synthetic_labels=made_labels,
+        groups=[(row["label"], row["cluster"]) for row in made],
+    )
+    for warning in heard:
+        view.warn(f"mix: {warning}")
+    view.write_array("weights", np.asarray(mixture.weights, np.float64))
+    view.write_array("distribution", np.asarray(found.weights, np.float64))
     view.write_json("alignment", found.summary())
+    view.write_json("mixture", mixture.summary())
     view.facts.update(
         rows=len(made_labels),
         effective_rows=round(float(found.ess), 1),
         mmd2_before=found.mmd2_before,
         mmd2_after=found.mmd2_after,
         gap=found.gap,
+        decision=mixture.verdict.decision,
+        share=round(mixture.share, 3),
     )
 
 
@@ -59,3 +83,29 @@ def weigh(
         warnings.simplefilter("always", UserWarning)
         found = align(real, synthetic, on_progress=steps, **settings)
     return found, [str(warning.message) for warning in heard]
+
+
+def mix_rows(
+    found: Alignment,
+    real: np.ndarray,
+    synthetic: np.ndarray,
+    steps: Steps,
+    *,
+    key: PRNGKeyArray,
+    real_labels: Sequence[Any] | None,
+    synthetic_labels: Sequence[Any] | None,
+    groups: Sequence[Any] | None = None,
+) -> tuple[Mixture, list[str]]:
+    """`mix` with a bar for each piece of its work, and the warnings that it gave.
+
+    Without labels, or where they are too few to judge a student, the weights are those of `found`.
+    """
+    few = real_labels is None or len(real_labels) < FEWEST or len(set(real_labels)) < 2
+    if few or synthetic_labels is None:
+        return unjudged(found.weights, len(real)), []
+    with steps, warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always", UserWarning)
+        mixture = mix(
+            real, real_labels, synthetic, synthetic_labels, key=key, groups=groups, on_progress=steps
+        )
+    return mixture, [str(warning.message) for warning in heard]

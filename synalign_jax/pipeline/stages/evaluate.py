@@ -36,11 +36,12 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
     real = np.asarray(view.read_array("real_vectors"))
     made = np.asarray(view.read_array("synthetic_vectors"))
     weights = np.asarray(view.read_array("weights"), np.float64)
+    distribution = np.asarray(view.read_array("distribution"), np.float64)
     chosen = [row["index"] for row in view.read_rows("aligned")]
     result: dict[str, Any] = {"test_rows": int(is_test.sum()), "few_shot": len(few_shot)}
     if is_test.any():
         result["mmd2"] = _distances(
-            real, vectors[is_test], vectors[~is_test], made, weights, chosen, config.run.seed
+            real, vectors[is_test], vectors[~is_test], made, distribution, chosen, config.run.seed
         )
     else:
         view.warn(
@@ -48,7 +49,8 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
         )
     labels = {row["label"] for row in few_shot}
     if is_test.any() and len(labels) > 1:
-        sets = _training_sets(few_shot, real, synthetic, made, weights, held_out, vectors, is_test)
+        worth = (weights, distribution)
+        sets = _training_sets(few_shot, real, synthetic, made, worth, held_out, vectors, is_test)
         with tools.reporter.bar("evaluate: train students", len(sets), "sets") as bar:
             comparison = compare_training_sets(
                 sets,
@@ -89,7 +91,7 @@ def _distances(
     to_test[len(real) + len(rest) : first_made] = 1.0 / len(test)
 
     counts = np.bincount(chosen, minlength=len(made))
-    weighings = (np.full(len(made), 1.0 / len(made)), weights / weights.sum(), counts / counts.sum())
+    weighings = (np.full(len(made), 1.0 / len(made)), weights / weights.sum(), counts / max(1, len(chosen)))
     differences = np.tile(-to_test, (len(weighings), 1))
     differences[:, first_made:] += weighings
     rng = generator(seed, "band")
@@ -104,7 +106,7 @@ def _distances(
         "length_scale": scale,
         "before": float(before),
         "after": float(after),
-        "resampled": float(resampled),
+        "resampled": float(resampled) if chosen else None,
         "real_band": [float(q) for q in np.quantile(null, [0.05, 0.5, 0.95])],
     }
 
@@ -114,7 +116,7 @@ def _training_sets(
     real: np.ndarray,
     synthetic: list[dict[str, Any]],
     made: np.ndarray,
-    weights: np.ndarray,
+    worth: tuple[np.ndarray, np.ndarray],
     held_out: list[dict[str, Any]],
     vectors: np.ndarray,
     is_test: np.ndarray,
@@ -122,17 +124,15 @@ def _training_sets(
     real_labels = [row["label"] for row in few_shot]
     made_labels = [row["label"] for row in synthetic]
     rest_labels = [row["label"] for row in held_out if row["part"] != "test"]
-    # Synthetic rows count for the rows that they are worth, but together no more than the real ones.
-    worth = min(weights.sum() ** 2 / np.sum(weights**2), len(real))
+    weights, distribution = worth
+    both, both_labels = np.concatenate([real, made]), real_labels + made_labels
+    # Rows that are not worth using leave the real ones alone, and only their distribution can be shown.
     sets = {
         "few-shot real only": TrainingSet(real, real_labels),
         "synthetic as generated": TrainingSet(made, made_labels),
-        "synthetic aligned": TrainingSet(made, made_labels, weights * len(made)),
-        "real + aligned": TrainingSet(
-            np.concatenate([real, made]),
-            real_labels + made_labels,
-            np.concatenate([np.ones(len(real)), weights * worth]),
-        ),
+        "synthetic aligned": TrainingSet(made, made_labels, weights if weights.any() else distribution),
+        "real + as generated": TrainingSet(both, both_labels),
+        "real + aligned": TrainingSet(both, both_labels, np.concatenate([np.ones(len(real)), weights])),
     }
     if rest_labels:
         sets["all real rows"] = TrainingSet(

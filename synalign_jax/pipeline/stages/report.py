@@ -27,6 +27,7 @@ from synalign_jax.evaluation.figures import (
 )
 from synalign_jax.evaluation.metrics import Comparison
 from synalign_jax.evaluation.report import render_report, rows_shown
+from synalign_jax.evaluation.worth import worth_facts
 from synalign_jax.llm.ledger import Ledger
 from synalign_jax.pipeline.config import Config
 from synalign_jax.pipeline.data.intake import Intake
@@ -37,6 +38,11 @@ from .evaluate import JUDGED
 
 _POINTS_SEED = 0
 _LLM_STAGES = ("reason", "generate")
+_CODE = """import json
+rows = [json.loads(line) for line in open("weighted.jsonl", encoding="utf-8")]
+texts = real_texts + [row["text"] for row in rows]
+labels = real_labels + [row["label"] for row in rows]
+sample_weight = [1.0] * len(real_texts) + [row["weight"] for row in rows]"""
 
 
 def run(view: StageView, config: Config, tools: Tools, records: Sequence[dict[str, Any]]) -> None:
@@ -44,6 +50,8 @@ def run(view: StageView, config: Config, tools: Tools, records: Sequence[dict[st
     evaluation = view.read_json("evaluation")
     alignment = view.read_json("alignment")
     weights = np.asarray(view.read_array("weights"))
+    # Pictures of rows that are not worth using show what brings them nearest to the real ones.
+    shown = weights if weights.any() else np.asarray(view.read_array("distribution"))
     weighted = view.read_rows("weighted")
     chosen = {row["index"] for row in view.read_rows("aligned")}
     students = msgspec.convert(evaluation["students"], Comparison) if "students" in evaluation else None
@@ -63,8 +71,9 @@ def run(view: StageView, config: Config, tools: Tools, records: Sequence[dict[st
         losses=next((r["facts"]["rejected"] for r in records if r["stage"] == "generate"), {}),
         usage=_usage(view, config, records),
         warnings=tuple(text for record in records for text in record["warnings"]),
-        figures=_figures(view, weights, sorted(chosen)),
-        rows=_rows(view, weighted, weights, chosen, config.report.rows),
+        figures=_figures(view, shown, sorted(chosen)),
+        rows=_rows(view, weighted, shown, chosen, config.report.rows),
+        worth=worth_facts(view.read_json("mixture"), _CODE),
     )
     view.write_text("report", ".html", render_report(facts))
 
@@ -117,7 +126,8 @@ def _usage(view: StageView, config: Config, records: Sequence[dict[str, Any]]) -
 def _figures(view: StageView, weights: np.ndarray, chosen: list[int]) -> tuple[Figure, ...]:
     real = np.asarray(view.read_array("real_vectors"))
     made = np.asarray(view.read_array("synthetic_vectors"))
-    before, after, share = plane_figures(real, made, made[chosen], seed=_POINTS_SEED)
+    after_rows = made[chosen] if chosen else made[np.flatnonzero(weights)]
+    before, after, share = plane_figures(real, made, after_rows, seed=_POINTS_SEED)
     figures = [
         Figure(
             "Where the rows lie",
@@ -170,15 +180,17 @@ def _rows(
 def summary(folder: Path) -> str:
     """The short table at the end of a run, as plain text."""
     evaluation = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
-    lines = [""]
+    mixture = json.loads((folder / "mixture.json").read_text(encoding="utf-8"))
+    lines = ["", mixture["verdict"], ""]
     if "mmd2" in evaluation:
         mmd2 = evaluation["mmd2"]
         low, _, high = mmd2["real_band"]
+        resampled = "none drawn" if mmd2["resampled"] is None else f"{mmd2['resampled']:.5f}"
         lines += [
             f"MMD² to {evaluation['test_rows']:,} held-out real rows",
             f"  synthetic as generated   {mmd2['before']:.5f}",
             f"  weighted                 {mmd2['after']:.5f}",
-            f"  resampled                {mmd2['resampled']:.5f}",
+            f"  resampled                {resampled}",
             f"  real rows themselves     {low:.5f} to {high:.5f}   (5 % to 95 % of random splits)",
         ]
     if "students" in evaluation:

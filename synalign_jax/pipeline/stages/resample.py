@@ -1,6 +1,8 @@
 """Stage resample: weighted rows in, the aligned set out.
 
 Writes `aligned` (the rows drawn) and `weighted` (every row with its weight), both also as JSONL for the user.
+`weight` is what the row counts for where each real row counts 1, `distribution` its share in the distribution
+that is nearest to the real rows'. Rows that are not worth using have weight 0, and none of them is drawn.
 Every row carries its nearest real row and the distance to it.
 """
 
@@ -23,7 +25,12 @@ from synalign_jax.pipeline.tools import Tools
 from .generate import SYNTHETIC
 from .load import UNLABELLED
 
-_LINEAGE = [("weight", pa.float64()), ("nearest_real", pa.int64()), ("nearest_distance", pa.float64())]
+_LINEAGE = [
+    ("weight", pa.float64()),
+    ("distribution", pa.float64()),
+    ("nearest_real", pa.int64()),
+    ("nearest_distance", pa.float64()),
+]
 WEIGHTED = pa.schema([("index", pa.int64()), *SYNTHETIC, *_LINEAGE])
 
 _BLOCK = 4_096
@@ -33,6 +40,7 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
     """Draw rows by weight, without replacement where the pool allows (SynAlign, section 3.3)."""
     rows = view.read_rows("synthetic")
     weights = np.asarray(view.read_array("weights"))
+    distribution = np.asarray(view.read_array("distribution"))
     vectors = np.asarray(view.read_array("synthetic_vectors"))
     nearest, distance = nearest_rows(vectors, np.asarray(view.read_array("real_vectors")))
     weighted = [
@@ -40,18 +48,21 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
             "index": i,
             **row,
             "weight": float(weights[i]),
+            "distribution": float(distribution[i]),
             "nearest_real": int(nearest[i]),
             "nearest_distance": float(distance[i]),
         }
         for i, row in enumerate(rows)
     ]
-    wanted = _quotas(config, view, rows, weights)
+    wanted = _quotas(config, view, rows, weights) if weights.any() else {}
+    if not wanted:
+        view.warn("no row is worth training on beside the real ones, so the aligned set is empty")
     drawn: list[int] = []
     labels = np.array([row["label"] for row in rows])
     for label, size in wanted.items():
         members = np.flatnonzero(labels == label)
         share = weights[members]
-        if size:
+        if size and share.any():
             picked = resample(
                 share / share.sum(),
                 size,
@@ -81,9 +92,11 @@ def _quotas(
     """Rows to draw of each label."""
     size = config.resample.rows
     if size == "auto":
-        size = max(1, round(weights.sum() ** 2 / np.sum(weights**2)))
+        size = max(1, round(min(weights.sum(), weights.sum() ** 2 / np.sum(weights**2))))
     real = Counter(row["label"] for row in view.read_rows("few_shot"))
     made = Counter(row["label"] for row in rows)
+    weighty = {row["label"] for row, weight in zip(rows, weights, strict=True) if weight > 0}
+    made = {label: count for label, count in made.items() if label in weighty}
     shares = {label: 1.0 if config.resample.labels == "balanced" else real[label] for label in made}
     # A label short of rows passes its share on, unless there are not enough rows at all: then rows repeat.
     return quotas(shares, size, floor=1, caps=made if size <= len(rows) else None)
