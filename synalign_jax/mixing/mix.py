@@ -17,7 +17,7 @@ from .choice import choose, standard_errors
 from .families import FAMILIES, GROUPED, Family, Weigher
 from .judge import REAL_ALONE, Table, judge
 from .mixture import Candidate, Gain, Mixture
-from .task import build_task, deal
+from .task import Labels, build_task, deal
 from .verdict import gain_of, not_judged, sureness, verdict
 
 SHARES = (0.3, 1.0, 4.0, 16.0, 64.0)
@@ -30,12 +30,12 @@ FEWEST = 4
 
 def mix(
     real: Any,
-    real_labels: Sequence[Any] | None,
+    real_labels: Labels | None,
     pool: Any,
-    pool_labels: Sequence[Any] | None,
+    pool_labels: Labels | None,
     *,
     key: PRNGKeyArray,
-    groups: Sequence[Any] | None = None,
+    groups: Labels | None = None,
     shares: Sequence[float] = SHARES,
     sample: int = _SAMPLE,
     on_progress: Tell = silent,
@@ -210,7 +210,7 @@ def _effective(weights: np.ndarray) -> float:
     return float(weights.sum() ** 2 / squares) if squares > 0 else 0.0
 
 
-def _coded(groups: Sequence[Any], rows: int) -> np.ndarray:
+def _coded(groups: Labels, rows: int) -> np.ndarray:
     if len(groups) != rows:
         raise InputError(f"groups: {len(groups)} for {rows} rows of the pool")
     place: dict[Any, int] = {}

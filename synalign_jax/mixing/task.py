@@ -11,6 +11,8 @@ from jaxtyping import Float, Int
 
 from synalign_jax.core.checks import InputError, check_rows
 
+Labels = Sequence[Any] | np.ndarray
+
 
 class Scale(NamedTuple):
     """Rows centred, and of unit mean squared length, so that one range of penalties suits every encoder."""
@@ -48,9 +50,9 @@ class Task(NamedTuple):
 
 def build_task(
     real: Any,
-    real_labels: Sequence[Any],
+    real_labels: Labels,
     pool: Any,
-    pool_labels: Sequence[Any],
+    pool_labels: Labels,
     *,
     most: int,
     rng: np.random.Generator,
@@ -85,6 +87,8 @@ def build_task(
     sample = np.sort(rng.permutation(known)[:most])
     rows = np.asarray(pool[sample], np.float32)
     plain = np.asarray(real, np.float32)
+    # Copies share a half, or they would vouch for each other's labels.
+    of_content = np.unique(rows, axis=0, return_inverse=True)[1].ravel()
     both = np.concatenate([plain, rows])
     center = both.mean(axis=0, dtype=np.float64)
     size = float(np.sqrt(np.square(both - center).sum(axis=1).mean()))
@@ -95,7 +99,7 @@ def build_task(
         rows=rows,
         row_codes=pool_codes[sample],
         pool_codes=pool_codes,
-        halves=rng.permutation(len(sample)) % 2,
+        halves=rng.permutation(of_content.max() + 1)[of_content] % 2,
         names=tuple(names),
         scale=Scale(center.astype(np.float32), size if size > 0 else 1.0),
     )
@@ -108,7 +112,7 @@ def deal(codes: Int[np.ndarray, " n"], folds: int, rng: np.random.Generator) -> 
     return [np.sort(order[fold::folds]) for fold in range(folds)]
 
 
-def _labels(name: str, labels: Sequence[Any], rows: int) -> list[Any]:
+def _labels(name: str, labels: Labels, rows: int) -> list[Any]:
     if len(labels) != rows:
         raise InputError(f"{name}: {len(labels)} labels for {rows} rows")
     plain = np.asarray(labels).tolist() if isinstance(labels, np.ndarray) else list(labels)

@@ -6,6 +6,8 @@ import pytest
 
 import synalign_jax as sa
 from synalign_jax.core.checks import InputError
+from synalign_jax.mixing.families import FAMILIES, GROUPED, Weigher
+from synalign_jax.mixing.task import Task, build_task, deal
 
 NAMES = np.array(["bad", "good"])
 
@@ -50,6 +52,79 @@ def test_labels_of_pure_noise_are_refused_and_right_ones_used() -> None:
     # One pool in ten of this kind is used all the same; four of five right with that chance: 92 %.
     assert refused >= 4
     assert used >= 4
+
+
+def test_the_weights_follow_the_rows_and_not_their_order_or_axes() -> None:
+    rng = np.random.default_rng(5)
+    real, pool = _rows(rng, 40), _rows(rng, 240)
+    order = rng.permutation(240)
+    turn = np.linalg.qr(rng.normal(size=(12, 12)))[0].astype("f4")
+    plain = sa.mix(*real, *pool, key=jax.random.key(0))
+    moved = sa.mix(*real, pool[0][order], pool[1][order], key=jax.random.key(0))
+    np.testing.assert_allclose(moved.weights, plain.weights[order], atol=0.02)
+    renamed = sa.mix(real[0], real[1] == "good", pool[0], pool[1] == "good", key=jax.random.key(0))
+    np.testing.assert_allclose(renamed.weights, plain.weights, atol=1e-5)
+    # The halves are dealt in the order of the rows' values, which turning changes: all but them is the same.
+    turned = sa.mix(real[0] @ turn, real[1], pool[0] @ turn, pool[1], key=jax.random.key(0))
+    for before, after in zip(plain.candidates[:6], turned.candidates[:6], strict=True):
+        assert after.loss == pytest.approx(before.loss, abs=2e-3)
+
+
+def test_rows_beyond_the_sample_are_weighed_by_the_same_rule() -> None:
+    rng = np.random.default_rng(7)
+    real, pool = _rows(rng, 60), _rows(rng, 800, shift=0.3)
+    some = sa.mix(*real, *pool, key=jax.random.key(1), sample=500)
+    assert np.count_nonzero(some.weights) > 500
+    np.testing.assert_allclose(some.weights.sum(), some.share * 60, rtol=1e-4)
+    name = some.chosen.name if some.chosen else ""
+    task, _, weigher = _weigher(real, pool, sample=500)
+    family = next(family for family in FAMILIES if family.name == name)
+    # What the rule says of rows of the sample is what was solved for them.
+    if family.trust is None:
+        told = weigher.further(family, task.rows, task.row_codes)
+        np.testing.assert_allclose(told, weigher.raw(family), atol=0.05)
+
+
+def test_groups_get_one_weight_each_and_labels_without_real_rows_none() -> None:
+    rng = np.random.default_rng(3)
+    real, pool = _rows(rng, 50), _rows(rng, 300)
+    labels = np.where(np.arange(300) < 20, "strange", pool[1])
+    groups = np.arange(300) % 3
+    with pytest.warns(UserWarning, match="strange"):
+        found = sa.mix(*real, pool[0], labels, key=jax.random.key(0), groups=groups)
+    assert not found.weights[:20].any()
+    assert {"aligned, by group", "trusted, by group"} <= {c.name for c in found.candidates}
+    task, folds, weigher = _weigher(real, pool, sample=300)
+    for family in GROUPED:
+        weights = weigher.sample(family, groups)
+        assert weights.shape == (len(folds) + 1, len(task.rows))
+        assert all(len(np.unique(weights[-1][groups == g].round(9))) == 1 for g in range(3))
+
+
+@pytest.mark.parametrize("rows", [1, 2, 7])
+def test_pools_of_few_rows_and_ten_real_ones_are_mixed(rows: int) -> None:
+    rng = np.random.default_rng(rows)
+    real, pool = _rows(rng, 10), _rows(rng, 7)
+    found = sa.mix(*real, pool[0][:rows], pool[1][:rows], key=jax.random.key(0))
+    assert found.weights.shape == (rows,)
+    assert found.weights.sum() <= rows * 1.001
+
+
+def test_without_labels_the_weights_match_the_distribution_and_nothing_is_judged() -> None:
+    rng = np.random.default_rng(1)
+    real, pool = _rows(rng, 40)[0], _rows(rng, 100)[0]
+    found = sa.mix(real, None, pool, None, key=jax.random.key(0))
+    assert found.verdict.decision == "unknown"
+    assert found.candidates == ()
+    assert 0 < found.weights.sum() <= 40.001
+    assert sa.mix(real, None, pool[:1], None, key=jax.random.key(0)).weights.tolist() == [1.0]
+
+
+def _weigher(real: tuple, pool: tuple, sample: int) -> tuple[Task, list[np.ndarray], Weigher]:
+    rng = np.random.default_rng(0)
+    task = build_task(*real, *pool, most=sample, rng=rng)
+    folds = deal(task.codes, 5, rng)
+    return task, folds, Weigher(task, folds)
 
 
 @pytest.mark.parametrize(

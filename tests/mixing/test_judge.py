@@ -1,0 +1,68 @@
+"""The table behind a choice, worked out again with scikit-learn; the choice itself on tables made by hand."""
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+
+from synalign_jax.core.progress import silent
+from synalign_jax.mixing.choice import choose
+from synalign_jax.mixing.judge import PENALTIES, REAL_ALONE, Arm, Table, judge
+from synalign_jax.mixing.task import build_task, deal
+
+
+def test_the_table_is_that_of_scikit_learn() -> None:
+    rng = np.random.default_rng(0)
+    real, pool = rng.normal(size=(36, 4)).astype("f4"), rng.normal(size=(50, 4)).astype("f4")
+    labels = [(x[:, 0] + rng.normal(size=len(x)) > 0).astype(int).tolist() for x in (real, pool)]
+    task = build_task(real, labels[0], pool, labels[1], most=50, rng=rng)
+    folds = deal(task.codes, 4, rng)
+    weights = rng.gamma(1.0, size=(5, 50))
+    weights /= weights.sum(axis=1, keepdims=True)
+    table = judge(task, {"some": weights}, (0.5, 2.0), folds, silent)
+    assert table.arms == (REAL_ALONE, Arm("some", 0.5), Arm("some", 2.0))
+    both = np.concatenate([task.scale(real), task.scale(pool)])
+    codes = np.concatenate([task.codes, task.row_codes])
+    for arm, losses, hits, penalty in zip(*table, strict=True):
+        theirs = np.empty((len(PENALTIES), 36))
+        right = np.empty((len(PENALTIES), 36), bool)
+        for fold, held in enumerate(folds):
+            counted = np.concatenate([np.ones(36), arm.share * 36 * weights[fold]])
+            counted[held] = 0.0
+            for i, strength in enumerate(PENALTIES):
+                student = LogisticRegression(C=2.0 / strength, tol=1e-8, max_iter=5_000)
+                kept = counted > 0
+                student.fit(both[kept], codes[kept], sample_weight=counted[kept])
+                logs = student.predict_log_proba(both[held])
+                theirs[i, held] = -logs[np.arange(len(held)), codes[held]]
+                right[i, held] = logs.argmax(axis=1) == codes[held]
+        best = int(np.argmin(theirs.mean(axis=1)))
+        assert penalty == PENALTIES[best]
+        np.testing.assert_allclose(losses, theirs[best], atol=5e-3)
+        assert np.mean(hits == right[best]) > 0.97
+
+
+def test_folds_hold_every_real_row_once_with_its_share_of_each_label() -> None:
+    rng = np.random.default_rng(0)
+    codes = np.repeat([0, 1, 2], [20, 10, 5])
+    folds = deal(codes, 5, rng)
+    assert np.sort(np.concatenate(folds)).tolist() == list(range(35))
+    for fold in folds:
+        assert np.bincount(codes[fold], minlength=3).tolist() == [4, 2, 1]
+
+
+def _table(means: list[float], n: int = 100, noise: float = 0.0) -> Table:
+    rng = np.random.default_rng(0)
+    shape = (len(means), n)
+    losses = np.array(means)[:, None] + noise * rng.normal(size=shape) + rng.normal(size=(1, n))
+    arms = (REAL_ALONE, Arm("as generated", 2.0), Arm("aligned", 2.0))
+    return Table(arms, losses, np.zeros(shape, bool), (1.0,) * len(means))
+
+
+def test_the_plain_mixture_is_left_for_a_gain_that_is_more_than_noise() -> None:
+    assert choose(_table([0.7, 0.5, 0.4])).arm == 2
+    assert choose(_table([0.7, 0.5, 0.6])).arm == 1
+    assert choose(_table([0.4, 0.5, 0.6])).arm == 0
+    # A gain of one hundredth, in differences whose mean is known to a tenth, is no reason to leave it.
+    table = _table([0.9, 0.5, 0.5], noise=0.7)
+    table.losses[2] += 0.49 - table.losses[2].mean()
+    table.losses[1] += 0.50 - table.losses[1].mean()
+    assert choose(table).arm == 1
