@@ -15,7 +15,32 @@ import jax
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "llm"))
+for room in ("llm", "pipeline"):  # where the endpoints lie that answer from a recipe
+    sys.path.append(str(Path(__file__).parents[1] / room))
+
+RUN = """
+[run]
+folder = "runs/readme"
+[data]
+source = "rotten_tomatoes"
+few_shot = 24
+test_rows = 40
+ceiling_rows = 0
+[llm]
+base_url = "{address}"
+model = "stub"
+[explore]
+rounds = 2
+neighbors = 1
+[reason]
+preset = "sst2"
+[generate]
+rows = 16
+rows_per_call = 4
+form = "json"
+[evaluate]
+seeds = 2
+"""
 
 
 class Page(NamedTuple):
@@ -65,7 +90,12 @@ def cloud(rows: int, center: float = 0.0, width: int = 8) -> np.ndarray:
 
 @setting("README.md")
 def _(page: Page) -> Iterator[dict[str, Any]]:
+    from stub_server import Stub
+
     texts, labels = reviews()
+    page.monkeypatch.setenv("SYNALIGN_CACHE", str(page.folder / "cache"))
+    stub = Stub(page.folder)
+    Path("my.toml").write_text(RUN.format(address=stub.address), encoding="utf-8")
     yield {
         "real_texts": texts[:60],
         "real_labels": labels[:60],
@@ -74,6 +104,7 @@ def _(page: Page) -> Iterator[dict[str, Any]]:
         "later": np.full((1, 384), 384**-0.5, "f4"),
         "later_labels": labels[:1],
     }
+    stub.stop()
 
 
 @setting("docs/guide/start.md")
