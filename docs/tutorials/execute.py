@@ -44,6 +44,15 @@ def execute(path: Path, folder: str | Path) -> nbformat.NotebookNode:
     return notebook
 
 
+def _forget(output: nbformat.NotebookNode, folder: str) -> None:
+    """Take the name of the folder, which is another each time, out of what was shown."""
+    if "text" in output:
+        output.text = output.text.replace(f"{folder}/", "")
+    for kind, value in output.get("data", {}).items():
+        if isinstance(value, str):
+            output.data[kind] = value.replace(f"{folder}/", "")
+
+
 def main(names: list[str]) -> None:
     for path in NOTEBOOKS:
         if names and path.stem not in names:
@@ -53,9 +62,7 @@ def main(names: list[str]) -> None:
         for cell in notebook.cells:
             cell.metadata.pop("execution", None)
             for output in cell.get("outputs", []):
-                # Paths of the machine, and bars that were drawn over and over.
-                if "text" in output:
-                    output.text = output.text.replace(folder, ".")
+                _forget(output, folder)
         notebook.metadata = {
             "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
             "language_info": {"name": "python"},
