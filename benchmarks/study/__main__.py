@@ -29,6 +29,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="folder of the published data (data.py says whence)")
     parser.add_argument("--cache", type=Path, default=CACHE / "study", help="folder of the embeddings")
     parser.add_argument("--records", type=Path, help="JSONL of finished cells (default: in the cache)")
+    parser.add_argument(
+        "--more", type=Path, nargs="*", default=[], help="records of other machines, for the tables"
+    )
     parser.add_argument("--only", choices=(*PARTS, "tables"))
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
     parser.add_argument("--students", nargs="+", choices=NAMES, default=["linear", "mlp"])
@@ -57,7 +60,7 @@ def main() -> None:
                         if count:
                             took = f"{count} in {time.perf_counter() - start:.1f} s"
                             print(f"{task.name}, {pool}, {size} real rows, seed {seed}: {took}", flush=True)
-    write(done.rows)
+    write([*done.rows, *(row for path in options.more for row in Records(path).rows)])
 
 
 if __name__ == "__main__":

@@ -43,6 +43,8 @@ def dimp(
     Kuo et al., ICLR 2025)."""
     given = _share_of(logistic(real, real_labels, np.ones(len(real)), _PENALTY), pool, labels)
     own = np.ones(len(pool))
+    if len(np.unique(labels)) < 2:
+        return own
     for fit, held in _folds(labels, seed):
         model = logistic(pool[fit], labels[fit], np.ones(len(fit)), _PENALTY)
         own[held] = _share_of(model, pool[held], labels[held])
@@ -56,6 +58,8 @@ def self_weighted(pool: np.ndarray, labels: np.ndarray, seed: int, rounds: int =
     """
     weights = np.ones(len(pool))
     classes = len(np.unique(labels))
+    if classes < 2:
+        return weights
     for step in range(rounds):
         right = np.zeros(len(pool), bool)
         for fit, held in _folds(labels, seed + step):
@@ -73,9 +77,9 @@ def dsir(real: list[str], pool: list[str], seed: int, keep: float = 0.5) -> np.n
     2023, sections 3 and 4): unigrams and bigrams in 10,000 buckets, Gumbel top-k on the log ratio.
     """
     of_real, of_pool = ngram_counts(real), ngram_counts(pool)
-    log_ratio = np.log((of_real.sum(axis=0) + 1) / (of_real.sum() + _BUCKETS)) - np.log(
-        (of_pool.sum(axis=0) + 1) / (of_pool.sum() + _BUCKETS)
-    )
+    # As in the authors' package: 1e-8 stands for n-grams that were never seen.
+    share_real, share_pool = (counts.sum(axis=0) / counts.sum() for counts in (of_real, of_pool))
+    log_ratio = np.log(share_real + 1e-8) - np.log(share_pool + 1e-8)
     noisy = of_pool @ log_ratio + np.random.default_rng(seed).gumbel(size=len(pool))
     weights = np.zeros(len(pool))
     weights[np.argsort(-noisy)[: max(2, round(keep * len(pool)))]] = 1.0
