@@ -43,7 +43,7 @@ ALLOWED = {
     "adapters": {"llm.protocol", "text.protocol"},
 }  # fmt: skip
 # The order of the stages is for those who run them, and is known to nothing below.
-ORDER = {"pipeline.run", "pipeline.dryrun"}
+ORDER = {"pipeline.run", "pipeline.dryrun", "pipeline.preview"}
 
 
 def _imports(path: Path, package: tuple[str, ...]) -> set[str]:

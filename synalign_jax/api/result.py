@@ -7,11 +7,9 @@ import importlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-import jinja2
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -20,6 +18,8 @@ from synalign_jax.pipeline.config import Config
 from synalign_jax.pipeline.run import records
 from synalign_jax.pipeline.stages.load import UNLABELLED
 from synalign_jax.pipeline.stages.report import summary
+
+from .html import page
 
 if TYPE_CHECKING:
     import datasets
@@ -168,17 +168,6 @@ def _spread(rows: int, most: int) -> list[int]:
     """So many places at even steps: rows lie label by label, and all labels are worth a look."""
     most = min(rows, most)
     return [place * (rows - 1) // max(most - 1, 1) for place in range(most)]
-
-
-def page(name: str, **values: Any) -> str:
-    """A piece of HTML for a notebook; all values are escaped."""
-    source = resources.files("synalign_jax.api").joinpath(f"templates/{name}.html.jinja")
-    return _ENVIRONMENT.from_string(source.read_text(encoding="utf-8")).render(values)
-
-
-_ENVIRONMENT = jinja2.Environment(
-    autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-)
 
 
 def _needed(library: str) -> Any:

@@ -10,7 +10,7 @@ from .budget import Amount, Budget, most
 from .limits import Limits
 from .protocol import ChatRequest, Usage
 
-_TEMPLATE = 8  # tokens that a chat template usually puts around a message
+TEMPLATE = 8  # tokens that a chat template usually puts around a message
 _BYTES_A_TOKEN = (2.5, 5.0)  # of common tokenizers, from dense scripts and code to plain English
 _SECONDS = (0.5, 30.0)  # that one answer may take where nothing is known of the endpoint
 
@@ -69,7 +69,7 @@ def estimate(
     count, low, high, longest = 0, 0.0, 0.0, 0
     for request in requests:
         count += 1
-        around = _TEMPLATE * len(request.messages)
+        around = TEMPLATE * len(request.messages)
         if count_tokens:
             tokens = sum(count_tokens(message.content) for message in request.messages) + around
             low, high = low + tokens, high + tokens

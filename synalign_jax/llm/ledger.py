@@ -128,6 +128,11 @@ class Ledger:
         with self._reading() as db:
             return tables.summary(db, [run for run in tables.open_runs(db) if self._alive(run)])
 
+    def seconds_an_answer(self) -> tuple[float, float] | None:
+        """The quartiles of the time that answers took; None before there is one."""
+        with self._reading() as db:
+            return tables.seconds_an_answer(db)
+
     def dead_letters(self, kind: str | None = None) -> Iterator[DeadLetter]:
         """The requests that were given up (for one kind of reason), in the order they were first asked."""
         with self._reading() as db:

@@ -242,6 +242,14 @@ def holds_ends(db: sqlite3.Connection) -> bool:
     return bool(found)
 
 
+def seconds_an_answer(db: sqlite3.Connection) -> tuple[float, float] | None:
+    """The middle half of what answers took, in seconds."""
+    taken = [row[0] for row in db.execute(
+        "SELECT ended - started FROM attempts WHERE outcome = 'answered' ORDER BY ended - started"
+    )]  # fmt: skip
+    return (taken[len(taken) // 4], taken[(3 * len(taken)) // 4]) if taken else None
+
+
 def summary(db: sqlite3.Connection, alive: Collection[int]) -> Summary:
     """The totals; what runs that are not `alive` left in flight counts as lost."""
     states = dict(db.execute("SELECT state, count(*) FROM requests GROUP BY state"))

@@ -22,7 +22,7 @@ from .run import STAGES, run_stages
 from .stages.reason import FALLBACK, attributes_request
 from .tools import Tools
 
-_PLAN = Stage("plan", lambda *_: None, ("few_shot", "clusters"), ())
+PLAN = Stage("plan", lambda *_: None, ("few_shot", "clusters"), ())
 # What stands for an answer that is not there yet: about as long as attributes are.
 _PLACEHOLDER = "(to be summarised by the model from the rows above)"
 
@@ -39,7 +39,8 @@ def dry_run(config: Config, tools: Tools) -> tuple[Estimate, Path]:
     with RunFolder(config) as folder:
         before = itertools.takewhile(lambda stage: stage.name != "trial", STAGES)
         run_stages(folder, tools, tuple(before))
-        requests = _requests(StageView(folder.root, _PLAN), config)
+        planned = planned_requests(folder.view(PLAN), config)
+        requests = [*planned["attributes"], *planned["rows"]]
         path = folder.root / "prompts.jsonl"
         with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
             for request in requests:
@@ -48,18 +49,26 @@ def dry_run(config: Config, tools: Tools) -> tuple[Estimate, Path]:
     return estimate(requests, budget=budget(config.llm), limits=limits(config.llm)), path
 
 
-def _requests(view: StageView, config: Config) -> list[ChatRequest]:
+def planned_requests(
+    view: StageView, config: Config, form: str | None = None
+) -> dict[str, list[ChatRequest]]:
+    """What a run asks for when no row is dropped: requests for "attributes" and for "rows".
+
+    Args:
+        form: in which the model is asked, where that is known.
+    """
+    if form is None:
+        form = JSON if config.generate.form == "auto" else config.generate.form
     rows = view.read_rows("few_shot")
     texts = [row["text"] for row in rows]
     clusters = view.read_rows("clusters")
     prompts = load_prompts(config)
     if not prompts.attributes:
         prompts = prompts.with_attributes(FALLBACK)
-    requests = [attributes_request(config, prompts, cluster, texts) for cluster in clusters]
+    attributes = [attributes_request(config, prompts, cluster, texts, form) for cluster in clusters]
+    requests: list[ChatRequest] = []
     shape = row_shape(config, texts)
-    desk = Desk(
-        config, prompts, shape, JSON if config.generate.form == "auto" else config.generate.form, texts
-    )
+    desk = Desk(config, prompts, shape, form, texts)
     for label, wanted in quotas(Counter(row["label"] for row in rows), config.generate.rows).items():
         own = [
             {**cluster, "attributes": dict.fromkeys(prompts.attributes, _PLACEHOLDER)}
@@ -70,4 +79,4 @@ def _requests(view: StageView, config: Config) -> list[ChatRequest]:
             desk.call(cluster := own[number % len(own)], cluster["attributes"], number).request
             for number in range(math.ceil(wanted / shape.rows_per_call))
         ]
-    return requests
+    return {"attributes": attributes, "rows": requests}

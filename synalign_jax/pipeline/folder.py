@@ -49,6 +49,7 @@ class StageView:
     stage: Stage
     facts: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    ledger: Path | None = None
 
     def read_rows(self, name: str) -> list[dict[str, Any]]:
         return pq.read_table(self._readable(name, ".parquet")).to_pylist()
@@ -81,7 +82,7 @@ class StageView:
 
     @property
     def ledger_path(self) -> Path:
-        return self.root / "ledger.sqlite"
+        return self.ledger or self.root / "ledger.sqlite"
 
     def _readable(self, name: str, suffix: str) -> Path:
         if name not in self.stage.reads:
@@ -113,12 +114,14 @@ class RunFolder:
     """Opens or continues a run. Use as a context manager: one process at a time may hold a folder.
 
     `amend` takes the config as the run's new one: for repeating stages of a finished run with other settings.
+    `ledger` is where requests go on record; None is the folder's own.
     """
 
-    def __init__(self, config: Config, *, amend: bool = False) -> None:
+    def __init__(self, config: Config, *, amend: bool = False, ledger: Path | None = None) -> None:
         self.root = Path(config.run.folder)
         self.config = config
         self._amend = amend
+        self._ledger = ledger
 
     def __enter__(self) -> RunFolder:
         try:
@@ -164,9 +167,12 @@ class RunFolder:
     def record(self, stage: str) -> dict[str, Any] | None:
         return stage_record(self.root, stage)
 
+    def view(self, stage: Stage) -> StageView:
+        return StageView(self.root, stage, ledger=self._ledger)
+
     def run(self, stage: Stage, *arguments: Any) -> dict[str, Any]:
         """Run a stage, and record that it finished only after all it wrote is on disk."""
-        view = StageView(self.root, stage)
+        view = self.view(stage)
         start = time.monotonic()
         stage.run(view, self.config, *arguments)
         record = {

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -57,12 +58,70 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
     clusters = view.read_rows("clusters")
     form = view.read_json("form")["form"]
     with open_asker(view, config, tools) as asker:
-        if not prompts.attributes:
-            prompts = prompts.with_attributes(
-                FALLBACK if form == LIST else _ask_names(view, config, asker, prompts, texts, clusters)
-            )
-        requests = [attributes_request(config, prompts, cluster, texts, form) for cluster in clusters]
-        outcomes = asker.ask("reason: attributes", requests)
+        prompts = named(view, config, asker, prompts, texts, clusters, form)
+        found = reasoned(config, asker, prompts, clusters, texts, form, "reason: attributes")
+    rows = found.rows
+    failed = len(clusters) - len(rows)
+    bare = sorted({cluster["label"] for cluster in clusters} - {row["label"] for row in rows})
+    if bare:
+        raise NoAnswersError("attributes", bare[0], found.outcomes, view.root)
+    if failed:
+        view.warn(f"{failed} of {len(clusters)} clusters got no usable attributes and were left out")
+    view.write_rows("attributes", rows, ATTRIBUTES)
+    silent = found.values - found.telling
+    if found.telling < silent:
+        view.warn(f"{silent} of the {found.values} attribute values say nothing and are not used")
+    view.facts.update(
+        clusters=len(clusters),
+        failed=failed,
+        names=list(prompts.attributes),
+        values=found.telling,
+        say_nothing=silent,
+    )
+
+
+@dataclass(frozen=True)
+class Reasoned:
+    """Attributes of clusters: one row a cluster whose answer could be used.
+
+    `values` were given in all, `telling` of them say something. `outcomes` has one entry a cluster.
+    """
+
+    rows: list[dict[str, Any]]
+    outcomes: list[Outcome]
+    values: int
+    telling: int
+
+
+def named(
+    view: StageView,
+    config: Config,
+    asker: Asker,
+    prompts: Prompts,
+    texts: list[str],
+    clusters: list[dict[str, Any]],
+    form: str,
+) -> Prompts:
+    """The prompts with attributes to ask for: the settings', or those that the LLM says matter."""
+    if prompts.attributes:
+        return prompts
+    return prompts.with_attributes(
+        FALLBACK if form == LIST else _ask_names(view, config, asker, prompts, texts, clusters)
+    )
+
+
+def reasoned(
+    config: Config,
+    asker: Asker,
+    prompts: Prompts,
+    clusters: list[dict[str, Any]],
+    texts: list[str],
+    form: str,
+    title: str,
+) -> Reasoned:
+    """Ask for the attributes of `clusters`."""
+    requests = [attributes_request(config, prompts, cluster, texts, form) for cluster in clusters]
+    outcomes = asker.ask(title, requests)
     answered = [
         (cluster, request, outcome.response, values)
         for cluster, request, outcome in zip(clusters, requests, outcomes, strict=True)
@@ -74,6 +133,7 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
             for cluster, _, _, values in answered
         ]
     )
+    count = sum(map(len, told))
     rows: list[dict[str, Any]] = []
     for (cluster, request, response, _), values in zip(answered, told, strict=True):
         values["length"] = length_of([texts[i] for i in cluster["members"]])
@@ -86,23 +146,7 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
                 "model": model_name(config, response),
             }
         )
-    failed = len(clusters) - len(rows)
-    bare = sorted({cluster["label"] for cluster in clusters} - {row["label"] for row in rows})
-    if bare:
-        raise NoAnswersError("attributes", bare[0], outcomes, view.root)
-    if failed:
-        view.warn(f"{failed} of {len(clusters)} clusters got no usable attributes and were left out")
-    view.write_rows("attributes", rows, ATTRIBUTES)
-    said, of = sum(map(len, told)), sum(len(values) for *_, values in answered)
-    if 2 * said < of:
-        view.warn(f"{of - said} of the {of} attribute values say nothing and are not used")
-    view.facts.update(
-        clusters=len(clusters),
-        failed=failed,
-        names=list(prompts.attributes),
-        values=said,
-        say_nothing=of - said,
-    )
+    return Reasoned(rows, outcomes, sum(len(values) for *_, values in answered), count)
 
 
 def _values(outcome: Outcome, prompts: Prompts) -> dict[str, str] | None:

@@ -1,0 +1,270 @@
+"""A look before the whole: a few rows by the real endpoint, and what all of them would cost."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from synalign_jax.llm.budget import Amount, Budget
+from synalign_jax.llm.driver import Outcome
+from synalign_jax.llm.estimate import TEMPLATE, Estimate, Interval, estimate
+from synalign_jax.llm.ledger import Ledger
+from synalign_jax.llm.protocol import ChatRequest, Usage
+from synalign_jax.llm.records import Summary
+
+from .asking.ask import NoAnswersError, budget, limits, open_asker
+from .asking.calls import Desk, mixed_attributes, row_shape, rows_of
+from .asking.prompts import load_prompts
+from .asking.quotas import quotas
+from .config import Config, ConfigError
+from .dryrun import PLAN, planned_requests
+from .folder import RunFolder, Stage, StageView
+from .loop.sieve import Sieve
+from .run import STAGES, run_stages
+from .stages.load import UNLABELLED
+from .stages.reason import named, reasoned
+from .tools import Tools
+
+_STAGE = Stage("preview", lambda *_: None, ("few_shot", "clusters", "form"), ())
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """One request and what came back.
+
+    Attributes:
+        what: "attributes" or "rows".
+        label: of the real rows shown; None for unlabelled data.
+        messages: (role, content) of the prompt.
+        answer: the answer as it came, None where there was none.
+        error: why there is no answer or it cannot be used, else None.
+    """
+
+    what: str
+    label: str | None
+    messages: tuple[tuple[str, str], ...]
+    answer: str | None
+    error: str | None
+
+
+@dataclass(frozen=True)
+class PreviewRow:
+    """A row that was made. `dropped` says why a run would not keep it; None where it would."""
+
+    text: str
+    label: str | None
+    attributes: dict[str, str]
+    dropped: str | None
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a preview found.
+
+    Attributes:
+        exchanges: the requests, in the order they were asked.
+        rows: all rows that were made, in the order of the calls.
+        asked: rows that were asked for.
+        usable: of these, the share that a run would keep.
+        spent: tokens of all requests that were sent just now; none of those that the ledger knew.
+        money: what they cost; None without prices.
+        whole: requests, tokens, cost and time of the whole run, by the answers seen here.
+        notes: what the stages before noted that their user should hear.
+    """
+
+    exchanges: tuple[Exchange, ...]
+    rows: tuple[PreviewRow, ...]
+    asked: int
+    usable: float
+    spent: Usage
+    money: float | None
+    whole: Estimate
+    notes: tuple[str, ...]
+
+
+def preview(config: Config, tools: Tools, rows: int) -> Facts:
+    """Make a few rows as a run does, through its own stages and functions.
+
+    Nothing is kept but what was asked and answered, in the ledger of the run's folder: the run asks for none
+    of it again, as far as its requests are the same. The settings may change from one preview to the next.
+
+    Args:
+        rows: to be made, shared among the labels as the real rows are; a call makes several, so that there
+            can be more.
+
+    Raises:
+        What a run raises that comes so far.
+    """
+    if rows < 1:
+        raise ConfigError(f"rows: {rows}; at least 1 is needed")
+    ledger = Path(config.run.folder) / "ledger.sqlite"
+    paid, _ = _paid(ledger)
+    with tempfile.TemporaryDirectory(prefix="synalign-preview-") as scratch:
+        inside = msgspec.structs.replace(config, run=msgspec.structs.replace(config.run, folder=scratch))
+        with RunFolder(inside, ledger=ledger) as folder:
+            before = tuple(itertools.takewhile(lambda stage: stage.name != "reason", STAGES))
+            run_stages(folder, tools, before)
+            notes = [note for stage in before for note in (folder.record(stage.name) or {})["warnings"]]
+            view = folder.view(_STAGE)
+            outcomes, made, asked = _make(view, inside, tools, rows)
+            requests = planned_requests(folder.view(PLAN), inside, view.read_json("form")["form"])
+    notes += view.warnings
+    paid_after, seconds = _paid(ledger)
+    spent = Usage(
+        paid_after.usage.prompt_tokens - paid.usage.prompt_tokens,
+        paid_after.usage.completion_tokens - paid.usage.completion_tokens,
+    )
+    caps = budget(config.llm)
+    usable = min(sum(row.dropped is None for row in made) / asked, 1.0)
+    return Facts(
+        exchanges=tuple(
+            _exchange(what, label, outcome) for (what, label), group in outcomes.items() for outcome in group
+        ),
+        rows=tuple(made),
+        asked=asked,
+        spent=spent,
+        usable=usable,
+        money=caps.cost(spent) if caps.price else None,
+        whole=_whole(config, requests, outcomes, usable, caps, seconds),
+        notes=tuple(notes),
+    )
+
+
+def _paid(path: Path) -> tuple[Summary, tuple[float, float] | None]:
+    """What the ledger's requests cost so far, and the time that answers took."""
+    with Ledger(path) as ledger:
+        return ledger.summary(), ledger.seconds_an_answer()
+
+
+Outcomes = dict[tuple[str, str], list[Outcome]]  # by what was asked for and the label
+
+
+def _make(view: StageView, config: Config, tools: Tools, rows: int) -> tuple[Outcomes, list[PreviewRow], int]:
+    """Attributes of a few clusters, and a call for rows from each; every row with its verdict."""
+    real = view.read_rows("few_shot")
+    texts = [row["text"] for row in real]
+    clusters = view.read_rows("clusters")
+    form = view.read_json("form")["form"]
+    shape = row_shape(config, texts)
+    labels = {
+        label: math.ceil(wanted / shape.rows_per_call)
+        for label, wanted in quotas(Counter(row["label"] for row in real), rows).items()
+        if wanted
+    }
+    chosen = [
+        cluster
+        for label, calls in labels.items()
+        for cluster in [cluster for cluster in clusters if cluster["label"] == label][:calls]
+    ]
+    outcomes: Outcomes = {}
+    made: list[PreviewRow] = []
+    with open_asker(view, config, tools) as asker:
+        prompts = named(view, config, asker, load_prompts(config), texts, clusters, form)
+        found = reasoned(config, asker, prompts, chosen, texts, form, "preview: attributes")
+        for cluster, outcome in zip(chosen, found.outcomes, strict=True):
+            outcomes.setdefault(("attributes", cluster["label"]), []).append(outcome)
+        attributes = {row["cluster"]: json.loads(row["attributes"]) for row in found.rows}
+        own = [
+            {**cluster, "attributes": attributes[cluster["cluster"]]}
+            for cluster in chosen
+            if cluster["cluster"] in attributes
+        ]
+        if not own:
+            raise NoAnswersError("attributes", "", found.outcomes, Path(config.run.folder))
+        desk = Desk(config, prompts, shape, form, texts)
+        calls = []
+        for label, count in labels.items():
+            mine = [cluster for cluster in own if cluster["label"] == label]
+            for number in range(count if mine else 0):
+                cluster = mine[number % len(mine)]
+                calls.append(desk.call(cluster, mixed_attributes(config, cluster, mine, number), number))
+        answers = asker.ask("preview: rows", [call.request for call in calls])
+    sieve = Sieve(desk, sorted({row["label"] for row in real}))
+    for call, outcome in zip(calls, answers, strict=True):
+        outcomes.setdefault(("rows", call.label), []).append(outcome)
+        for row in rows_of(call, outcome, config):
+            row["text"] = sieve.cleaned(row["text"])
+            made.append(PreviewRow(row["text"], row["label"] or None, call.attributes, sieve.verdict(row)))
+    return outcomes, made, len(calls) * shape.rows_per_call
+
+
+def _exchange(what: str, label: str, outcome: Outcome) -> Exchange:
+    request, response, error = outcome.job.request, outcome.response, outcome.error
+    return Exchange(
+        what,
+        None if label == UNLABELLED else label,
+        tuple((message.role, message.content) for message in request.messages),
+        response.text if response is not None else getattr(error, "raw", None),
+        None if error is None else str(error),
+    )
+
+
+def _whole(
+    config: Config,
+    requests: dict[str, list[ChatRequest]],
+    outcomes: Outcomes,
+    usable: float,
+    caps: Budget,
+    seconds: tuple[float, float] | None,
+) -> Estimate:
+    """What the whole run would ask for, by the tokens and the time that answers took here.
+
+    Rows that a run would drop are asked for again, as far as `[generate] calls_factor` allows.
+    """
+    again = min(1.0 / max(usable, 1e-9), config.generate.calls_factor)
+    parts = []
+    for what, planned in requests.items():
+        if what == "rows":
+            planned = [planned[i % len(planned)] for i in range(math.ceil(len(planned) * again))]
+        answered = [
+            outcome
+            for (kind, _), group in outcomes.items()
+            for outcome in group
+            if kind == what and outcome.response is not None
+        ]
+        measured: dict[str, Any] = {}
+        if answered:
+            measured["share_of_max"] = _shares(answered)
+            measured["count_tokens"] = _counter(answered)
+        if seconds is not None:
+            measured["seconds_an_answer"] = seconds
+        parts.append(estimate(planned, budget=caps, limits=limits(config.llm), **measured))
+    return _sum(parts, caps)
+
+
+def _shares(answered: Sequence[Outcome]) -> tuple[float, float]:
+    """The share of `max_tokens` that answers used, at least and at most."""
+    shares = [o.response.usage.completion_tokens / o.job.request.max_tokens for o in answered if o.response]
+    return min(shares), max(shares)
+
+
+def _counter(answered: Sequence[Outcome]) -> Any:
+    """Tokens of a text, by the tokens a byte of the prompts that were sent."""
+    size = sum(len(m.content.encode("utf-8", "replace")) for o in answered for m in o.job.request.messages)
+    # What the chat template adds to a message is counted by `estimate`.
+    around = TEMPLATE * sum(len(o.job.request.messages) for o in answered)
+    tokens = max(0, sum(o.response.usage.prompt_tokens for o in answered if o.response) - around)
+    return lambda text: round(len(text.encode("utf-8", "replace")) * tokens / max(size, 1))
+
+
+def _sum(parts: Sequence[Estimate], caps: Budget) -> Estimate:
+    """Parts that are asked for one after the other."""
+
+    def total(name: str) -> Interval:
+        found = [getattr(part, name) for part in parts]
+        return Interval(sum(i.low for i in found), sum(i.high for i in found))
+
+    requests = sum(part.requests for part in parts)
+    prompt, completion = total("prompt_tokens"), total("completion_tokens")
+    cost = total("cost") if caps.price else None
+    most = Amount(requests, math.ceil(prompt.high + completion.high), cost.high if cost else 0.0)
+    return Estimate(requests, prompt, completion, cost, total("seconds"), most.passes(caps))
