@@ -43,7 +43,7 @@ def _results() -> str:
 
 def _chapters() -> str:
     """Every page that lies in docs/ itself, in the order of the work; a new one comes last."""
-    order = ["data", "exploration", "llm", "embedding", "alignment", "evaluation"]
+    order = ["data", "exploration", "llm", "embedding", "alignment", "worth", "evaluation"]
     found = {path.stem for path in Path(__file__).parent.glob("*.md")} - {"index"}
     return "\n".join([name for name in order if name in found] + sorted(found - set(order)))
 
