@@ -37,6 +37,7 @@ _SETTINGS = (
     "real",
     "synthetic",
     "weights",
+    "group",
     "size",
     "repeats",
     "regularization",
@@ -70,6 +71,12 @@ def register(subparsers: argparse._SubParsersAction) -> None:
         default="student",
         help="student: chosen by cross-validated loss of a student, 0 where the pool is not worth using"
         " (needs labels); distribution: those of distribution matching alone",
+    )
+    parser.add_argument(
+        "--group",
+        metavar="COLUMN",
+        help="of the pool: what a row comes from (generator, prompt, attribute); then weights that are equal"
+        " within each of its values are tried too",
     )
     parser.add_argument(
         "--size", type=int, metavar="N", help="rows to draw (default: what the weights count for together)"
@@ -106,7 +113,7 @@ def run(options: argparse.Namespace) -> int:
     from synalign_jax.pipeline.together import Together
 
     from .pool_report import pool_facts
-    from .pool_rows import read_pair
+    from .pool_rows import groups_of, read_pair
 
     terminal = Terminal()
     out = Path(options.out)
@@ -122,6 +129,7 @@ def run(options: argparse.Namespace) -> int:
     for side in pair.intake:
         print("\n".join(side.lines()))
     pool = pair.pool
+    groups = groups_of(pool, options.synthetic, options.group)
     if options.size is not None and not 1 <= options.size <= len(pool):
         raise InputError(f"--size: {options.size}; the pool has {len(pool)} rows, ask for 1 to that many")
     times.append(time.monotonic())
@@ -136,6 +144,7 @@ def run(options: argparse.Namespace) -> int:
         key=jax.random.fold_in(align_key, 1),
         real_labels=pair.labels[0] if options.weights == "student" else None,
         synthetic_labels=pair.labels[1],
+        groups=groups,
     )
     for note in heard:
         terminal.say(f"Note: {note}")

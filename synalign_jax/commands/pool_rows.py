@@ -97,3 +97,20 @@ def _with_labels(real: Table, pool: Table, options: argparse.Namespace) -> tuple
         return real, pool, []
     labels, remarks = match_labels((options.real, real.labels), (options.synthetic, pool.labels))
     return real, replace(pool, labels=labels), remarks
+
+
+def groups_of(pool: Table, path: str, column: str | None) -> list[str] | None:
+    """What each row of the pool comes from, by a column that is neither text nor label; None without one.
+
+    Raises:
+        DataError: the pool has no such column.
+    """
+    if column is None:
+        return None
+    from synalign_jax.pipeline.data.errors import DataError, listed
+
+    if column not in pool.others.names:
+        raise DataError(
+            f"{path}: no column {column!r} for --group; the other columns are {listed(pool.others.names)}"
+        )
+    return [str(row.get(column)) for row in pool.others.take(range(len(pool)))]

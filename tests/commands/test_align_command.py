@@ -140,3 +140,37 @@ def test_a_full_disk_leaves_what_an_earlier_call_wrote(
     with pytest.raises(OSError, match="No space left"):
         _run(*arguments, "--seed", 1)
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_the_verdict_opens_terminal_and_report_and_a_column_groups_the_pool(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    rng = np.random.default_rng(1)
+    for name, rows in (("real", 40), ("pool", 160)):
+        labels = rng.integers(0, 2, rows)
+        vectors = rng.normal(size=(rows, 4)) + np.where(labels[:, None], 0.8, -0.8)
+        lines = [
+            {"text": f"row {i}", "label": "ab"[labels[i]], "embedding": vectors[i].tolist(), "source": i % 3}
+            for i in range(rows)
+        ]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    paths = (
+        "--real",
+        tmp_path / "real.jsonl",
+        "--synthetic",
+        tmp_path / "pool.jsonl",
+        "--out",
+        tmp_path / "out",
+    )
+    with pytest.raises(ValueError, match="no column 'origin' for --group"):
+        _run(*paths, "--group", "origin")
+    assert _run(*paths, "--group", "source") == 0
+    mixture = json.loads((tmp_path / "out/mixture.json").read_text(encoding="utf-8"))
+    assert mixture["decision"] in ("use", "use at this share")
+    assert any(c["name"] == "aligned, by group" for c in mixture["candidates"])
+    assert mixture["verdict"] in capsys.readouterr().out
+    report = (tmp_path / "out/report.html").read_text(encoding="utf-8")
+    assert "Is it worth training on?" in report
+    assert "weights.npy" in report
+    rows = (tmp_path / "out/resampled.jsonl").read_text(encoding="utf-8").splitlines()
+    assert len(rows) <= round(mixture["total_weight"])

@@ -145,6 +145,22 @@ def _(page: Page) -> Iterator[dict[str, Any]]:
     }
 
 
+@setting("docs/worth.md")
+def _(page: Page) -> Iterator[dict[str, Any]]:
+    import synalign_jax as sa
+
+    real, pool = cloud(60), cloud(120)
+    yield {
+        "jax": jax,
+        "np": np,
+        "sa": sa,
+        "real": real,
+        "real_labels": (real[:, 0] > 0).astype(int),
+        "pool": pool,
+        "pool_labels": (pool[:, 0] > 0).astype(int),
+    }
+
+
 @setting("docs/exploration.md")
 def _(page: Page) -> Iterator[dict[str, Any]]:
     np.save("embeddings.npy", cloud(200))
