@@ -91,10 +91,29 @@ def register(subparsers: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--method", default="auto", help="auto, exact, landmarks or projections")
     parser.add_argument(
+        "--max-steps", type=int, default=4_000, metavar="N", help="of the solver, a label (default: 4000)"
+    )
+    parser.add_argument(
         "--resampled",
         default="resampled.jsonl",
         metavar="NAME",
         help="of the file of drawn rows; .jsonl, .csv, .tsv or .parquet (default: resampled.jsonl)",
+    )
+    parser.add_argument(
+        "--duplicates",
+        default="keep",
+        choices=("keep", "drop", "down-weight"),
+        help="rows of the pool that repeat others: as any row (default), left out, or one weight for all",
+    )
+    parser.add_argument(
+        "--duplicate-threshold",
+        type=float,
+        default=0.7,
+        metavar="J",
+        help="Jaccard similarity of word pairs from which two texts are one (default 0.7)",
+    )
+    parser.add_argument(
+        "--leaks", default="keep", choices=("keep", "drop"), help="rows of the pool that copy a real row"
     )
     add_options(parser, ("real", "synthetic"))
     parser.add_argument("--seed", type=int, default=0, help="decides folds and draws (default 0)")
@@ -112,7 +131,7 @@ def run(options: argparse.Namespace) -> int:
     from synalign_jax.pipeline.stages.align import mix_rows
     from synalign_jax.pipeline.together import Together
 
-    from .pool_report import pool_facts
+    from .pool_report import pool_facts, unmeasured
     from .pool_rows import groups_of, read_pair
 
     terminal = Terminal()
@@ -134,7 +153,10 @@ def run(options: argparse.Namespace) -> int:
         raise InputError(f"--size: {options.size}; the pool has {len(pool)} rows, ask for 1 to that many")
     times.append(time.monotonic())
     align_key, draw_key, report_key = jax.random.split(jax.random.key(options.seed), 3)
-    found, notes = _weigh(pair, gamma, power, options.method, align_key, terminal)
+    found, notes = _weigh(pair, gamma, power, options, align_key, terminal)
+    for note in (why := unmeasured(found)):
+        terminal.say(f"Note: {note}")
+    notes += why
     times.append(time.monotonic())
     mixture, heard = mix_rows(
         found,
@@ -176,7 +198,7 @@ def _weigh(
     pair: Pair,
     gamma: float | str,
     power: float | str,
-    method: str,
+    options: argparse.Namespace,
     key: PRNGKeyArray,
     terminal: Terminal,
 ) -> tuple[Alignment, list[str]]:
@@ -187,9 +209,9 @@ def _weigh(
 
     real_labels, pool_labels = pair.labels
     largest = len(pair.pool) if pool_labels is None else max(Counter(pool_labels).values())
-    if method != "projections":
+    if options.method != "projections":
         width = pair.pool_vectors.shape[1]
-        terminal.say(f"Memory: {alignment_memory(len(pair.real), largest, width, method=method)}")
+        terminal.say(f"Memory: {alignment_memory(len(pair.real), largest, width, method=options.method)}")
     found, notes = weigh(
         pair.real_vectors,
         pair.pool_vectors,
@@ -199,7 +221,8 @@ def _weigh(
         synthetic_labels=pool_labels,
         regularization=gamma,
         spectral_power=power,
-        method=method,
+        method=options.method,
+        max_steps=options.max_steps,
     )
     for note in notes:
         terminal.say(f"Note: {note}")
@@ -256,7 +279,7 @@ def _write(
     found, mixture = results
     for name, weights in (("weights.npy", mixture.weights), ("distribution.npy", found.weights)):
         with files.path(out / name).open("wb") as file:
-            np.save(file, pair.pool.spread(weights), allow_pickle=False)
+            np.save(file, pair.file_weights(weights), allow_pickle=False)
     for suffix in FORMATS:
         # An earlier call's rows in another format would not belong to these weights.
         if f"resampled{suffix}" != resampled and resampled.startswith("resampled."):

@@ -13,6 +13,7 @@ from synalign_jax.evaluation.facts import Distance, Figure, ReportFacts, Synthet
 from synalign_jax.evaluation.figures import plane_figures, weight_figure
 from synalign_jax.evaluation.report import MAX_ROWS, rows_shown
 from synalign_jax.evaluation.worth import worth_facts
+from synalign_jax.pipeline.data.errors import listed
 from synalign_jax.pipeline.stages.report import went_in
 from synalign_jax.pipeline.stages.resample import nearest_rows
 
@@ -89,23 +90,44 @@ def _distance(
     """To a sample of as many real rows as there are, which the weights have not seen.
 
     The V-statistic counts such a sample's own noise, so the cross-validated distance to its law gets the
-    noise band on top. None where nothing was held out.
+    noise band on top. Labels of a single real row, of which none can be left out, do not count; None where
+    nothing was held out.
     """
-    after = found.heldout_mmd2 + found.noise_band
-    if not np.isfinite(after):
+    measured = [group for group in found.groups if np.isfinite(group.heldout_mmd2 + group.noise_band)]
+    if not measured:
         return None
     noise = np.zeros(_SPLITS)
+    before = after = 0.0
     labels = None if of_real is None else np.asarray(of_real)
-    for group, group_key in zip(found.groups, jax.random.split(key, len(found.groups)), strict=True):
+    for group, group_key in zip(measured, jax.random.split(key, len(measured)), strict=True):
         rows = vectors if labels is None else vectors[np.flatnonzero(labels == group.label)]
-        noise += group.proportion**2 * _noise(found.kernel, rows, group.noise_band, group_key)
+        share = group.proportion**2
+        before += share * group.mmd2_before
+        after += share * (group.heldout_mmd2 + group.noise_band)
+        noise += share * _noise(found.kernel, rows, group.noise_band, group_key)
     low, high = np.quantile(noise, [0.05, 0.95])
+    left_out = len(found.groups) - len(measured)
+    counted = sum(group.real_rows for group in measured)
     return Distance(
-        before=found.mmd2_before,
+        before=before,
         after=after,
         noise=(float(low), float(high)),
-        rows=f"{len(vectors):,} real rows; “aligned” by cross-validation, on rows left out of the fit",
+        rows=f"{counted:,} real rows; “aligned” by cross-validation, on rows left out of the fit"
+        + (f"; without {left_out:,} labels of one real row each" if left_out else ""),
     )
+
+
+def unmeasured(found: Alignment) -> list[str]:
+    """Why there is no verdict, or one on a part of the labels only."""
+    single = [group.label for group in found.groups if group.real_rows < 2]
+    if single and len(single) < len(found.groups):
+        return [f"the held-out distance leaves out labels of a single real row: {listed(single, 5)}"]
+    if not any(np.isfinite(group.heldout_mmd2) for group in found.groups):
+        return [
+            "there is no verdict on the distance, since no real rows were held out: with a penalty that is"
+            " given (--regularization), or by --method projections, nothing is cross-validated"
+        ]
+    return []
 
 
 def _noise(kernel: Any, rows: np.ndarray, mean: float, key: PRNGKeyArray) -> np.ndarray:

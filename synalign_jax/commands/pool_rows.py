@@ -26,6 +26,19 @@ class Pair:
     real_vectors: np.ndarray
     pool_vectors: np.ndarray
     intake: tuple[Intake, Intake]
+    shares: np.ndarray | None = None  # rows that were down-weighted: the pool's row that stands for each
+
+    def file_weights(self, weights: np.ndarray) -> np.ndarray:
+        """One weight a row of the pool's files: 0 for a row left out, an equal part for each repeated one."""
+        import numpy as np
+
+        if self.shares is None:
+            return self.pool.spread(weights)
+        given = self.shares >= 0
+        sizes = np.bincount(self.shares[given], minlength=len(weights))
+        result = np.zeros(len(self.shares), weights.dtype)
+        result[given] = (weights / np.maximum(sizes, 1))[self.shares[given]]
+        return result
 
     @property
     def labels(self) -> tuple[list[str] | None, list[str] | None]:
@@ -50,6 +63,10 @@ def read_pair(options: argparse.Namespace, terminal: Terminal, scratch: Path) ->
     (real_vectors, pool_vectors), source = embed_rows(
         [(options.real, real), (options.synthetic, pool)], options, terminal
     )
+    pool, pool_vectors, shares, found = _without_copies(
+        real, pool, real_vectors, pool_vectors, options, terminal
+    )
+    remarks += found
     intake = (
         intake_of("real rows", real, vectors=source),
         intake_of("synthetic rows", pool, vectors=source, remarks=tuple(remarks)),
@@ -58,7 +75,59 @@ def read_pair(options: argparse.Namespace, terminal: Terminal, scratch: Path) ->
         real_vectors, pool_vectors = joint_vectors(
             (real_vectors, pool_vectors), (real.label_sets, pool.label_sets)
         )
-    return Pair(real, pool, real_vectors, pool_vectors, intake)
+    return Pair(real, pool, real_vectors, pool_vectors, intake, shares)
+
+
+def _without_copies(
+    real: Table,
+    pool: Table,
+    real_vectors: np.ndarray,
+    pool_vectors: np.ndarray,
+    options: argparse.Namespace,
+    terminal: Terminal,
+) -> tuple[Table, np.ndarray, np.ndarray | None, list[str]]:
+    """The pool as --duplicates and --leaks want it; the row that stands for each of the files; remarks."""
+    import numpy as np
+
+    from synalign_jax.pipeline.data.copies import find_copies
+    from synalign_jax.pipeline.data.errors import DataError
+    from synalign_jax.pipeline.data.table import choose_rows
+
+    with terminal.bar("Looking for copies", len(pool), "rows") as bar:
+        copies = find_copies(
+            (pool.texts, pool_vectors),
+            (real.texts, real_vectors),
+            threshold=options.duplicate_threshold,
+            tell=bar.reach,
+        )
+    remarks = copies.remarks(pool.position)
+    stays = np.ones(len(pool), bool)
+    if options.duplicates != "keep":
+        stays[:] = False
+        stays[copies.distinct] = True
+        if not stays.all():
+            remarks.append(
+                f"--duplicates {options.duplicates}: {stays.sum():,} rows that repeat none are weighed"
+            )
+    if options.leaks == "drop":
+        # All that repeat a copy of a real row go with it.
+        stays &= copies.leak[copies.of] < 0
+        stays &= copies.leak < 0
+    if stays.all():
+        return pool, pool_vectors, None, remarks
+    kept = np.flatnonzero(stays)
+    if len(kept) < 2:
+        raise DataError(
+            f"{options.synthetic}: {len(kept)} rows are left without copies; there is nothing to weigh"
+        )
+    shares = None
+    if options.duplicates == "down-weight":
+        number = np.full(len(pool), -1)
+        number[kept] = np.arange(len(kept))
+        of_pool = np.where((copies.leak < 0) | (options.leaks != "drop"), number[copies.of], -1)
+        shares = np.full(pool.in_files, -1)
+        shares[np.arange(len(pool)) if pool.rows is None else pool.rows] = of_pool
+    return choose_rows(pool, kept), pool_vectors[kept], shares, remarks
 
 
 def _with_labels(real: Table, pool: Table, options: argparse.Namespace) -> tuple[Table, Table, list[str]]:

@@ -62,6 +62,21 @@ def check_rows(name: str, x: Any, *, min_rows: int = 1, width: int | None = None
             )
 
 
+def as_floats(x: Any) -> Any:
+    """`x` itself, or as float32 where its type is too short to compute in or in another byte order.
+
+    float16 and bfloat16 lose the digits that an MMD is about; JAX takes no array of foreign byte order.
+    """
+    dtype = getattr(x, "dtype", None)
+    if dtype is None:
+        return x
+    if isinstance(x, np.ndarray) and not dtype.isnative:
+        wide = dtype.itemsize == 8 and jax.config.jax_enable_x64
+        return np.asarray(x, np.float64 if wide else np.float32)
+    short = jnp.issubdtype(dtype, jnp.floating) and jnp.dtype(dtype).itemsize < 4
+    return x.astype(jnp.float32) if short else x
+
+
 def check_weights(name: str, weights: Any, rows: int) -> None:
     """Raise unless `weights` is a (rows,) array, non-negative, finite, with a positive sum.
 

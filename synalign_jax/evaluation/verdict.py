@@ -10,6 +10,9 @@ from .scores import Estimate, StudentScore
 Tone = Literal["good", "mixed", "bad"]
 
 
+_ROUNDING = 1e-4
+
+
 class Verdict(NamedTuple):
     tone: Tone
     headline: str
@@ -19,6 +22,13 @@ class Verdict(NamedTuple):
 def distance_verdict(distance: Distance) -> Verdict:
     """Did alignment bring the synthetic rows as close to real rows as real rows are to each other?"""
     before, after, top = distance.before, distance.after, distance.noise[1]
+    if before < -_ROUNDING or after < -max(_ROUNDING, top):
+        return Verdict(
+            "bad",
+            "The distances cannot be trusted: one came out below zero.",
+            f"MMD² is {before:.2g} as generated and {after:.2g} aligned, and no squared distance is negative."
+            " Look for vectors of very large values, or of another model than the rest.",
+        )
     moved = f"MMD² went from {before:.2g} to {after:.2g}"
     if before <= top:
         if after <= top:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
 import sqlite3
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -32,26 +35,52 @@ class EmbeddingCache:
     """One SQLite file in `folder`, whole after a kill at any instant; several processes may share it."""
 
     def __init__(self, folder: str | Path) -> None:
-        folder = Path(folder).expanduser()
-        folder.mkdir(parents=True, exist_ok=True)
-        self._database = sqlite3.connect(folder / "embeddings.sqlite", timeout=60)
+        self._path = Path(folder).expanduser() / "embeddings.sqlite"
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self._mending():
+            self._open()
+
+    def _open(self) -> None:
+        self._database = sqlite3.connect(self._path, timeout=60)
         self._database.execute("PRAGMA journal_mode = WAL")
         # A crash of the machine may lose the newest vectors, which are then computed again; never the file.
         self._database.execute("PRAGMA synchronous = NORMAL")
         self._database.execute(_SCHEMA)
         self._database.commit()
 
+    @contextlib.contextmanager
+    def _mending(self) -> Iterator[None]:
+        """A damaged file is set aside and a new one begun; what the block did not do is done again later."""
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            # A lock that is held or a disk that is full (OperationalError) is no damage.
+            if type(error) is not sqlite3.DatabaseError:
+                raise
+            self._database.close()
+            aside = self._path.with_name(f"{self._path.name}.damaged")
+            os.replace(self._path, aside)
+            for rest in ("-wal", "-shm"):
+                self._path.with_name(self._path.name + rest).unlink(missing_ok=True)
+            warnings.warn(
+                f"the embedding cache was damaged ({error}) and is begun anew, its vectors computed again;"
+                f" the old file is {aside}, to be deleted",
+                stacklevel=4,
+            )
+            self._open()
+
     def get(self, identity: str, texts: Sequence[str]) -> dict[str, tuple[np.ndarray, bool]]:
         """Text -> (float32 vector, whether the text was cut), for those that are known."""
         by_key = {_key(identity, text): text for text in texts}
         keys = list(by_key)
         found = {}
-        for start in range(0, len(keys), _ASK):
-            part = keys[start : start + _ASK]
-            marks = ",".join("?" * len(part))
-            query = f"SELECT key, cut, vector FROM vectors WHERE key IN ({marks})"  # noqa: S608
-            for key, cut, vector in self._database.execute(query, part):
-                found[by_key[key]] = (np.frombuffer(vector, "<f4"), bool(cut))
+        with self._mending():
+            for start in range(0, len(keys), _ASK):
+                part = keys[start : start + _ASK]
+                marks = ",".join("?" * len(part))
+                query = f"SELECT key, cut, vector FROM vectors WHERE key IN ({marks})"  # noqa: S608
+                for key, cut, vector in self._database.execute(query, part):
+                    found[by_key[key]] = (np.frombuffer(vector, "<f4"), bool(cut))
         return found
 
     def put(self, identity: str, texts: Sequence[str], vectors: np.ndarray, cut: np.ndarray) -> None:
@@ -60,7 +89,7 @@ class EmbeddingCache:
             (_key(identity, text), int(c), np.ascontiguousarray(v, "<f4").tobytes())
             for text, c, v in zip(texts, cut, vectors, strict=True)
         )
-        with self._database:
+        with self._mending(), self._database:
             self._database.executemany(
                 "INSERT OR IGNORE INTO vectors (key, cut, vector) VALUES (?, ?, ?)", rows
             )

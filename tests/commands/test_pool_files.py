@@ -175,3 +175,25 @@ def test_labels_of_one_meaning_are_one_label(tmp_path: Path, capsys: pytest.Capt
     labels = {row["label"] for row in _lines(tmp_path / "out/resampled.jsonl")}
     assert labels == {"Billing", "0"}
     assert "'billing' as 'Billing'" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("way", ["keep", "drop", "down-weight"])
+def test_repetitions_count_as_asked(tmp_path: Path, capsys: pytest.CaptureFixture, way: str) -> None:
+    real = _jsonl(tmp_path / "real.jsonl", _rows(30, 0.0, text=lambda i: f"the real row of number {i}"))
+    rows = _rows(60, 1.0, text=lambda i: f"made {i} of {i * i}")
+    rows += [dict(rows[7]), dict(rows[7]), {**rows[8], "text": "the real row of number 3"}]
+    pool = _jsonl(tmp_path / "pool.jsonl", rows)
+    arguments = ("--real", real, "--synthetic", pool, "--out", tmp_path / "out", "--duplicates", way)
+    assert _run(*arguments, "--leaks", "drop" if way == "drop" else "keep", *_QUICK) == 0
+    weights = np.load(tmp_path / "out/weights.npy")
+    np.testing.assert_allclose(weights.sum(), 1.0, rtol=1e-5)
+    assert weights.shape == (63,)
+    said = capsys.readouterr().out
+    assert "2 of 63 rows repeat an earlier one: 2 exactly" in said
+    assert "1 rows copy a real row (rows 62," in said
+    if way == "drop":
+        assert not weights[60:].any()
+    else:
+        np.testing.assert_allclose(weights[60:62], weights[7], rtol=1e-5)
+    drawn = [row["index"] for row in _lines(tmp_path / "out/resampled.jsonl")]
+    assert way == "keep" or not {60, 61} & set(drawn)

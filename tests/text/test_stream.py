@@ -145,3 +145,25 @@ def test_nothing_is_embedded_twice_after_a_kill(tmp_path: Path, answers: int) ->
     assert 20_000 <= first + second <= 20_000 + in_hand
     expected = [[len(f"text {i} ") + i % 9 + j for j in range(8)] for i in range(20_000)]
     np.testing.assert_array_equal(np.load(tmp_path / "vectors.npy"), expected)
+
+
+@pytest.mark.parametrize("damage", ["rubbish", "half"])
+def test_a_damaged_cache_is_set_aside_and_begun_anew(tmp_path: Path, damage: str) -> None:
+    texts = [f"text {i}" for i in range(400)]
+    vectors = np.random.default_rng(0).normal(size=(400, 64)).astype("f4")
+    with EmbeddingCache(tmp_path) as cache:
+        cache.put("model", texts, vectors, np.zeros(400, bool))
+    path = tmp_path / "embeddings.sqlite"
+    whole = path.read_bytes()
+    path.write_bytes(b"this is not sqlite" * 8 if damage == "rubbish" else whole[: len(whole) // 2])
+
+    def use() -> None:
+        with EmbeddingCache(tmp_path) as cache:
+            cache.get("model", texts)
+            cache.put("model", texts, vectors, np.zeros(400, bool))
+
+    with pytest.warns(UserWarning, match="cache was damaged"):
+        use()
+    with EmbeddingCache(tmp_path) as cache:
+        np.testing.assert_array_equal(cache.get("model", texts)["text 7"][0], vectors[7])
+    assert (tmp_path / "embeddings.sqlite.damaged").exists()

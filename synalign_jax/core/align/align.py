@@ -12,7 +12,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import PRNGKeyArray
 
-from synalign_jax.core.checks import InputError, check_rows
+from synalign_jax.core.checks import InputError, as_floats, check_rows
 from synalign_jax.core.kernels import Kernel, pooled_rbf
 from synalign_jax.core.progress import Tell, silent
 
@@ -20,12 +20,16 @@ from .alignment import Alignment, GroupFit
 from .distance import distance_to_real
 from .fit import fit_exact
 from .landmarks.fit import fit_landmarks
+from .origin import Moved, origin_of
 from .problem import Problem, split
 from .projected import fit_projections
 from .regularization import POWERS, Choice, choose
 
 EXACT_LIMIT = 8_192  # pool rows a label up to which the kernel matrix is held whole
 _FEW_ROWS = 10
+_ROUNDING = 1e-4  # of an MMD^2 by a kernel whose values are about 1
+_NO_GAP = 4e-6
+_NAMED = 5  # labels that one message names
 _METHODS = ("auto", "exact", "landmarks", "projections")
 
 
@@ -80,6 +84,7 @@ def align(
     Raises:
         InputError: bad arrays, labels on one side only, a label that the pool lacks, a setting out of range.
     """
+    real, synthetic = as_floats(real), as_floats(synthetic)
     check_rows("real", real)
     check_rows("synthetic", synthetic, min_rows=2, width=real.shape[1])
     if method not in _METHODS:
@@ -89,6 +94,9 @@ def align(
             raise InputError(f"regularization: {regularization!r}; give 'auto' or a number from 0")
     elif not 0 <= regularization < float("inf"):
         raise InputError(f"regularization: {regularization}; it is finite and not negative")
+    origin = origin_of(real, synthetic, kernel)
+    if origin is not None:
+        real, synthetic = Moved(real, origin)[:], Moved(synthetic, origin)
     if kernel is None:
         some = np.unique(np.linspace(0, len(synthetic) - 1, min(len(synthetic), 512)).astype(int))
         kernel = pooled_rbf(jnp.asarray(real), jnp.asarray(synthetic[some]))
@@ -125,6 +133,7 @@ def align(
             before_key, after_key = jax.random.split(jax.random.fold_in(key_of_fit, 1))
             before = distance_to_real(given, np.full(given.size, 1.0 / given.size), before_key)
             after = distance_to_real(given, within, after_key)
+        _check_distance(problem.label, (before, after), given.within_real)
         groups.append(
             GroupFit(
                 label=problem.label,
@@ -141,7 +150,7 @@ def align(
                 space=problem.space,
             )
         )
-    return _gather(weights, tuple(groups), kernel, power, real.shape[1])
+    return _gather(weights, tuple(groups), kernel, power, real.shape[1], origin)
 
 
 def _choose(
@@ -174,19 +183,26 @@ def _choose(
 
 
 def _gather(
-    weights: np.ndarray, groups: tuple[GroupFit, ...], kernel: Kernel, power: float, width: int
+    weights: np.ndarray,
+    groups: tuple[GroupFit, ...],
+    kernel: Kernel,
+    power: float,
+    width: int,
+    origin: np.ndarray | None,
 ) -> Alignment:
     few = [group for group in groups if group.real_rows < _FEW_ROWS]
     if few:
-        names = ", ".join("real" if g.label is None else f"label {g.label!r}" for g in few)
+        names = ", ".join("real" if g.label is None else f"label {g.label!r}" for g in few[:_NAMED])
+        names += f" and {len(few) - _NAMED} labels more" if len(few) > _NAMED else ""
         warnings.warn(
             f"{names}: fewer than {_FEW_ROWS} real rows, so the weights may follow chance", stacklevel=3
         )
-    late = [group for group in groups if not group.fit.converged]
+    # What is left of an objective near 0 in float32 is rounding and no gap.
+    late = [group for group in groups if not group.fit.converged and group.fit.gap > _NO_GAP]
     status = "converged"
     if late:
         worst = max(group.fit.gap for group in late)
-        status = f"unfinished: a gap of {worst:.2g} is above the tolerance; raise max_steps"
+        status = f"unfinished: a gap of {worst:.2g} is above the tolerance; raise max_steps (--max-steps)"
 
     def total(values: list[float]) -> float:
         return float(sum(g.proportion**2 * value for g, value in zip(groups, values, strict=True)))
@@ -208,4 +224,16 @@ def _gather(
         kernel=kernel,
         width=width,
         groups=groups,
+        origin=origin,
     )
+
+
+def _check_distance(label: Any, values: tuple[float, float], scale: float) -> None:
+    """An MMD^2 is a squared norm: one below zero by more than rounding shows that nothing can be trusted."""
+    name = "" if label is None else f" (label {label!r})"
+    for value in values:
+        if not value > -_ROUNDING * max(1.0, abs(scale)):
+            raise InputError(
+                f"real, synthetic{name}: MMD^2 came out as {value:.3g}, which no distance can be: the kernel"
+                " loses its digits on these rows; centre and rescale them, or give another kernel"
+            )

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from synalign_jax.core.checks import InputError, check_rows
+from synalign_jax.core.checks import InputError, as_floats, check_rows
 from synalign_jax.core.kernels import Kernel
 
 from .fit import Fit
+from .origin import Moved
 from .space import Seen, Space
 
 
@@ -90,6 +91,7 @@ class Alignment:
     kernel: Kernel
     width: int  # columns of the rows
     groups: tuple[GroupFit, ...]
+    origin: np.ndarray | None = None  # what rows are moved by before anything is computed
 
     def score(self, synthetic: Any, labels: Sequence[Any] | None = None) -> np.ndarray:
         """Weights for synthetic rows that arrive later, without solving again, on the scale of `weights`.
@@ -97,7 +99,10 @@ class Alignment:
         Raises:
             InputError: bad rows; labels missing, or unknown to the fit; or an unregularised fit.
         """
+        synthetic = as_floats(synthetic)
         check_rows("synthetic", synthetic, width=self.width)
+        if self.origin is not None:
+            synthetic = Moved(synthetic, self.origin)
         if len(self.groups) == 1 and self.groups[0].label is None:
             return self.groups[0].score(synthetic)
         if labels is None or len(labels) != synthetic.shape[0]:

@@ -127,12 +127,14 @@ def split(
     missing = [label for label, share in shares.items() if share > 0 and not np.any(of_pool == label)]
     if missing:
         raise InputError(
-            f"synthetic_labels: the pool has no row labelled {missing}; generate some, drop the label from"
-            " the real rows, or set its share to 0 in label_proportions"
+            f"synthetic_labels: the pool has no row labelled {_some(missing)}; generate some, drop the label"
+            " from the real rows, or set its share to 0 in label_proportions"
         )
     surplus = sorted(set(of_pool.tolist()) - set(present))
     if surplus:
-        warnings.warn(f"{surplus} label synthetic rows but no real row: their weight is 0", stacklevel=3)
+        warnings.warn(
+            f"{_some(surplus)} label synthetic rows but no real row: their weight is 0", stacklevel=3
+        )
     total = sum(shares.values())
     return [
         _build(
@@ -147,6 +149,10 @@ def split(
         for label, share in shares.items()
         if share > 0
     ]
+
+
+def _some(labels: list[Any]) -> str:
+    return f"{labels[:5]}" + (f" and {len(labels) - 5} more" if len(labels) > 5 else "")
 
 
 def _build(

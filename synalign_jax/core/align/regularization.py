@@ -46,7 +46,12 @@ def choose(
     "Classification and Regression Trees", 1984, section 3.4.3).
     """
     if all(problem.real.shape[0] < 2 for problem in problems):
-        raise InputError("real: one row (a label) cannot be cross-validated; add real rows or give gamma")
+        names = [repr(problem.label) for problem in problems if problem.label is not None]
+        where = f" (labels {', '.join(names[:5])}{', ...' if len(names) > 5 else ''})" if names else ""
+        raise InputError(
+            f"real: one row a label{where} cannot be cross-validated; add real rows, leave the labels out, or"
+            " give regularization (--regularization)"
+        )
     factors = [_FACTORS if i == 0 else _FURTHER_FACTORS for i in range(len(powers))]
     candidates = [(i, factor) for i, of_power in enumerate(factors) for factor in of_power]
     views = [[problem.weighing_components(power) for power in powers] for problem in problems]
@@ -79,6 +84,11 @@ def _trusted(errors: Sequence[np.ndarray], shares: Sequence[float], equal: int) 
         equal: the candidate whose weights are all but equal.
     """
     known = [(error, share) for error, share in zip(errors, shares, strict=True) if np.isfinite(error).all()]
+    if not known:
+        raise InputError(
+            "real, synthetic: no held-out distance is a number, so no penalty can be chosen; rescale the"
+            " rows, look for rows that are all equal, or give regularization (--regularization)"
+        )
     total = np.sum([share * error.mean(axis=1) for error, share in known], axis=0)
     best = int(np.argmin(total))
     variance = sum(

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from synalign_jax.core.checks import InputError, check_rows, check_weights
+from synalign_jax.core.checks import InputError, as_floats, check_rows, check_weights
 from synalign_jax.core.kernels import Kernel, diagonal, has_product_form, pooled_rbf, rbf_length_scale
 
 from .features import FeatureMap, features
@@ -64,6 +64,7 @@ def mmd2(
     Raises:
         InputError: bad rows, weights, labels or widths.
     """
+    x, y = as_floats(x), as_floats(y)
     check_rows("x", x)
     check_rows("y", y, width=x.shape[1])
     if (x_labels is None) != (y_labels is None):

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from synalign_jax.core.checks import InputError, check_rows, check_weights
+from synalign_jax.core.checks import InputError, as_floats, check_rows, check_weights
 from synalign_jax.core.kernels import Kernel, gram, pooled_rbf
 from synalign_jax.core.resample import resample
 
@@ -64,6 +64,7 @@ def two_sample_test(
     Raises:
         InputError: bad rows or weights, fewer than two rows a side, or no permutations.
     """
+    x, y = as_floats(x), as_floats(y)
     check_rows("x", x, min_rows=2)
     check_rows("y", y, min_rows=2, width=x.shape[1])
     if permutations < 1:

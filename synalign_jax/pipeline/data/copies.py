@@ -1,0 +1,167 @@
+"""Rows of a pool that repeat other rows of it, or copy a real row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .duplicates import TextIndex
+from .errors import listed
+
+NONE, EXACT, NEAR, SEMANTIC = 0, 1, 2, 3
+_ALL_PAIRS = 16_384  # rows up to which every vector is compared with every other
+_BLOCK = 2_048
+_FEWEST_COLUMNS = 32  # in fewer, unlike rows may point the same way
+_CELL = 2_048  # rows that share a cell, beyond that
+
+
+@dataclass(frozen=True)
+class Copies:
+    """
+    Attributes:
+        of: (m,) the earlier row of the pool that each row repeats; itself where there is none. Never a row
+            that is a repetition itself.
+        kind: (m,) how: NONE, EXACT (the same characters), NEAR (nearly the same words), SEMANTIC (nearly the
+            same vector).
+        leak: (m,) the real row that it copies, exactly or nearly; -1 for none.
+    """
+
+    of: np.ndarray
+    kind: np.ndarray
+    leak: np.ndarray
+
+    @property
+    def distinct(self) -> np.ndarray:
+        """Positions of the rows that repeat no earlier one."""
+        return np.flatnonzero(self.kind == NONE)
+
+    def remarks(self, where: Callable[[int], int]) -> list[str]:
+        """What to say of them.
+
+        Args:
+            where: a row's place in the files.
+        """
+        said = []
+        counts = np.bincount(self.kind, minlength=4)
+        if counts[1:].any():
+            said.append(
+                f"{len(self.of) - counts[NONE]:,} of {len(self.of):,} rows repeat an earlier one:"
+                f" {counts[EXACT]:,} exactly, {counts[NEAR]:,} nearly, {counts[SEMANTIC]:,} by their vectors;"
+                " --duplicates drop or down-weight has each count once"
+            )
+        leaks = np.flatnonzero(self.leak >= 0)
+        if leaks.size:
+            some = listed([where(int(row)) for row in leaks], 5).replace("'", "")
+            said.append(
+                f"{leaks.size:,} rows copy a real row (rows {some}, counted from 0): a student trained on them"
+                " and tested on such rows is flattered; --leaks drop leaves them out"
+            )
+        return said
+
+
+def find_copies(
+    pool: tuple[Sequence[str] | None, np.ndarray],
+    real: tuple[Sequence[str] | None, np.ndarray],
+    *,
+    threshold: float = 0.7,
+    cosine: float = 0.98,
+    tell: Callable[[int], None] | None = None,
+) -> Copies:
+    """
+    Args:
+        pool, real: texts, and (rows, d) vectors.
+        threshold: Jaccard similarity of word pairs from which texts nearly repeat each other.
+        cosine: of the vectors less their common mean, from which rows repeat each other by meaning.
+        tell: called with the number of rows done.
+    """
+    (texts, vectors), (real_texts, real_vectors) = pool, real
+    m = len(vectors)
+    of, kind, leak = np.arange(m), np.zeros(m, np.uint8), np.full(m, -1)
+    if texts is not None:
+        _by_texts(texts, of, kind, threshold, tell)
+        if real_texts is not None:
+            index, exact = TextIndex(threshold), {text.strip(): row for row, text in enumerate(real_texts)}
+            for text in real_texts:
+                index.add(text)
+            for row, text in enumerate(texts):
+                found = exact.get(text.strip())
+                found = index.find(text) if found is None else found
+                leak[row] = -1 if found is None else found
+    else:
+        same = {real_vectors[row].tobytes(): row for row in range(len(real_vectors))}
+        for row in range(m):
+            leak[row] = same.get(np.asarray(vectors[row], real_vectors.dtype).tobytes(), -1)
+    if vectors.shape[1] >= _FEWEST_COLUMNS or texts is None:
+        same = 1.0 if vectors.shape[1] < _FEWEST_COLUMNS else cosine
+        _by_vectors(vectors, of, kind, same, exact=texts is None)
+    while not np.array_equal(of, of[of]):
+        of = of[of]
+    return Copies(of, kind, leak)
+
+
+def _by_texts(
+    texts: Sequence[str],
+    of: np.ndarray,
+    kind: np.ndarray,
+    threshold: float,
+    tell: Callable[[int], None] | None,
+) -> None:
+    index, first, rows = TextIndex(threshold), dict[str, int](), list[int]()
+    for row, text in enumerate(texts):
+        same = first.setdefault(text.strip(), row)
+        if same != row:
+            of[row], kind[row] = of[same], EXACT
+        elif (found := index.find(text)) is not None:
+            of[row], kind[row] = rows[found], NEAR
+        else:
+            rows.append(row)
+            index.add(text)
+        if tell and row % 1_000 == 999:
+            tell(row + 1)
+
+
+def _by_vectors(vectors: np.ndarray, of: np.ndarray, kind: np.ndarray, cosine: float, *, exact: bool) -> None:
+    """Among the rows that are still distinct: those whose vectors point the way of an earlier one's."""
+    rows = np.flatnonzero(kind == NONE)
+    points = np.asarray(vectors[rows], np.float32)
+    points = points - points.mean(axis=0, dtype=np.float64).astype(np.float32)
+    norms = np.linalg.norm(points, axis=1, keepdims=True)
+    points /= np.maximum(norms, np.float32(1e-30))
+    for cell in _cells(points):
+        inside = points[cell]
+        for start in range(0, len(cell), _BLOCK):
+            close = inside[start : start + _BLOCK] @ inside.T
+            for number, column in zip(*np.nonzero(close >= cosine - 1e-6), strict=True):
+                later, earlier = cell[start + number], cell[column]
+                row, before = rows[later], rows[earlier]
+                if before < row and kind[row] == NONE and kind[before] == NONE:
+                    same = exact and np.array_equal(vectors[row], vectors[before])
+                    if same or cosine < 1.0:
+                        of[row], kind[row] = before, EXACT if same else SEMANTIC
+
+
+def _cells(points: np.ndarray) -> list[np.ndarray]:
+    """Groups of rows that are compared with each other: all, or those nearest to the same of some, twice.
+
+    Rows as near as repetitions are mostly have the same nearest one; the second partition finds most of
+    those that the first parts.
+    """
+    if len(points) <= _ALL_PAIRS:
+        return [np.arange(len(points))]
+    cells = []
+    for seed in (0, 1):
+        pivots = np.random.default_rng(seed).choice(len(points), len(points) // _CELL, replace=False)
+        nearest = np.concatenate(
+            [
+                np.argmax(points[start : start + _BLOCK] @ points[pivots].T, axis=1)
+                for start in range(0, len(points), _BLOCK)
+            ]
+        )
+        order = np.argsort(nearest, kind="stable")
+        ends = np.flatnonzero(np.diff(nearest[order])) + 1
+        # A cell that is much too large would be quadratic again: its rows are taken in turns.
+        for cell in np.split(order, ends):
+            cells += np.array_split(cell, max(1, -(-len(cell) // _ALL_PAIRS)))
+    return cells
