@@ -55,8 +55,8 @@ class Copies:
         if leaks.size:
             some = listed([where(int(row)) for row in leaks], 5).replace("'", "")
             said.append(
-                f"{leaks.size:,} rows copy a real row (rows {some}, counted from 0): a student trained on them"
-                " and tested on such rows is flattered; --leaks drop leaves them out"
+                f"{leaks.size:,} rows copy a real row (rows {some}, counted from 0): a student trained on"
+                " them and tested on such rows is flattered; --leaks drop leaves them out"
             )
         return said
 

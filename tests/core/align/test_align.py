@@ -109,8 +109,8 @@ def test_score_of_the_pool_is_its_weights() -> None:
 
 @pytest.mark.parametrize("held", [2**20, 256 * 500])  # all rows join the solve, or a third of them
 def test_landmarks_near_the_exact_optimum(held: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("synalign_jax.core.align.align.landmarks.solver.LANDMARKS", 256)
-    monkeypatch.setattr("synalign_jax.core.align.align.landmarks.solver.HELD_VALUES", held)
+    monkeypatch.setattr("synalign_jax.core.align.landmarks.solver.LANDMARKS", 256)
+    monkeypatch.setattr("synalign_jax.core.align.landmarks.solver.HELD_VALUES", held)
     real, pool = _sets(n=100, m=1_500)
     gamma = 3e-3
     arguments = {"key": jax.random.key(0), "kernel": KERNEL, "regularization": gamma}
@@ -134,8 +134,8 @@ def test_landmarks_near_the_exact_optimum(held: int, monkeypatch: pytest.MonkeyP
 def test_an_exact_pass_brings_landmark_weights_near_the_optimum(
     cap: float | None, held: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("synalign_jax.core.align.align.landmarks.solver.LANDMARKS", 128)
-    monkeypatch.setattr("synalign_jax.core.align.align.landmarks.solver.HELD_VALUES", held)
+    monkeypatch.setattr("synalign_jax.core.align.landmarks.solver.LANDMARKS", 128)
+    monkeypatch.setattr("synalign_jax.core.align.landmarks.solver.HELD_VALUES", held)
     rng = np.random.default_rng(0)  # in ten dimensions 128 landmarks miss much of the kernel
     real = rng.normal(size=(100, 10)).astype("f4")
     pool = (rng.normal(size=(1_500, 10)) + np.where(np.arange(1_500)[:, None] % 3, 0.8, 0.0)).astype("f4")
@@ -161,7 +161,7 @@ def test_an_exact_pass_brings_landmark_weights_near_the_optimum(
 
     _, optimum = solve(method="exact", tolerance=1e-4)
     corrected, reached = solve(method="landmarks")
-    monkeypatch.setattr("synalign_jax.core.align.align.landmarks.fit.CORRECTED_VALUES", 0)
+    monkeypatch.setattr("synalign_jax.core.align.landmarks.fit.CORRECTED_VALUES", 0)
     plain, without = solve(method="landmarks")
     assert reached - optimum < 0.25 * (without - optimum)
     assert reached - corrected.gap <= optimum * 1.001  # the certificate is a bound

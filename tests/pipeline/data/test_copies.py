@@ -79,7 +79,7 @@ def test_cells_find_nearly_what_all_pairs_do(monkeypatch: pytest.MonkeyPatch) ->
     centres = rng.normal(size=(40, 48))
     vectors = (centres[rng.integers(40, size=4_000)] + rng.normal(size=(4_000, 48))).astype("f4")
     vectors[2_000:] = vectors[:2_000] + 0.05 * rng.normal(size=(2_000, 48))
-    texts, real = [str(i) for i in range(4_000)], (["none"], vectors[:1])
+    texts, real = [f"text number{i}" for i in range(4_000)], (["none"], vectors[:1])
     whole = find_copies((texts, vectors), real)
     monkeypatch.setattr(copies, "_ALL_PAIRS", 512)
     monkeypatch.setattr(copies, "_CELL", 256)
