@@ -71,7 +71,7 @@ def as_floats(x: Any) -> Any:
     if dtype is None:
         return x
     if isinstance(x, np.ndarray) and not dtype.isnative:
-        wide = dtype.itemsize == 8 and jax.config.jax_enable_x64
+        wide = dtype.itemsize == 8 and jax.config.read("jax_enable_x64")
         return np.asarray(x, np.float64 if wide else np.float32)
     short = jnp.issubdtype(dtype, jnp.floating) and jnp.dtype(dtype).itemsize < 4
     return x.astype(jnp.float32) if short else x

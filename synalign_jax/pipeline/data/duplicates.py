@@ -6,7 +6,7 @@ import itertools
 import re
 import unicodedata
 
-from rensa import RMinHash, RMinHashLSH
+from rensa import RMinHash, RMinHashLSH  # type: ignore[attr-defined]
 
 _WORD = re.compile(r"\w+")
 _HASHES = 64
