@@ -1,6 +1,7 @@
 # The public names: what `synalign_jax.NAME` loads when it is first used, and what type checkers see.
 from .api.preview import Preview as Preview
 from .api.preview import preview as preview
+from .api.report import report as report
 from .api.result import RunResult as RunResult
 from .api.run import run as run
 from .api.run import run_async as run_async

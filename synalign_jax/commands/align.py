@@ -123,6 +123,7 @@ def register(subparsers: argparse._SubParsersAction) -> None:
 def run(options: argparse.Namespace) -> int:
     import jax
 
+    from synalign_jax.api.pool_report import unmeasured
     from synalign_jax.core.checks import InputError
     from synalign_jax.evaluation.facts import Stage
     from synalign_jax.evaluation.report import write_report
@@ -131,7 +132,7 @@ def run(options: argparse.Namespace) -> int:
     from synalign_jax.pipeline.stages.align import mix_rows
     from synalign_jax.pipeline.together import Together
 
-    from .pool_report import pool_facts, unmeasured
+    from .pool_report import pool_facts
     from .pool_rows import groups_of, read_pair
 
     terminal = Terminal()

@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 
-from synalign_jax.commands.pool_report import _noise
+from synalign_jax.api.pool_report import _noise
 from synalign_jax.core.kernels import rbf
 from synalign_jax.core.padding import host_gram
 
