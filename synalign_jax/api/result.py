@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from synalign_jax.llm.ledger import Ledger
+from synalign_jax.pipeline.card import push_dataset
 from synalign_jax.pipeline.config import Config
 from synalign_jax.pipeline.run import records
 from synalign_jax.pipeline.stages.load import UNLABELLED
@@ -127,6 +128,26 @@ class RunResult:
             MissingLibraryError: datasets is not installed.
         """
         return _needed("datasets").Dataset(self._chosen(rows))
+
+    def push_to_hub(
+        self, repository: str, *, private: bool = True, licence: str = "other", api: Any = None
+    ) -> str:
+        """The aligned and weighted rows as a data set with a card on the Hugging Face hub; also in `dataset`.
+
+        Args:
+            repository: "owner/name".
+            private: whether a new data set is for its owner alone.
+            licence: an identifier of the hub's, as "cc-by-4.0".
+            api: a `huggingface_hub.HfApi`; None is one with the user's own token.
+
+        Returns:
+            Its address.
+
+        Raises:
+            DataError: a bad name, or the hub refuses.
+        """
+        target = self.folder / "dataset"
+        return push_dataset(self.folder, repository, target, private=private, licence=licence, api=api)
 
     def _chosen(self, rows: str) -> pa.Table:
         if rows not in ("aligned", "weighted"):
