@@ -77,13 +77,22 @@ class RunResult:
 
     @functools.cached_property
     def weighted(self) -> pa.Table:
-        """Every row that was made, with its weight; columns as in `aligned`. The weights sum to 1."""
+        """Every row that was made, with its weight; columns as in `aligned`.
+
+        `weight` is what a row counts for in training where each real row counts 1, and 0 where the rows are
+        not worth using; `distribution` sums to 1 and brings the rows nearest to the real ones.
+        """
         return self._table("weighted")
 
     @functools.cached_property
     def alignment(self) -> dict[str, Any]:
         """What `align` found: distances before and after, effective sample size, certificate, by label."""
         return json.loads((self.folder / "alignment.json").read_text(encoding="utf-8"))
+
+    @functools.cached_property
+    def mixture(self) -> dict[str, Any]:
+        """Whether the rows are worth training on, with what weight and gain, and the table behind it."""
+        return json.loads((self.folder / "mixture.json").read_text(encoding="utf-8"))
 
     @functools.cached_property
     def evaluation(self) -> dict[str, Any]:

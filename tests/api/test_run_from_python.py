@@ -118,7 +118,11 @@ def test_the_result_holds_what_the_folder_holds(finished: tuple[Any, Any], resul
     assert result.folder == folder
     assert result.aligned.equals(pq.read_table(folder / "aligned.parquet"))
     assert result.weighted.num_rows == 24
-    assert sum(result.weighted["weight"].to_pylist()) == pytest.approx(1)
+    assert sum(result.weighted["distribution"].to_pylist()) == pytest.approx(1)
+    assert sum(result.weighted["weight"].to_pylist()) == pytest.approx(
+        result.mixture["total_weight"], abs=1e-3
+    )
+    assert result.mixture["verdict"] in repr(result)
     assert result.alignment == json.loads((folder / "alignment.json").read_text(encoding="utf-8"))
     assert "mmd2" in result.evaluation
     assert result.report.read_text(encoding="utf-8").startswith("<!doctype html>")
