@@ -163,7 +163,16 @@ def _everywhere(
             weights[block] = weigher.further(
                 family, np.asarray(pool[block], np.float32), task.pool_codes[block]
             )
-    weights[task.sample] = weigher.raw(family)
+    raw = weigher.raw(family)
+    beyond = np.ones(m, bool)
+    beyond[task.sample] = False
+    for label in range(task.classes):
+        # Weights that are hardly penalised fit the sample; beyond it the closed form needs a factor.
+        within, without = raw[task.row_codes == label], beyond & (task.pool_codes == label)
+        total = weights[without].sum()
+        if total > 0:
+            weights[without] *= within.mean() * np.count_nonzero(without) / total if len(within) else 1.0
+    weights[task.sample] = raw
     known = task.pool_codes >= 0
     if family.grouped and groups is not None:
         counts = np.bincount(groups[known], minlength=groups.max() + 1)
