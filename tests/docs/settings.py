@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import importlib.util
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -59,10 +59,11 @@ def prepare(name: str, page: Page) -> AbstractContextManager[Setting]:
 def setting(name: str) -> Callable:
     """The decorated generator yields the names that the blocks of page `name` use."""
 
-    def add(make: Callable[[Page], Iterator[dict[str, Any] | Setting]]) -> Callable:
+    def add(make: Callable[[Page], Generator[dict[str, Any] | Setting]]) -> Callable:
         @contextmanager
         def opened(page: Page) -> Iterator[Setting]:
-            for made in make(page):
+            with closing(make(page)) as making:
+                made = next(making)
                 yield made if isinstance(made, tuple) else (made, {})
 
         SETTINGS[name] = opened
@@ -89,31 +90,33 @@ def cloud(rows: int, center: float = 0.0, width: int = 8) -> np.ndarray:
 
 
 @setting("README.md")
-def _(page: Page) -> Iterator[dict[str, Any]]:
+def _(page: Page) -> Generator[dict[str, Any]]:
     from stub_server import Stub
 
     texts, labels = reviews()
     page.monkeypatch.setenv("SYNALIGN_CACHE", str(page.folder / "cache"))
     stub = Stub(page.folder)
     Path("my.toml").write_text(RUN.format(address=stub.address), encoding="utf-8")
-    yield {
-        "real_texts": texts[:60],
-        "real_labels": labels[:60],
-        "synthetic_texts": texts[60:180],
-        "pool_labels": labels[60:180],
-        "later": np.full((1, 384), 384**-0.5, "f4"),
-        "later_labels": labels[:1],
-    }
-    stub.stop()
+    try:
+        yield {
+            "real_texts": texts[:60],
+            "real_labels": labels[:60],
+            "synthetic_texts": texts[60:180],
+            "pool_labels": labels[60:180],
+            "later": np.full((1, 384), 384**-0.5, "f4"),
+            "later_labels": labels[:1],
+        }
+    finally:
+        stub.stop()
 
 
 @setting("docs/guide/start.md")
-def _(page: Page) -> Iterator[dict[str, Any]]:
+def _(page: Page) -> Generator[dict[str, Any]]:
     yield {"real": cloud(40, 0.5), "synthetic": cloud(120)}
 
 
 @setting("docs/alignment.md")
-def _(page: Page) -> Iterator[dict[str, Any]]:
+def _(page: Page) -> Generator[dict[str, Any]]:
     real, pool = cloud(40, 0.5), cloud(120)
     np.save("pool.npy", pool)
     # One host instead of N: the first two arguments of a call that must come before any array is made.
@@ -132,7 +135,7 @@ def _(page: Page) -> Iterator[dict[str, Any]]:
 
 
 @setting("docs/evaluation.md")
-def _(page: Page) -> Iterator[dict[str, Any]]:
+def _(page: Page) -> Generator[dict[str, Any]]:
     real, pool, test = cloud(60), cloud(120), cloud(80)
     yield {
         "real": real,
@@ -146,7 +149,7 @@ def _(page: Page) -> Iterator[dict[str, Any]]:
 
 
 @setting("docs/worth.md")
-def _(page: Page) -> Iterator[dict[str, Any]]:
+def _(page: Page) -> Generator[dict[str, Any]]:
     import synalign_jax as sa
 
     real, pool = cloud(60), cloud(120)
@@ -162,28 +165,30 @@ def _(page: Page) -> Iterator[dict[str, Any]]:
 
 
 @setting("docs/exploration.md")
-def _(page: Page) -> Iterator[dict[str, Any]]:
+def _(page: Page) -> Generator[dict[str, Any]]:
     np.save("embeddings.npy", cloud(200))
     yield {}
 
 
 @setting("docs/embedding.md")
-def _(page: Page) -> Iterator[dict[str, Any]]:
+def _(page: Page) -> Generator[dict[str, Any]]:
     texts, labels = reviews()
     # `keep_compiled` sets a folder for the whole process.
     page.monkeypatch.setenv("XDG_CACHE_HOME", str(page.folder))
     before = jax.config.jax_compilation_cache_dir
-    yield {
-        "texts": texts[:40],
-        "labels": [int(label == labels[0]) for label in labels[:40]],
-        "new_texts": texts[40:42],
-        "alignment": type("Alignment", (), {"weights": np.full(40, 1 / 40, "f4")}),
-    }
-    jax.config.update("jax_compilation_cache_dir", before)
+    try:
+        yield {
+            "texts": texts[:40],
+            "labels": [int(label == labels[0]) for label in labels[:40]],
+            "new_texts": texts[40:42],
+            "alignment": type("Alignment", (), {"weights": np.full(40, 1 / 40, "f4")}),
+        }
+    finally:
+        jax.config.update("jax_compilation_cache_dir", before)
 
 
 @setting("docs/llm.md")
-def _(page: Page) -> Iterator[Setting]:
+def _(page: Page) -> Generator[Setting]:
     from stub_endpoint import Stub
 
     page.monkeypatch.setenv("OPENAI_API_KEY", "a-key")
