@@ -122,6 +122,21 @@ def squared_distances(x: Float[Array, "n d"], y: Float[Array, "m d"]) -> Float[A
     return jnp.maximum(squared, 0.0)
 
 
+def half_squares(x: Float[Array, "*batch n d"]) -> Float[Array, "*batch n"]:
+    """||x_i||^2 / 2."""
+    return 0.5 * jnp.sum(x * x, axis=-1)
+
+
+def unit_rbf(
+    x: Float[Array, "n d"], y: Float[Array, "m d"], x_halves: Float[Array, " n"], y_halves: Float[Array, " m"]
+) -> Float[Array, "n m"]:
+    """exp(-||x_i - y_j||^2 / 2), given the `half_squares` of both; differentiable, at distance 0 too."""
+    product = jnp.matmul(x, y.T, precision=jax.lax.Precision.HIGHEST)
+    exponent = product - x_halves[:, None] - y_halves[None, :]
+    # Above 0 it is rounding; taken off as a constant, it costs the derivative no branch.
+    return jnp.exp(exponent - jax.lax.stop_gradient(jnp.maximum(exponent, 0.0)))
+
+
 def _radii(x: Float[Array, "n d"], y: Float[Array, "m d"]) -> Float[Array, "n m"]:
     """||x_i - y_j||; 0, with gradient 0, where it is lost in the rounding of `squared_distances`."""
     squared = squared_distances(x, y)
@@ -148,11 +163,7 @@ def gram(kernel: Kernel, x: Float[Array, "n d"], y: Float[Array, "m d"]) -> Floa
     if scale is not None:
         # Points in units of the length scale leave one multiplication less for every pair.
         x, y = (points * (1.0 / scale).astype(points.dtype) for points in (x, y))
-        product = jnp.matmul(x, y.T, precision=jax.lax.Precision.HIGHEST)
-        halves = (0.5 * jnp.sum(points * points, axis=1) for points in (x, y))
-        exponent = product - next(halves)[:, None] - next(halves)[None, :]
-        # Above 0 it is rounding; taken off as a constant, it costs the derivative no branch.
-        return jnp.exp(exponent - jax.lax.stop_gradient(jnp.maximum(exponent, 0.0)))
+        return unit_rbf(x, y, half_squares(x), half_squares(y))
     if isinstance(kernel, tk.Sum):
         return gram(kernel.kernel1, x, y) + gram(kernel.kernel2, x, y)
     if isinstance(kernel, tk.Product):

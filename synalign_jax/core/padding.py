@@ -25,6 +25,13 @@ def padded(rows: Any) -> np.ndarray:
     return np.pad(rows, ((0, missing), (0, 0))) if missing else rows
 
 
+def padded_cloud(rows: Any, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """`rows` with copies of the first after them, and zero weights for those: the origin may be far off."""
+    rows = np.asarray(rows)
+    missing = size_class(len(rows)) - len(rows)
+    return np.concatenate([rows, np.repeat(rows[:1], missing, axis=0)]), np.pad(weights, (0, missing))
+
+
 def host_gram(kernel: Kernel, x: Any, y: Any) -> np.ndarray:
     """(len(x), len(y)) kernel values in a NumPy array, to be read only."""
     values = _gram(kernel, jnp.asarray(padded(x)), jnp.asarray(padded(y)))

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from synalign_jax.core.mmd.mmd import mmd2
-from synalign_jax.core.padding import size_class
+from synalign_jax.core.padding import padded_cloud
 from synalign_jax.core.resample import systematic
 
 from .problem import Problem
@@ -39,8 +37,8 @@ def distance_to_real(problem: Problem, weights: np.ndarray, key: PRNGKeyArray) -
 
 
 def _mmd2(problem: Problem, rows: np.ndarray, weights: np.ndarray, statistic: str) -> float:
-    real, real_weights = _filled(problem.real, np.full(len(problem.real), 1.0 / len(problem.real)))
-    pool, pool_weights = _filled(problem.take(rows), weights)
+    real, real_weights = padded_cloud(problem.real, np.full(len(problem.real), 1.0 / len(problem.real)))
+    pool, pool_weights = padded_cloud(problem.take(rows), weights)
     return float(
         mmd2(
             real,
@@ -51,10 +49,3 @@ def _mmd2(problem: Problem, rows: np.ndarray, weights: np.ndarray, statistic: st
             statistic=statistic,
         )
     )
-
-
-def _filled(rows: Any, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """With copies of the first row, without weight, up to one of a few sizes."""
-    rows = np.asarray(rows)
-    missing = size_class(len(rows)) - len(rows)
-    return np.concatenate([rows, np.repeat(rows[:1], missing, axis=0)]), np.pad(weights, (0, missing))

@@ -16,11 +16,11 @@ from synalign_jax.core.kernels import Kernel, diagonal, median_length_scale, rbf
 from synalign_jax.core.padding import size_class
 from synalign_jax.core.pca import principal_components
 from synalign_jax.core.progress import Tell, silent
-from synalign_jax.core.sharding import put_rows
 
 from .exploration import COMPLETE, Exploration, exploration
 from .lazy import LazyExplorer
-from .select import References, capacities, rows_needed, select
+from .picks import Picks
+from .search import capacities, rows_needed
 
 ACQUISITIONS = ("max_variance", "integrated_variance", "rim_variance")
 
@@ -208,36 +208,13 @@ def _explore_pool(
     references = None
     if acquisition != "max_variance":
         sample = np.asarray(jax.random.permutation(key_references, n))[:_REFERENCES]
-        references = References(
-            jnp.asarray(sample), jnp.asarray(_reference_weights(embeddings, sample, acquisition))
-        )
-    # Distances do not change, and rows near the origin lose nothing in the expansion of the square.
-    origin = points.mean(axis=0) if rbf_length_scale(kernel) is not None else np.zeros(1, points.dtype)
-    size = -(-size_class(n + outside) // devices) * devices
-    padded = np.empty((size, points.shape[1]), np.result_type(points, origin))
-    np.subtract(points, origin, out=padded[:n])
-    if observed is not None:
-        padded[n : n + outside] = observed - origin
-    padded[n + outside :] = padded[0]
-    priority = np.pad(priority, (0, size - n))
-    picks = select(
-        jnp.asarray(padded) if mesh is None else put_rows(padded, mesh),
-        kernel,
-        noise=jnp.asarray(noise, padded.dtype),
-        pool=jnp.asarray(n),
-        outside=jnp.asarray(outside),
-        rounds=jnp.asarray(min(rounds, n)),
-        priority=jnp.asarray(priority) if mesh is None else put_rows(priority, mesh),
-        references=references,
-        capacities=sizes,
-        cluster=cluster,
-        mesh=mesh,
-    )
-    done = int(picks.done)
-    return exploration(
-        np.asarray(picks.clusters)[:done], np.asarray(picks.variance)[:done],
-        rounds, bool(picks.rows_left), acquisition, project, done * n,
+        references = (sample, _reference_weights(embeddings, sample, acquisition))
+    picks = Picks(
+        points, kernel, neighbors=neighbors, priority=priority, noise=noise, outside=observed,
+        references=references, mesh=mesh,
     )  # fmt: skip
+    clusters, variance = picks.take(min(rounds, n), sizes)
+    return exploration(clusters, variance, rounds, picks.rows_left, acquisition, project, len(clusters) * n)
 
 
 def _acquisition(name: str) -> str:

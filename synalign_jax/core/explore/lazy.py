@@ -16,8 +16,8 @@ import numpy as np
 
 from synalign_jax.core.kernels import Kernel
 
-from .neighbors import Neighbors
-from .observations import HostCovariance, Observations, blocks
+from .exact import Exact
+from .observations import blocks
 from .posterior import resolution
 
 # Rows brought up to date together at first; twice as many each time that they do not settle the round.
@@ -66,13 +66,15 @@ class LazyExplorer:
             outside: (o, d) rows observed elsewhere.
         """
         n = pool.shape[0]
-        self._pool, self._priority = pool, priority
-        self._covariance = HostCovariance(kernel, pool)
-        self._neighbors = Neighbors(self._covariance, neighbors)
-        self._seen = Observations(self._covariance, pool.dtype, noise)
-        self._observed = np.zeros(n, bool)
+        self._exact = Exact(
+            pool, kernel, neighbors=neighbors, priority=priority, noise=noise, outside=outside
+        )
+        self._covariance, self._seen = self._exact.covariance, self._exact.seen
         prior = np.concatenate([self._covariance.diagonal(block) for block in blocks(pool)])
-        self._floor = resolution(pool.dtype, prior)
+        # Rows a little below the floor too: whether they are is decided in float64.
+        self._floor = 0.5 * resolution(pool.dtype, prior)
+        # Within twice what a variance may be off by, the order of two rows is open.
+        self._open = 2.0 * resolution(pool.dtype, float(prior.max()))
         # The variance, perhaps stale, of the rows that may still be picked; -1 of the others. In the pool's
         # precision: below it, rows are as good as each other.
         self._bound = np.where(prior > self._floor, prior, -1.0).astype(pool.dtype)
@@ -80,54 +82,51 @@ class LazyExplorer:
         self._counted = np.zeros(n, np.int32)
         self._last, self._fall = 0.0, 1.0  # the variance picked last, and by what share it fell
         self.recomputed = 0
-        if outside is not None:
-            self._seen.append(outside)
 
     @property
     def rows_left(self) -> bool:
-        return not self._observed.all()
+        return not self._exact.observed.all()
 
     def pick(self) -> LazyPick | None:
         """The next cluster, centre first; None when no unobserved row has variance left."""
-        center = self._best()
-        if center is None:
-            return None
-        variance = float(self._bound[center])
-        cluster = self._neighbors.of(center, self._likely)
-        self._seen.append(self._pool[cluster[~self._observed[cluster]]])
-        self._observed[cluster], self._bound[cluster] = True, -1.0
-        return LazyPick(cluster, variance)
+        while len(rows := self._best()):
+            decision = self._exact.best(rows, known=int(rows[np.argmax(self._bound[rows])]))
+            self._bound[decision.spent] = -1.0
+            if decision.center is not None:
+                cluster = self._exact.cluster(decision.center, self._likely)
+                self._exact.observe(cluster)
+                self._bound[cluster] = -1.0
+                return LazyPick(cluster, decision.variance)
+        return None
 
-    def _best(self) -> int | None:
-        """The eligible row of largest variance, after refreshing every row that might have a larger one."""
+    def _best(self) -> np.ndarray:
+        """The eligible rows among which the largest variance is, after refreshing all that might have it."""
         batch, count, bound = _FIRST_BATCH, self._seen.count, self._bound
         # A round rarely ends far below the one before, so the rows far below are not looked at.
         guesses = [self._last * (1.0 - _MARGIN * self._fall), _USUAL_FALL * self._last, 0.0]
         best = guesses.pop(0)
-        rows = np.flatnonzero(bound >= best)
+        rows = np.flatnonzero(bound >= best - self._open)
         while True:
-            # Bounds only fall and the best only rises, so no row joins. As large is not smaller: a tie is
-            # decided by priority among all that share it.
-            rows = rows[(bound[rows] >= best) & (bound[rows] > 0)]
+            # Bounds only fall and the best only rises, so no row joins.
+            rows = rows[(bound[rows] >= best - self._open) & (bound[rows] > 0)]
             stale = rows[self._counted[rows] < count]
             if not len(stale):
-                if len(rows) or not guesses:
+                if not guesses or (len(rows) and bound[rows].max() >= best):
                     break
                 best = guesses.pop(0)
-                rows = np.flatnonzero(bound >= best)
+                rows = np.flatnonzero(bound >= best - self._open)
                 continue
             if len(stale) > batch:
                 stale = stale[np.argpartition(-bound[stale], batch)[:batch]]
             self._refresh(stale)
             best = max(best, float(bound[stale].max()))
             batch *= 2
-        if not len(rows):
-            return None
-        variance = float(bound[rows].max())
-        self._fall = 1.0 - variance / self._last if self._last else 1.0
-        self._last = variance
-        rows = rows[bound[rows] == variance]
-        return int(rows[np.argmax(self._priority[rows])])
+        if len(rows):
+            variance = float(bound[rows].max())
+            self._fall = 1.0 - variance / self._last if self._last else 1.0
+            self._last = variance
+            rows = rows[bound[rows] >= variance - self._open]
+        return rows
 
     def _refresh(self, rows: np.ndarray) -> None:
         """Bring the variances of these rows up to date with every observed row."""

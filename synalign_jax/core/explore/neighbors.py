@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,11 @@ _TOGETHER = 16  # centres of one pass: it costs little more than the pass of one
 
 
 class Neighbors:
-    """Nearest others by Euclidean distance, searched ahead for the rows that are likely to be asked next."""
+    """Nearest others by Euclidean distance, searched ahead for the rows that are likely to be asked next.
+
+    Distances that rounding could have reordered are computed again in float64; of equal ones the first row
+    is nearer.
+    """
 
     def __init__(self, covariance: HostCovariance, count: int) -> None:
         self._covariance, self._count = covariance, count
@@ -37,16 +42,31 @@ class Neighbors:
         for start, distances in self._covariance.distances(rows):
             for i, (row, near) in enumerate(zip(rows, distances, strict=True)):
                 indices, values = found[i]
-                if len(values) == self._count:
-                    inside = np.flatnonzero(near < values[-1])
-                else:
-                    count = min(self._count + 1, len(near))  # the row itself may be among them
-                    inside = np.argpartition(near, count - 1)[:count]
-                inside = inside[start + inside != row]
+                count = self._count + (start <= row < start + len(near))  # the row itself may be among them
+                bound = np.inf
+                if len(values) >= self._count:
+                    bound = values.max()
+                elif len(near) > count:
+                    bound = np.partition(near, count - 1)[count - 1]
+                error = self._error(row, slice(start, start + len(near)))
+                inside = start + np.flatnonzero(near <= bound + error)
+                inside = inside[inside != row]
                 if not len(inside):
                     continue
-                indices = np.concatenate([indices, start + inside])
-                values = np.concatenate([values, near[inside]])
-                best = np.argsort(values, kind="stable")[: self._count]
-                found[i] = indices[best], values[best]
-        return [np.concatenate([[row], indices]) for row, (indices, _) in zip(rows, found, strict=True)]
+                values = np.concatenate([values, near[inside - start]])
+                indices = np.concatenate([indices, inside])
+                if len(values) > self._count:
+                    bound = np.partition(values, self._count - 1)[self._count - 1]
+                    kept = values <= bound + self._error(row, indices)
+                    indices, values = indices[kept], values[kept]
+                found[i] = indices, values
+        return [self._nearest(row, indices) for row, (indices, _) in zip(rows, found, strict=True)]
+
+    def _error(self, row: Any, others: Any) -> np.ndarray:
+        """By how much rounding may have moved the distances of others, against those of one of them."""
+        return 2.0 * self._covariance.distance_error(row, others)
+
+    def _nearest(self, row: Any, others: np.ndarray) -> np.ndarray:
+        others = np.sort(others)
+        distances = self._covariance.exact_distances(row, others)
+        return np.concatenate([[row], others[np.argsort(distances, kind="stable")[: self._count]]])

@@ -14,6 +14,7 @@ from synalign_jax.core.kernels import Kernel, diagonal, rbf_length_scale
 from synalign_jax.core.padding import host_gram
 
 from .posterior import resolution
+from .search import distance_error
 
 _STRIP = 512  # rows of a triangular matrix that are multiplied together
 
@@ -31,24 +32,27 @@ class HostCovariance:
         scale = rbf_length_scale(kernel)
         self._precision = None if scale is None else float(1.0 / scale**2)
         mean = sum(block.sum(axis=0, dtype=np.float64) for block in blocks(pool)) / pool.shape[0]
+        # In the pool's precision: what is taken off the pool's rows there, and in float64 off observed ones.
         self._mean = mean.astype(pool.dtype)
         self._squares = np.concatenate([_squares(block - self._mean) for block in blocks(pool)])
 
     def observed(self, points: Any) -> np.ndarray:
-        """Points as they are kept once observed."""
-        points = np.asarray(points)
+        """Points as they are kept once observed: in float64, for rows that are nearly copies."""
+        points = np.asarray(points, np.float64)
         return points if self._precision is None else points - self._mean
 
     def diagonal(self, points: np.ndarray) -> np.ndarray:
         """(b,) variances before any observation."""
         if self._precision is not None:
             return np.ones(len(points), points.dtype)
-        return np.array(diagonal(self._kernel, jnp.asarray(points)))
+        with jax.enable_x64(points.dtype == np.float64):
+            return np.array(diagonal(self._kernel, jnp.asarray(points)))
 
     def among(self, points: np.ndarray, others: np.ndarray) -> np.ndarray:
         """(len(points), len(others)) covariances of observed points in float64."""
         if self._precision is None:
-            return self(points, others).astype(np.float64)
+            with jax.enable_x64(True):
+                return host_gram(self._kernel, np.asarray(points, np.float64), np.asarray(others, np.float64))
         points, others = points.astype(np.float64, copy=False), others.astype(np.float64, copy=False)
         exponent = points @ others.T
         exponent -= 0.5 * _squares(points)[:, None]
@@ -91,12 +95,26 @@ class HostCovariance:
             yield start, _distances(-2.0 * centers, block, squares, offsets)
             start += len(block)
 
+    def distance_error(self, row: Any, others: Any) -> np.ndarray:
+        """How far the distances of a row to others, in `distances`, may be off."""
+        return distance_error(self._squares[row] + self._squares[others])
+
+    def exact_distances(self, row: Any, others: np.ndarray) -> np.ndarray:
+        """Squared distances of a row to others, equal where they are to eleven digits."""
+        center = np.asarray(self._pool[row], np.float64)
+        parts = np.array_split(others, -(-len(others) // 65_536) or 1)
+        squared = np.concatenate([_squares(self._pool[part].astype(np.float64) - center) for part in parts])
+        unit = 10.0 ** np.floor(np.log10(squared, where=squared > 0, out=np.zeros_like(squared)) - 10.0)
+        return np.round(squared / unit) * unit
+
 
 class Observations:
     """The observed points with variance of their own, and the inverse of their Cholesky factor.
 
     Attributes:
         count: how many there are.
+        points: (room, d) as `HostCovariance.observed` gives them.
+        precise: (room, room) the inverse of the factor, `whitener`, in float64.
         terms: (room, terms) of the points, for HostCovariance.
         whitener: (room, room) in the pool's precision; with C the points' covariance plus noise, its filled
             part W has W C W' = I and is lower triangular, so W k(points, x) is x's column of the pool's
@@ -104,26 +122,35 @@ class Observations:
     """
 
     def __init__(self, covariance: HostCovariance, dtype: np.dtype, noise: float) -> None:
-        self._covariance, self._noise = covariance, noise
+        self._covariance, self._dtype, self._noise = covariance, dtype, noise
         self.count = 0
         # Rows of W are made from earlier rows, so these are kept more precisely than they are used.
-        self._points, self._precise = np.zeros((0, 0)), np.zeros((0, 0))
+        self.points, self.precise = np.zeros((0, 0)), np.zeros((0, 0))
         self.terms = np.empty((0, 0), dtype)
         self.whitener = np.zeros((0, 0), dtype)
 
     def append(self, points: np.ndarray) -> None:
         """Add points, leaving out those without variance of their own; by blocks, to read W less often."""
+        if not len(points):
+            return
         points = self._covariance.observed(points)
         for start in range(0, len(points), 64):
             self._append_block(points[start : start + 64])
 
+    def columns(self, points: np.ndarray) -> np.ndarray:
+        """(count, b) columns of the factor at points as `HostCovariance.observed` gives them, in float64."""
+        if not self.count:
+            return np.zeros((0, len(points)))
+        covariance = self._covariance.among(self.points[: self.count], points)
+        return _triangular_product(self.precise[: self.count, : self.count], covariance)
+
     def _append_block(self, points: np.ndarray) -> None:
         old = self.count
         self._make_room(old + len(points), points.shape[1])
-        covariance, known, whitener = self._covariance, self._points[:old], self._precise[:old, :old]
-        columns = _triangular_product(whitener, covariance.among(known, points))
+        covariance, whitener = self._covariance, self.precise[:old, :old]
+        columns = self.columns(points)
         own = covariance.among(points, points)
-        floor = resolution(points.dtype, covariance.diagonal(points).astype(np.float64))
+        floor = resolution(self._dtype, covariance.diagonal(points))
         kept: list[int] = []
         inner = np.zeros((0, 0))  # the whitener of what the kept points have left
         for i in range(len(points)):
@@ -138,22 +165,22 @@ class Observations:
             )
             kept.append(i)
         new = slice(old, old + len(kept))
-        self._points[new] = points[kept]
+        self.points[new] = points[kept]
         self.terms[new] = covariance.point_terms(points[kept])
-        self._precise[new, :old] = -inner @ _triangular_product(whitener, columns[:, kept], transpose=True).T
-        self._precise[new, new] = inner
+        self.precise[new, :old] = -inner @ _triangular_product(whitener, columns[:, kept], transpose=True).T
+        self.precise[new, new] = inner
         self.count += len(kept)
-        self.whitener[new, : self.count] = self._precise[new, : self.count]
+        self.whitener[new, : self.count] = self.precise[new, : self.count]
 
     def _make_room(self, rows: int, width: int) -> None:
-        old, room = len(self._points), max(rows, 256, 2 * len(self._points))
+        old, room = len(self.points), max(rows, 256, 2 * len(self.points))
         if rows <= old:
             return
         terms = self._covariance.point_terms(np.zeros((1, width), self.terms.dtype)).shape[1]
-        self._points = _grown(self._points, (room, width), self.count)
+        self.points = _grown(self.points, (room, width), self.count)
         self.terms = _grown(self.terms, (room, terms), self.count)
         self.whitener = _grown(self.whitener, (room, room), self.count)
-        self._precise = _grown(self._precise, (room, room), self.count)
+        self.precise = _grown(self.precise, (room, room), self.count)
 
 
 def _distances(

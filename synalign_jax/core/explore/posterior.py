@@ -86,18 +86,26 @@ def posterior_update(state: PosteriorState, rows: Any) -> PosteriorState:
     return observe(state, rows, prior)
 
 
-def observe(state: PosteriorState, rows: Int[Array, " b"], prior: Float[Array, "n b"]) -> PosteriorState:
-    """`posterior_update` for a caller that already holds the covariances `prior` of the pool with `rows`."""
+def observe(
+    state: PosteriorState,
+    rows: Int[Array, " b"],
+    prior: Float[Array, "n b"],
+    take: Bool[Array, ""] | bool = True,
+) -> PosteriorState:
+    """`posterior_update` for a caller that already holds the covariances `prior` of the pool with `rows`.
+
+    Where `take` is False nothing changes; there must be room for the rows nevertheless.
+    """
     covariance = prior.T - factor_product(state, state.factor[:, rows])
     scale = diagonal(state.kernel, state.points[rows])
-    wanted = ~state.observed[rows] & ~_repeated(rows)
+    wanted = ~state.observed[rows] & ~_repeated(rows) & take
     step = _whiten(covariance[:, rows], scale, wanted, state.noise)
     added = jnp.matmul(step, covariance, precision=_PRECISION)
     return state._replace(
         factor=jax.lax.dynamic_update_slice(state.factor, added, (state.count, jnp.zeros_like(state.count))),
         variance=jnp.maximum(state.variance - jnp.sum(added * added, axis=0), 0.0),
-        observed=state.observed.at[rows].set(True),
-        count=state.count + rows.shape[0],
+        observed=state.observed.at[rows].set(state.observed[rows] | take),
+        count=state.count + jnp.where(take, rows.shape[0], 0),
     )
 
 

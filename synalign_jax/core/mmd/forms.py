@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from synalign_jax.core.kernels import Kernel, gram
+from synalign_jax.core.kernels import Kernel, gram, half_squares, unit_rbf
 
 _HIGHEST = jax.lax.Precision.HIGHEST
 
@@ -33,7 +33,7 @@ class _Block(NamedTuple):
     points: Float[Array, "*blocks n d"]
     weights: Float[Array, "*blocks n"]
     labels: Int[Array, "*blocks n"] | None
-    halves: Float[Array, "*blocks n"]  # ||x||^2 / 2, which the unit RBF kernel needs for every pair of blocks
+    halves: Float[Array, "*blocks n"]  # half_squares, which every pair of blocks needs
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -108,8 +108,7 @@ def _sweep(
 
 def _unit_rbf(x: _Block, y: _Block, wanted: frozenset[str]) -> tuple[Float[Array, ""], dict[str, Any]]:
     """One pair of blocks. dk/dx_i = k (y_j - x_i), so the slopes are products of k with weighted points."""
-    exponent = _product(x.points, y.points.T) - x.halves[:, None] - y.halves[None, :]
-    values = _within_labels(jnp.exp(jnp.minimum(exponent, 0.0)), x, y)  # above 0 it is rounding
+    values = _within_labels(unit_rbf(x.points, y.points, x.halves, y.halves), x, y)
     to_x = _product(values, y.weights)
     value = jnp.sum(x.weights * to_x)
     if not wanted:
@@ -168,7 +167,7 @@ def _blocks(cloud: Cloud, block_size: int) -> _Block:
 
     points = cut(cloud.points, "edge")
     labels = None if cloud.labels is None else cut(cloud.labels, "edge")
-    return _Block(points, cut(cloud.weights, "constant"), labels, 0.5 * jnp.sum(points * points, axis=-1))
+    return _Block(points, cut(cloud.weights, "constant"), labels, half_squares(points))
 
 
 def _wanted(prefix: str, cloud: Any) -> set[str]:
