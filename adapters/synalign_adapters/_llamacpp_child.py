@@ -21,8 +21,12 @@ def main() -> None:
     fcntl.fcntl(0, fcntl.F_SETFL, flags | os.O_ASYNC)
     try:
         import xllamacpp
-    except ImportError:
-        print("xllamacpp is not installed; pip install xllamacpp", file=out, flush=True)
+    except ImportError as error:
+        if isinstance(error, ModuleNotFoundError) and error.name == "xllamacpp":
+            said = "xllamacpp is not installed; pip install xllamacpp"
+        else:
+            said = f"xllamacpp is installed and cannot be loaded here, because {' '.join(str(error).split())}"
+        print(said, file=out, flush=True)
         return
     params = xllamacpp.CommonParams()  # pyright: ignore[reportAttributeAccessIssue]
     params.model.path = model

@@ -165,3 +165,16 @@ def test_a_file_that_is_missing_or_no_model_is_named(tmp_path: Path) -> None:
         LlamaCppServer(path),
     ):
         pass
+
+
+def test_a_library_that_cannot_be_loaded_is_not_called_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "xllamacpp.py").write_text("raise ImportError('libstdc++.so.6: GLIBCXX_3.4.30 not\\nfound')")
+    (tmp_path / "model.gguf").write_bytes(b"GGUF")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with (
+        pytest.raises(Misconfigured, match=r"cannot be loaded here, because .*GLIBCXX_3.4.30 not found"),
+        LlamaCppServer(tmp_path / "model.gguf"),
+    ):
+        pass
