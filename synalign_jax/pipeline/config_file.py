@@ -72,13 +72,15 @@ def _explained(message: str) -> str:
 
 def _anchored(config: Config, base: Path) -> Config:
     def anchor(value: str | None) -> str | None:
-        if value is None:
-            return None
+        if value is None or "://" in value:
+            return value
         path = Path(value).expanduser()
         return str(path) if path.is_absolute() else str((base / path).resolve())
 
     def if_file(value: str) -> str:
-        """Names (a data set, a model) stay names; what lies beside the config file is a path."""
+        """Names (a data set, a model) and URLs stay; what lies beside the config file is a path."""
+        if "://" in value:
+            return value
         anchored = anchor(value)
         looks = value.startswith(("./", "../", "~", "/")) or "." in Path(value).name
         return anchored if anchored and (looks or Path(anchored).exists()) else value

@@ -37,11 +37,16 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
     """
     data = config.data
     label = data.label or None
-    columns = Columns(data.text, label)
+    named = frozenset({"text"} if data.text != "text" else ())
+    columns = Columns(
+        data.text, label, named=named, multi_label=data.multi_label, encoding=data.file_encoding
+    )
     source = load_source(data.source, columns, subset=data.subset)
     for remark in source.rows.said:
         view.warn(remark)
     rows = _clean(view, source.rows, data)
+    if data.multi_label:
+        rows = _without_rare(view, rows)
     test = source.test
     if data.test is not None:
         test = load_file(data.test, columns)
@@ -129,6 +134,15 @@ def _clean(
     if len(texts) == 1 and repeated:
         raise DataError(f"{data.source}: all {what} are identical; there is nothing to learn from one text")
     return Rows(texts, kept)
+
+
+def _without_rare(view: StageView, rows: Rows) -> Rows:
+    """Without the rows whose combination of labels no other row has: nothing can be learnt of it."""
+    counts = Counter(rows.labels)
+    kept = [i for i, label in enumerate(rows.labels or []) if counts[label] > 1]
+    if len(kept) < len(rows):
+        view.warn(f"{len(rows) - len(kept)} rows have a combination of labels of their own and were left out")
+    return rows.take(kept)
 
 
 def _check_known(names, labels: list[str], setting: str) -> None:

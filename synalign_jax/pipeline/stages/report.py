@@ -59,6 +59,7 @@ def run(view: StageView, config: Config, tools: Tools, records: Sequence[dict[st
         title=config.report.title,
         created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         command=f"synalign report {view.root}",
+        went_in=_went_in(config, records),
         settings=_settings(config),
         stages=tuple(
             Stage(record["stage"], record["facts"].get("rows"), record["seconds"]) for record in records
@@ -76,6 +77,39 @@ def run(view: StageView, config: Config, tools: Tools, records: Sequence[dict[st
         worth=worth_facts(view.read_json("mixture"), _CODE),
     )
     view.write_text("report", ".html", render_report(facts))
+
+
+def _went_in(config: Config, records: Sequence[dict[str, Any]]) -> tuple[WentIn, ...]:
+    facts = {record["stage"]: record["facts"] for record in records}
+    loaded, made = facts.get("load"), facts.get("generate")
+    if loaded is None or made is None:
+        return ()
+    columns = {"text": config.data.text} | ({"label": config.data.label} if config.data.label else {})
+    sides = (
+        (
+            "real rows shown",
+            loaded["source"],
+            loaded["few_shot"],
+            loaded["real_rows"],
+            columns,
+            loaded["labels"],
+        ),
+        ("rows written", config.llm.model, made["rows"], made["rows"], {}, made["labels"]),
+    )
+    return tuple(
+        went_in(
+            Intake(
+                role,
+                str(files),
+                rows,
+                of,
+                named,
+                {label: count for label, count in labels.items() if label},
+                f"texts embedded by {config.encoder.model}",
+            ).plain()
+        )
+        for role, files, rows, of, named, labels in sides
+    )
 
 
 def went_in(side: Mapping[str, Any]) -> WentIn:

@@ -2,6 +2,7 @@ import json
 from collections import Counter
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from synalign_jax.pipeline.config_file import parse_config
@@ -108,3 +109,22 @@ def test_labels_are_renamed_and_chosen(tmp_path: Path) -> None:
 def test_bad_data_is_refused_with_the_mend(tmp_path: Path, rows: list, data: dict, message: str) -> None:
     with pytest.raises(DataError, match=message):
         _load(tmp_path, str(_file(tmp_path, rows)), **data)
+
+
+def test_a_template_and_several_labels_in_a_folder_of_shards(tmp_path: Path) -> None:
+    folder = tmp_path / "shards"
+    folder.mkdir()
+    for shard in range(2):
+        rows = [
+            {"query": f"q {shard} {i}", "passage": f"p {i}", "tags": [["a"], ["a", "b"], []][i % 3]}
+            for i in range(30)
+        ]
+        rows += [{"query": "odd", "passage": "one", "tags": ["c", "d"]}] * (shard == 1)
+        (folder / f"part-{shard}.jsonl").write_text(
+            "".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8"
+        )
+    view = _load(tmp_path, str(folder), text="{query}\n{passage}", label="tags", multi_label=True)
+    rows = pq.read_table(tmp_path / "few_shot.parquet").to_pylist()
+    assert {row["label"] for row in rows} == {"", "a", "a | b"}
+    assert all(row["text"].split("\n")[1].startswith("p ") for row in rows)
+    assert "1 rows have a combination of labels of their own" in " ".join(view.warnings)
