@@ -30,10 +30,11 @@ class Data(_Section, frozen=True, kw_only=True):
     """The real rows.
 
     `source` is a file, a folder of shards, a pattern or a URL (docs/data.md), a named data set
-    (rotten_tomatoes, reuters-r8, reuters-r52, 20newsgroups) or a hub name. `label = ""` says that the texts
-    have no labels. `labels` keeps only these. `few_shot` rows are what the method may see. `test` names a
-    file to evaluate on; without one, up to `test_rows` rows (a quarter of the source at most) are held out. Up to
-    `ceiling_rows` of the rows left over serve as "all real rows" in the evaluation, and nowhere else.
+    (rotten_tomatoes, reuters-r8, reuters-r52, 20newsgroups) or a hub name. `label = ""` says that the
+    texts have no labels. `labels` keeps only these. `few_shot` rows are what the method may see. `test`
+    names a file to evaluate on; without one, up to `test_rows` rows (a quarter of the source at most)
+    are held out. Up to `ceiling_rows` of the rows left over serve as "all real rows" in the evaluation,
+    and nowhere else.
 
     `text` may be a template over columns, as "{question} {answer}". With `multi_label` a row may have several
     labels, and each combination of them counts as a label. `file_encoding` is that of text files that are not
