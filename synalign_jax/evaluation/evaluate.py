@@ -30,15 +30,15 @@ def evaluate(
     pool: Any,
     *,
     key: Any,
-    real_labels: Sequence[Any] | None = None,
-    pool_labels: Sequence[Any] | None = None,
+    real_labels: Any = None,
+    pool_labels: Any = None,
     weights: Any = None,
     test: Any = None,
-    test_labels: Sequence[Any] | None = None,
+    test_labels: Any = None,
     real_texts: Sequence[str] | None = None,
     pool_texts: Sequence[str] | None = None,
     test_texts: Sequence[str] | None = None,
-    attributes: Mapping[str, tuple[Sequence[Any], Sequence[Any]]] | None = None,
+    attributes: Mapping[str, tuple[Any, Any]] | None = None,
     students: Sequence[str] = ("linear", "mlp"),
     encoder: Any = None,
     overlapping: str = "refuse",
@@ -59,7 +59,7 @@ def evaluate(
         real: (n, width) embeddings of the real rows.
         pool: (m, width) of the synthetic rows.
         key: decides what is set aside, halves, draws and starts.
-        real_labels, pool_labels: given both or not at all; students need them.
+        real_labels, pool_labels: strings or integers, given both or not at all; students need them.
         weights: (m,). Weights that sum to 1, as those of `align`, are shares: the pool then counts for as
             many rows as are effective. Others, as those of `mix`, are on the scale on which a real row
             counts 1.
