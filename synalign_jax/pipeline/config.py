@@ -187,6 +187,26 @@ class Judge(_Section, frozen=True, kw_only=True):
     endpoint: Llm | None = None
 
 
+class Rules(_Section, frozen=True, kw_only=True):
+    """Your own rules for new rows; a row that breaks one is dropped and counted.
+
+    `match` are regular expressions that every row must hold, `no_match` those that none may; `forbidden` are
+    words or phrases, in any case. `function` is module:function, called with the text: True keeps the row,
+    False (or a reason in words) drops it. `personal_data` "report" counts the rows in which presidio finds
+    addresses and numbers of people, "drop" drops them; `personal_demonstrations` does the same to real rows
+    before they are shown to the model, where "drop" leaves them out of what is shown.
+    """
+
+    min_characters: Count | None = None
+    max_characters: Count | None = None
+    match: list[str] = []
+    no_match: list[str] = []
+    forbidden: list[str] = []
+    function: str | None = None
+    personal_data: Literal["off", "report", "drop"] = "off"
+    personal_demonstrations: Literal["off", "report", "drop"] = "off"
+
+
 class Align(_Section, frozen=True, kw_only=True):
     """What the rows count for in training, and how near they are brought to the real ones.
 
@@ -233,6 +253,7 @@ class Config(_Section, frozen=True, kw_only=True):
     generate: Generate = Generate()
     loop: Loop = Loop()
     judge: Judge = Judge()
+    rules: Rules = Rules()
     align: Align = Align()
     resample: Resample = Resample()
     evaluate: Evaluate = Evaluate()

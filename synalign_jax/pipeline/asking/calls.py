@@ -62,6 +62,7 @@ class Desk:
     shape: RowShape
     form: str
     texts: list[str]
+    hidden: frozenset[int] = frozenset()  # real rows that no model is shown
 
     def call(
         self,
@@ -80,6 +81,7 @@ class Desk:
             contrast: rows of the label that were written before, the best and the worst of them.
         """
         config, label = self.config, cluster["label"]
+        cluster = {**cluster, "members": [i for i in cluster["members"] if i not in self.hidden]}
         values = {"task": self.prompts.task, "label": label, "attributes": attributes}
         members = [self.texts[i] for i in cluster["members"]] if config.generate.show_demonstrations else []
         make = self._list if self.form == LIST else self._json

@@ -19,6 +19,7 @@ from synalign_jax.core.explore.explore import explore
 from synalign_jax.core.pca import principal_components
 from synalign_jax.pipeline.config import Config
 from synalign_jax.pipeline.folder import StageView
+from synalign_jax.pipeline.loop.rules import hidden_rows
 from synalign_jax.pipeline.seeds import generator, key
 from synalign_jax.pipeline.tools import Tools
 
@@ -73,6 +74,16 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
                 )
             ]
             bar.advance(1)
+    texts = [row["text"] for row in view.read_rows("few_shot")]
+    if hidden := hidden_rows(config.rules, texts, view.warn):
+        shown = [{**c, "members": [i for i in c["members"] if i not in hidden]} for c in clusters]
+        clusters = [cluster for cluster in shown if cluster["members"]]
+        view.facts["rows_kept_back"] = len(hidden)
+        if bare := sorted(set(labels.tolist()) - {cluster["label"] for cluster in clusters}):
+            raise InputError(
+                f"label '{bare[0]}': every row that could be shown seems to hold personal data; give other"
+                ' rows, or set [rules] personal_demonstrations = "report"'
+            )
     # Round by round over all labels: the order in which a shortened run would want them.
     clusters.sort(key=lambda cluster: (cluster["round"], cluster["label"]))
     view.write_rows("clusters", [{"cluster": i, **c} for i, c in enumerate(clusters)], CLUSTERS)

@@ -30,6 +30,7 @@ from synalign_jax.pipeline.folder import StageView
 from synalign_jax.pipeline.loop.checks import Checks, judging
 from synalign_jax.pipeline.loop.course import BUDGET
 from synalign_jax.pipeline.loop.generation import Generation, LabelState
+from synalign_jax.pipeline.loop.rules import hidden_rows, personal_data, user_rules
 from synalign_jax.pipeline.loop.sieve import Sieve
 from synalign_jax.pipeline.progress import Silent
 from synalign_jax.pipeline.tools import Tools
@@ -75,6 +76,13 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
                 f"{len(state.rows)} of {state.wanted} rows wanted for the label '{state.label}' after"
                 f" {state.calls} calls; [generate] calls_factor allows more"
             )
+    if config.rules.personal_data == "report":
+        held = sum(bool(personal_data(row["text"])) for row in loop.kept)
+        view.facts["rows_with_personal_data"] = held
+        if held:
+            view.warn(
+                f"{held} of {len(loop.kept)} new rows seem to hold personal data ([rules] personal_data)"
+            )
     if loop.points and loop.picture is None:
         view.warn("the real rows are too few to say what the new ones lack: waves went by plan")
     view.facts.update(
@@ -115,7 +123,14 @@ def _generation(
         if cluster["cluster"] in attributes
     ]
     shape = row_shape(config, texts)
-    desk = Desk(config, load_prompts(config), shape, view.read_json("form")["form"], texts)
+    desk = Desk(
+        config,
+        load_prompts(config),
+        shape,
+        view.read_json("form")["form"],
+        texts,
+        hidden_rows(config.rules, texts, lambda _: None),
+    )
     labels = {
         label: LabelState(
             label,
@@ -134,7 +149,7 @@ def _generation(
         labels,
         vectors,
         real_labels,
-        Sieve(desk, sorted(labels)),
+        Sieve(desk, sorted(labels), user_rules(config.rules)),
         embed=lambda texts: vectors_of(view, quiet, texts, "generate: embed rows"),
         length_scale=_length_scale(vectors),
         checks=checks,

@@ -226,7 +226,9 @@ def _ask_names(
 ) -> dict[str, str]:
     """The attributes that matter for this task, by the LLM's own account; asked once a run."""
     rng = generator(config.run.seed, "reason", "names")
-    chosen = rng.choice(len(texts), min(8, len(texts)), replace=False)
+    # Rows of the clusters: what no model is to see is in none of them.
+    members = sorted({i for cluster in clusters for i in cluster["members"]})
+    chosen = rng.choice(members, min(8, len(members)), replace=False)
     labels = sorted({cluster["label"] for cluster in clusters} - {""})
     content = render(
         prompts.names_template,
