@@ -1,5 +1,5 @@
 """One file a command of the synalign program."""
 
-from . import align, completion, demo, embed, evaluate, explore, ledger, preview, push, report, run
+from . import align, completion, demo, embed, evaluate, explore, ledger, preview, push, report, run, status
 
-COMMANDS = (demo, preview, run, explore, align, embed, evaluate, report, push, ledger, completion)
+COMMANDS = (demo, preview, run, explore, align, embed, evaluate, report, push, status, ledger, completion)

@@ -1,0 +1,103 @@
+"""Judges and students of labels: believed when they know something, and not when they do not."""
+
+import jax
+import numpy as np
+
+from synalign_jax.llm.driver import Job, Outcome
+from synalign_jax.llm.protocol import BadAnswer, ChatRequest, ChatResponse, Choice, Usage
+from synalign_jax.pipeline.asking.prompts import load_prompts
+from synalign_jax.pipeline.config import Config
+from synalign_jax.pipeline.config_file import parse_config
+from synalign_jax.pipeline.loop.chance import beats_chance
+from synalign_jax.pipeline.loop.judge import FAILS, UNANSWERED, Judge
+from synalign_jax.pipeline.loop.student import StudentCheck
+
+TEXTS = [f"{'good' if i % 2 else 'bad'} film number {i}" for i in range(40)]
+LABELS = ["positive" if i % 2 else "negative" for i in range(40)]
+
+
+def _config() -> Config:
+    return parse_config(
+        {
+            "run": {"folder": "x"},
+            "data": {"source": "y"},
+            "llm": {"base_url": "http://127.0.0.1:1", "model": "m"},
+            "reason": {"preset": "sst2"},
+        }
+    )
+
+
+def _judge(answer) -> Judge:
+    """A judge whose endpoint answers each text by `answer`; None fails the request, ... ends the budget."""
+
+    def ask(requests: list[ChatRequest]) -> list[Outcome | None]:
+        outcomes: list[Outcome | None] = []
+        for request in requests:
+            assert request.schema is not None
+            lines = request.messages[0].content.splitlines()
+            texts = [line.split(". ", 1)[1] for line in lines if line[:1].isdigit()]
+            said = [answer(text) for text in texts]
+            if ... in said:
+                outcomes.append(None)
+            elif None in said:
+                outcomes.append(Outcome(Job(request), None, None, BadAnswer("nonsense"), False, 1))
+            else:
+                response = ChatResponse((Choice("", "stop"),), Usage(), "m")
+                outcomes.append(Outcome(Job(request), response, {"labels": said}, None, False, 1))
+        return outcomes
+
+    config = _config()
+    return Judge(config, config.llm, load_prompts(config), ["negative", "positive"], ask)
+
+
+def _right(text: str) -> str:
+    return "positive" if "good" in text else "negative"
+
+
+def test_a_judge_that_knows_is_used() -> None:
+    judge = _judge(_right)
+    found = judge.measure(TEXTS, LABELS, np.random.default_rng(0))
+    assert (found.usable, found.accuracy, found.rows) == (True, 1.0, 40)
+    rows = [{"text": "a good one", "label": "positive"}, {"text": "a bad one", "label": "positive"}]
+    assert judge.verdicts(rows, np.zeros((2, 1))) == [(None, None), (FAILS, "negative")]
+
+
+def test_a_judge_that_says_one_label_always_or_nonsense_is_not_used() -> None:
+    rng = np.random.default_rng(1)
+    assert not _judge(lambda _: "positive").measure(TEXTS, LABELS, rng).usable
+    nonsense = _judge(lambda _: None)
+    found = nonsense.measure(TEXTS, LABELS, rng)
+    assert (found.usable, found.answered) == (False, 0)
+    assert nonsense.verdicts([{"text": "a", "label": "positive"}], np.zeros((1, 1))) == [(UNANSWERED, None)]
+    guesses = np.random.default_rng(2)
+    assert not _judge(lambda _: guesses.choice(["negative", "positive"])).measure(TEXTS, LABELS, rng).usable
+
+
+def test_rows_are_not_lost_when_the_budget_ends_before_they_are_judged() -> None:
+    judge = _judge(lambda _: ...)
+    assert judge.verdicts([{"text": "a", "label": "positive"}], np.zeros((1, 1))) == [(None, None)]
+
+
+def test_chance_is_what_the_commonest_label_gives() -> None:
+    assert not beats_chance(9, ["a"] * 9 + ["b"])
+    assert not beats_chance(10, ["a"] * 10)
+    assert not beats_chance(0, [])
+    assert not beats_chance(12, ["a", "b"] * 10)
+    assert beats_chance(18, ["a", "b"] * 10)
+
+
+def test_a_student_fails_rows_that_lie_among_another_labels() -> None:
+    rng = np.random.default_rng(3)
+    centers = np.eye(8)[[0, 1]]
+    vectors = (np.repeat(centers, 40, axis=0) + 0.1 * rng.normal(size=(80, 8))).astype(np.float32)
+    labels = ["a"] * 40 + ["b"] * 40
+    student = StudentCheck(vectors, labels, strictness=0.15, key=jax.random.key(0), seed=0)
+    assert student.usable
+    assert student.accuracy > 0.95
+    rows = [{"label": "a"}, {"label": "b"}, {"label": "a"}]
+    found = student.verdicts(rows, np.stack([centers[0], centers[0], centers[1]]))
+    assert [better for _, better in found] == [None, "a", "b"]
+    noise = StudentCheck(
+        rng.normal(size=(80, 8)).astype(np.float32), labels, strictness=0.15, key=jax.random.key(0), seed=0
+    )
+    assert not noise.usable
