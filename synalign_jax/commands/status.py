@@ -49,9 +49,8 @@ def _show_loop(loop: dict[str, Any]) -> None:
         print(f"  dropped  {count} ({reason})")
     waves = [wave for wave in loop["waves"] if wave["distance"] is not None]
     if waves:
-        print(
-            f"{'':<11}{'wave':>5} {'rows':>7} {'calls':>7} {'cost':>9} {'held-out MMD²':>14} {'gain ahead':>11}"
-        )
+        names = f"{'wave':>5} {'rows':>7} {'calls':>7} {'cost':>9}"
+        print(f"{'':<11}{names} {'held-out MMD²':>14} {'gain ahead':>11}")
     for wave in waves[-8:]:
         cost = "-" if wave["cost"] is None else f"{wave['cost']:.4g}"
         gain = "-" if wave["gain"] is None else f"{wave['gain']:.1%}"
