@@ -116,7 +116,7 @@ def test_blank_texts_are_counted_and_weigh_nothing(tmp_path: Path, capsys: pytes
     real = _jsonl(tmp_path / "real.jsonl", _rows(30, 0.0, text=lambda i: f"real {i}"))
     pool = _jsonl(tmp_path / "pool.jsonl", _rows(60, 1.0, text=lambda i: f"made {i}" if i % 4 else " "))
     assert _run("--real", real, "--synthetic", pool, "--out", tmp_path / "out", *_QUICK) == 0
-    weights = np.load(tmp_path / "out/weights.npy")
+    weights = np.load(tmp_path / "out/distribution.npy")
     assert weights.shape == (60,)
     assert not weights[::4].any()
     np.testing.assert_allclose(weights.sum(), 1.0, rtol=1e-5)
@@ -185,7 +185,7 @@ def test_repetitions_count_as_asked(tmp_path: Path, capsys: pytest.CaptureFixtur
     pool = _jsonl(tmp_path / "pool.jsonl", rows)
     arguments = ("--real", real, "--synthetic", pool, "--out", tmp_path / "out", "--duplicates", way)
     assert _run(*arguments, "--leaks", "drop" if way == "drop" else "keep", *_QUICK) == 0
-    weights = np.load(tmp_path / "out/weights.npy")
+    weights = np.load(tmp_path / "out/distribution.npy")
     np.testing.assert_allclose(weights.sum(), 1.0, rtol=1e-5)
     assert weights.shape == (63,)
     said = capsys.readouterr().out
