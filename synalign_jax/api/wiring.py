@@ -10,10 +10,8 @@ import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import msgspec
-
 from synalign_jax.llm.protocol import LLM
-from synalign_jax.pipeline.config import Config, ConfigError
+from synalign_jax.pipeline.config import Config, ConfigError, Llm
 from synalign_jax.pipeline.progress import Reporter, Terminal
 from synalign_jax.pipeline.tools import Tools
 from synalign_jax.text.protocol import Embedder
@@ -27,27 +25,22 @@ def tools_for(config: Config, reporter: Reporter | None = None) -> Tools:
     Raises:
         ConfigError: a variable or file for a key that is missing, a model file that is missing.
     """
-    _check_key(config.llm.api_key_env, config.llm.api_key_file, "llm")
+    named = {f"llms.{name}": llm for name, llm in config.llms.items()}
+    for section, llm in {"llm": config.llm, "judge.endpoint": config.judge.endpoint, **named}.items():
+        if llm is not None:
+            _check_key(llm.api_key_env, llm.api_key_file, section)
+            for variable in llm.headers.values():
+                _check_key(variable, None, section, "headers")
     _check_key(config.encoder.api_key_env, config.encoder.api_key_file, "encoder")
     from synalign_jax.text import keep_compiled
 
     keep_compiled(cache_folder() / "xla")
     return Tools(
-        open_llm=functools.partial(open_llm, config),
-        open_judge=_judge_opener(config),
+        open_llm=open_llm,
         open_embedder=functools.cache(functools.partial(open_embedder, config)),
         reporter=reporter or Terminal(),
         cache_folder=cache_folder(),
     )
-
-
-def _judge_opener(config: Config):
-    """Opens the endpoint of [judge.endpoint], if there is one."""
-    endpoint = config.judge.endpoint
-    if endpoint is None:
-        return None
-    _check_key(endpoint.api_key_env, endpoint.api_key_file, "judge.endpoint")
-    return functools.partial(open_llm, msgspec.structs.replace(config, llm=endpoint))
 
 
 def cache_folder() -> Path:
@@ -58,9 +51,8 @@ def cache_folder() -> Path:
 
 
 @contextlib.asynccontextmanager
-async def open_llm(config: Config) -> AsyncIterator[LLM]:
-    """The endpoint of [llm], closed at the end of the block together with a server started for it."""
-    llm = config.llm
+async def open_llm(llm: Llm) -> AsyncIterator[LLM]:
+    """The endpoint of a section, closed at the end of the block together with a server started for it."""
     async with contextlib.AsyncExitStack() as stack:
         if llm.kind == "huggingface":
             from synalign_adapters.huggingface import LocalChat
@@ -80,8 +72,10 @@ async def open_llm(config: Config) -> AsyncIterator[LLM]:
                     llm.base_url or "",
                     api_key=_key_in(llm.api_key_file),
                     api_key_env=llm.api_key_env,
+                    headers={name: os.environ[variable].strip() for name, variable in llm.headers.items()},
                     proxy=llm.proxy,
                     ca_file=llm.ca_file,
+                    stream=("on" if llm.stream else "off") if isinstance(llm.stream, bool) else llm.stream,
                 )
         stack.push_async_callback(chat.aclose)
         yield chat
@@ -108,10 +102,10 @@ def open_embedder(config: Config) -> Embedder:
     return Encoder.from_pretrained(encoder.model, max_tokens=encoder.max_tokens)
 
 
-def _check_key(variable: str | None, file: str | None, section: str) -> None:
+def _check_key(variable: str | None, file: str | None, section: str, setting: str = "api_key_env") -> None:
     if variable is not None and not os.environ.get(variable, "").strip():
         raise ConfigError(
-            f"[{section}] api_key_env: the environment variable {variable} is not set;"
+            f"[{section}] {setting}: the environment variable {variable} is not set;"
             f" run: export {variable}=..."
         )
     if file is not None and not _key_in(file):

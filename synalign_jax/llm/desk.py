@@ -19,6 +19,7 @@ from .protocol import (
     Overloaded,
     RateLimited,
     Refused,
+    ServerError,
     Timeout,
     Unreachable,
     error_of,
@@ -65,8 +66,10 @@ class Desk:
         if isinstance(error, ThoughtsAlone):
             return Misconfigured(str(error), raw=error.raw) if last and not self.used else None
         if not breaker.ever_answered:
-            in_vain = last and isinstance(error, Unreachable | Timeout | Overloaded)
-            return _no_answer_yet(error) if in_vain or breaker.probes >= _PROBES_OF_A_STRANGER else None
+            shared = isinstance(error, Unreachable | Timeout | Overloaded) or _is_no_answer(error)
+            busy = isinstance(error, Overloaded)
+            enough = breaker.probes >= (limits.max_attempts if busy else _PROBES_OF_A_STRANGER)
+            return _no_answer_yet(error) if (last and shared) or enough else None
         if breaker.open and (last or breaker.probes >= limits.max_attempts):
             return _gone(error)
         if last and isinstance(error, Overloaded | Unreachable) and self.gate.silence() > spent:
@@ -98,6 +101,11 @@ class Desk:
             " the requests are still open",
             raw=error.raw,
         )
+
+
+def _is_no_answer(error: LLMError) -> bool:
+    """Whether the endpoint said that all is well, and sent what is no answer."""
+    return isinstance(error, ServerError) and error.paid and error.raw is not None
 
 
 def _no_answer_yet(error: LLMError) -> LLMError:

@@ -42,8 +42,9 @@ def parse(text: str, schema: Mapping[str, Any]) -> Any:
     closed where it stands.
 
     The value fits the schema but for `minItems`, `maxItems` and `maxLength`: those are wishes, which a model
-    keeps only where a grammar makes it. What comes in another coat is taken out of it (see `coats`), and an
-    item of a list that does not fit is dropped and not the list.
+    keeps only where a grammar makes it (a stated number of items, `minItems` = `maxItems`, is none). What
+    comes in another coat is taken out of it (see `answers.coats`), and an item of a list that does not fit is
+    dropped and not the list.
 
     Raises:
         BadAnswer: no JSON, or JSON that does not fit; the message is fit to be shown to the model.
@@ -101,12 +102,13 @@ def _without_lengths(schema: Any, *, names: bool = False) -> Any:
         return [_without_lengths(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
+    exact = "minItems" in schema and schema["minItems"] == schema.get("maxItems")
     return {
         key: value
         if key in ("enum", "const") and not names
         else _without_lengths(value, names=not names and key in ("properties", "$defs"))
         for key, value in schema.items()
-        if names or key not in _LENGTHS
+        if names or key not in _LENGTHS or (exact and key != "maxLength")
     }
 
 

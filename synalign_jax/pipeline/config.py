@@ -92,6 +92,12 @@ class Llm(_Section, frozen=True, kw_only=True):
     variable that `api_key_env` names. "llamacpp" serves the GGUF file `model` (a path, or
     SmolLM2-135M-Instruct) from an embedded server. "huggingface" loads a causal LM in process, with
     torch.
+
+    `headers` maps names of headers to the environment variables that hold their values. `extra` goes into
+    every request as it is (`reasoning_effort`, `chat_template_kwargs`). `reasoning_tokens` are what an answer
+    may take besides, for thoughts that it does not show; "auto" finds them out. `stream` "auto" streams long
+    answers. A wait longer than `total_timeout` stops the run. `max_cost`, `max_requests` and
+    `max_tokens_total` of [llm] hold for a run as a whole.
     """
 
     kind: Literal["openai", "llamacpp", "huggingface"] = "openai"
@@ -99,13 +105,18 @@ class Llm(_Section, frozen=True, kw_only=True):
     base_url: str | None = None
     api_key_env: str | None = None
     api_key_file: str | None = None
+    headers: dict[str, str] = {}
     proxy: str | None = None
     ca_file: str | None = None
+    extra: dict[str, Any] = {}
+    reasoning_tokens: Natural | Literal["auto"] = "auto"
+    stream: Literal["auto", "on", "off"] | bool = "auto"
     temperature: Annotated[float, Meta(ge=0, le=5)] = 1.0
     top_p: Annotated[float, Meta(gt=0, le=1)] = 0.95
     concurrency: Count = 16
     context: Count = 2048
     attempt_timeout: Positive = 180.0
+    total_timeout: Positive = 900.0
     max_attempts: Count = 6
     requests_per_minute: Count | None = None
     tokens_per_minute: Count | None = None
@@ -121,8 +132,10 @@ class Reason(_Section, frozen=True, kw_only=True):
     `preset` is sst2, agnews, amazon or generic (which asks the LLM for the attributes that matter).
     `task` tells the LLM what the texts are; `attributes` (name = question) replaces the preset's.
     `template` is a Jinja file of your own; it sees `task`, `label`, `demonstrations` and `attributes`.
+    `llm` names the endpoint, a section [llms.NAME]; without it that is [llm].
     """
 
+    llm: str | None = None
     preset: str = "generic"
     task: str | None = None
     attributes: dict[str, str] = {}
@@ -139,8 +152,11 @@ class Generate(_Section, frozen=True, kw_only=True):
     `form` is how the model is asked: "json" in a chat, "list" as a text to go on with (small and base
     models); "auto" tries both in a few calls where need be. `of_the_kind` drops rows that echo the request
     or are unlike every real row in length, script or make-up.
+    `llm` names the endpoint, a section [llms.NAME]; a table of names and shares has several write, each its
+    share of the calls ("llm" is the name of [llm]).
     """
 
+    llm: str | dict[str, Positive] | None = None
     form: Literal["auto", "json", "list"] = "auto"
     of_the_kind: bool = True
     rows: Count = 1000
@@ -242,11 +258,12 @@ class Report(_Section, frozen=True, kw_only=True):
 
 
 class Config(_Section, frozen=True, kw_only=True):
-    """Every section but run, data and llm may be left out."""
+    """Every section but run, data and llm may be left out. `llms` holds further endpoints by name."""
 
     run: Run
     data: Data
     llm: Llm
+    llms: dict[str, Llm] = {}
     encoder: Encoder = Encoder()
     explore: Explore = Explore()
     reason: Reason = Reason()
@@ -265,6 +282,7 @@ OPERATIONAL = {
     "llm": {
         "api_key_env", "api_key_file", "proxy", "ca_file", "concurrency", "attempt_timeout", "max_attempts",
         "requests_per_minute", "tokens_per_minute", "prices", "max_cost", "max_requests", "max_tokens_total",
+        "headers", "total_timeout", "stream",
     },
     "encoder": {"api_key_env", "api_key_file"},
     "run": {"folder"},
@@ -273,8 +291,14 @@ OPERATIONAL = {
 
 def outcome_settings(settings: dict[str, Any]) -> dict[str, Any]:
     """Those of the plain settings that determine what comes out."""
+
+    def kept(section: str, values: dict[str, Any]) -> dict[str, Any]:
+        return {key: value for key, value in values.items() if key not in OPERATIONAL.get(section, ())}
+
     return {
-        section: {key: value for key, value in values.items() if key not in OPERATIONAL.get(section, ())}
+        section: {name: kept("llm", values[name]) for name in values}
+        if section == "llms"
+        else kept(section, values)
         for section, values in settings.items()
     }
 

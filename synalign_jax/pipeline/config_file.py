@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from .config import Config, ConfigError
+from .config import Config, ConfigError, Llm
 
 
 def load_config(path: str | Path) -> Config:
@@ -49,10 +49,20 @@ def _check_names(raw: dict[str, Any], name: str) -> None:
     for section, values in raw.items():
         if section not in sections:
             raise ConfigError(f"{name}: unknown section [{section}]{_nearest(section, sections)}")
-        known = [field.name for field in msgspec.structs.fields(sections[section])]
-        for key in values if isinstance(values, dict) else ():
-            if key not in known:
-                raise ConfigError(f"{name}: unknown setting '{key}' in [{section}]{_nearest(key, known)}")
+        if not isinstance(values, dict):
+            continue
+        if section == "llms":
+            for one, inner in values.items():
+                _check_keys(inner if isinstance(inner, dict) else {}, Llm, f"llms.{one}", name)
+        else:
+            _check_keys(values, sections[section], section, name)
+
+
+def _check_keys(values: dict[str, Any], kind: Any, section: str, name: str) -> None:
+    known = [field.name for field in msgspec.structs.fields(kind)]
+    for key in values:
+        if key not in known:
+            raise ConfigError(f"{name}: unknown setting '{key}' in [{section}]{_nearest(key, known)}")
 
 
 def _nearest(word: str, known: Any) -> str:
@@ -93,12 +103,15 @@ def _anchored(config: Config, base: Path) -> Config:
         encoder=config.encoder
         if config.encoder.kind == "openai"
         else replace(config.encoder, model=_model_path(config.encoder.model, base)),
-        llm=config.llm
-        if config.llm.kind == "openai"
-        else replace(config.llm, model=_model_path(config.llm.model, base)),
+        llm=_llm_anchored(config.llm, base),
+        llms={name: _llm_anchored(llm, base) for name, llm in config.llms.items()},
         reason=replace(config.reason, template=anchor(config.reason.template)),
         generate=replace(config.generate, template=anchor(config.generate.template)),
     )
+
+
+def _llm_anchored(llm: Llm, base: Path) -> Llm:
+    return llm if llm.kind == "openai" else msgspec.structs.replace(llm, model=_model_path(llm.model, base))
 
 
 def _model_path(model: str, base: Path) -> str:
@@ -108,7 +121,8 @@ def _model_path(model: str, base: Path) -> str:
 
 
 def _check_sense(config: Config, name: str) -> None:
-    for section, settings in (("llm", config.llm), ("encoder", config.encoder)):
+    named = {f"llms.{key}": llm for key, llm in config.llms.items()}
+    for section, settings in {"llm": config.llm, "encoder": config.encoder, **named}.items():
         if settings.kind == "openai":
             if not settings.base_url:
                 raise ConfigError(
@@ -122,5 +136,15 @@ def _check_sense(config: Config, name: str) -> None:
                 raise ConfigError(
                     f"{name}: [{section}] base_url holds a user or password; use api_key_env or api_key_file"
                 )
-    if config.llm.max_cost is not None and config.llm.prices is None:
-        raise ConfigError(f"{name}: [llm] max_cost needs [llm.prices]: without prices nothing has a cost")
+    for section, llm in {"llm": config.llm, **named}.items():
+        if config.llm.max_cost is not None and llm.prices is None:
+            raise ConfigError(
+                f"{name}: [llm] max_cost needs [{section}.prices]: without prices nothing has a cost"
+            )
+    if "llm" in config.llms:
+        raise ConfigError(f"{name}: [llms.llm]: that name means the section [llm]; take another")
+    for section, chosen in (("reason", config.reason.llm), ("generate", config.generate.llm)):
+        for one in [chosen] if isinstance(chosen, str) else chosen or ():
+            if one != "llm" and one not in config.llms:
+                known = ", ".join(["llm", *config.llms])
+                raise ConfigError(f"{name}: [{section}] llm: no section [llms.{one}]; known are {known}")

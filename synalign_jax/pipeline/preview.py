@@ -191,7 +191,7 @@ def _make(view: StageView, config: Config, tools: Tools, rows: int) -> tuple[Out
     sieve = Sieve(desk, sorted({row["label"] for row in real}))
     for call, outcome in zip(calls, answers, strict=True):
         outcomes.setdefault(("rows", call.label), []).append(outcome)
-        for row in rows_of(call, outcome, config):
+        for row in rows_of(call, outcome):
             row["text"] = sieve.cleaned(row["text"])
             made.append(PreviewRow(row["text"], row["label"] or None, call.attributes, sieve.verdict(row)))
     return outcomes, made, len(calls) * shape.rows_per_call

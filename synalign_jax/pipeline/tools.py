@@ -10,6 +10,7 @@ from pathlib import Path
 from synalign_jax.llm.protocol import LLM
 from synalign_jax.text.protocol import Embedder
 
+from .config import Llm
 from .progress import Reporter
 
 
@@ -17,8 +18,7 @@ from .progress import Reporter
 class Tools:
     """Both makers are called only by a stage that has work for them: a finished stage starts no server."""
 
-    open_llm: Callable[[], AbstractAsyncContextManager[LLM]]
+    open_llm: Callable[[Llm], AbstractAsyncContextManager[LLM]]
     open_embedder: Callable[[], Embedder]
     reporter: Reporter
     cache_folder: Path
-    open_judge: Callable[[], AbstractAsyncContextManager[LLM]] | None = None

@@ -111,7 +111,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, endpoint: Endpoint) -> Itera
     [
         ("key", ["FAULTS_KEY", "401"]),
         ("model", ["the-model"]),
-        ("html", ["no usable attributes", "/v1"]),
+        ("html", ["text/html", "/v1", "base_url"]),
         ("prose", ["no usable attributes", "synalign ledger"]),
     ],
 )

@@ -146,12 +146,17 @@ def _array(value: Any, schema: Mapping[str, Any], loose: bool, depth: int) -> li
     form = schema.get("items")
     if not isinstance(form, Mapping):
         return value
+    # As many as stated, no more and no fewer: then each stands for something, and none may go.
+    exact = "minItems" in schema and schema["minItems"] == schema.get("maxItems")
+    if exact and len(value) != schema["minItems"]:
+        raise MisfitError("not as many as asked for")
     made = []
     for item in value:
         try:
             made.append(fitted(item, form, loose=loose, depth=depth + 1))
         except MisfitError:
-            continue
+            if exact:
+                raise
     if value and not made:
         raise MisfitError("no item fits")
     if not made and schema.get("minItems", 0) > 0:

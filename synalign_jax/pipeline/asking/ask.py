@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from synalign_jax.pipeline.folder import StageView
 from synalign_jax.pipeline.tools import Tools
 
 from .background import Background, Tell
+from .endpoints import Endpoint, Shared
 from .turns import Player, Turns
 
 
@@ -40,17 +42,25 @@ class NoAnswersError(RuntimeError):
 
 
 class Asker:
-    """Asks batches of requests over one open endpoint and one ledger. Make one with `open_asker`."""
+    """Asks batches of requests over open endpoints and one ledger. Make one with `open_asker`."""
 
-    def __init__(self, loop: Background, llm: LLM, ledger: Ledger, config: Config, tools: Tools) -> None:
-        self._loop, self._llm, self._ledger = loop, llm, ledger
+    def __init__(
+        self,
+        loop: Background,
+        endpoints: Sequence[Endpoint],
+        ledger: Ledger,
+        config: Config,
+        tools: Tools,
+    ) -> None:
+        self._loop, self._endpoints, self._ledger = loop, endpoints, ledger
         self._config, self._tools = config, tools
         self._turns: Turns | None = None
 
     def ask(self, title: str, requests: Sequence[ChatRequest]) -> list[Outcome]:
         """One outcome a request, in the order of `requests`, whatever the order of the answers.
 
-        A request that the ledger already holds an answer for is not sent.
+        A request that the ledger already holds an answer for is not sent. Several endpoints take the requests
+        in turns by their shares, the same turns whenever the same requests come.
 
         Raises:
             LLMError: the endpoint refuses every request (key, model, address), or a cap is reached.
@@ -95,27 +105,93 @@ class Asker:
         outcomes = [outcome async for outcome in self._stream(jobs, tell)]
         return sorted(outcomes, key=lambda outcome: outcome.job.tag)
 
-    def _stream(self, jobs: Iterable[Job] | AsyncIterable[Job], tell: Tell) -> AsyncGenerator[Outcome]:
-        return stream(
-            self._llm,
-            jobs,
+    async def _stream(self, jobs: Iterable[Job] | AsyncIterable[Job], tell: Tell) -> AsyncGenerator[Outcome]:
+        """The outcomes of all endpoints as they come."""
+        if len(self._endpoints) == 1:
+            async for outcome in self._of_one(self._endpoints[0], self._put(jobs), tell):
+                yield outcome
+            return
+        shared = Shared(self._endpoints)
+        async for outcome in shared.stream(self._put(jobs), self._of_one, tell):
+            yield outcome
+
+    async def _put(self, jobs: Iterable[Job] | AsyncIterable[Job]) -> AsyncGenerator[Job]:
+        if isinstance(jobs, AsyncIterable):
+            async for job in jobs:
+                yield job
+        else:
+            for job in jobs:
+                yield job
+
+    async def _of_one(
+        self, endpoint: Endpoint, jobs: AsyncIterable[Job], tell: Tell
+    ) -> AsyncGenerator[Outcome]:
+        async def put() -> AsyncGenerator[Job]:
+            async for job in jobs:
+                yield Job(endpoint.put(job.request, self._config.llm), job.tag)
+
+        answers = stream(
+            endpoint.llm,
+            put(),
             ledger=self._ledger,
-            limits=limits(self._config.llm),
-            budget=budget(self._config.llm),
+            limits=limits(endpoint.settings),
+            budget=budget(self._config.llm, endpoint.settings),
             on_progress=tell,
         )
+        async for outcome in answers:
+            yield endpoint.named(outcome)
 
 
 @contextlib.contextmanager
-def open_asker(view: StageView, config: Config, tools: Tools) -> Iterator[Asker]:
-    """The endpoint and the ledger stay open for the block: a stage asks many batches over one connection."""
+def open_asker(
+    view: StageView, config: Config, tools: Tools, chosen: str | Mapping[str, float] | None = None
+) -> Iterator[Asker]:
+    """Endpoints and ledger stay open for the block: a stage asks many batches over one connection.
+
+    Args:
+        chosen: the name of an endpoint, or names with their shares; None is [llm].
+    """
+    shares = chosen if isinstance(chosen, Mapping) else {chosen or "llm": 1.0}
+    total = sum(shares.values())
     with Background() as loop, Ledger(view.ledger_path) as ledger:
-        opened = tools.open_llm()
-        llm = loop.run(lambda _: opened.__aenter__())
+        stack = contextlib.AsyncExitStack()
         try:
-            yield Asker(loop, llm, ledger, config, tools)
+            endpoints = [
+                Endpoint(_opened(loop, stack, tools.open_llm(settings)), settings, share / total)
+                for name, share in shares.items()
+                for settings in [config.llm if name == "llm" else config.llms[name]]
+            ]
+            with _noted(view, tools):
+                yield Asker(loop, endpoints, ledger, config, tools)
         finally:
-            loop.run(lambda _: opened.__aexit__(None, None, None))
+            loop.run(lambda _: stack.aclose())
+
+
+def _opened(
+    loop: Background, stack: contextlib.AsyncExitStack, opening: contextlib.AbstractAsyncContextManager[LLM]
+) -> LLM:
+    return loop.run(lambda _: stack.enter_async_context(opening))
+
+
+@contextlib.contextmanager
+def _noted(view: StageView, tools: Tools) -> Iterator[None]:
+    """What the library warns of in the block, such as an option left out, is noted by the stage."""
+    heard: list[str] = []
+
+    def note(message: Warning | str, *_: object) -> None:
+        heard.append(str(message))
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("always", category=UserWarning)
+        warnings.showwarning = note
+        try:
+            yield
+        except BaseException:  # the stage will have no record that could show them
+            for text in heard:
+                tools.reporter.say(f"{'':<16} note: {text}")
+            raise
+    for text in heard:
+        view.warn(text)
 
 
 def limits(llm: Llm) -> Limits:
@@ -124,16 +200,21 @@ def limits(llm: Llm) -> Limits:
         requests_per_minute=llm.requests_per_minute,
         tokens_per_minute=llm.tokens_per_minute,
         attempt_timeout=llm.attempt_timeout,
+        total_timeout=llm.total_timeout,
         max_attempts=llm.max_attempts,
+        reasoning_tokens=None if llm.reasoning_tokens == "auto" else llm.reasoning_tokens,
     )
 
 
-def budget(llm: Llm) -> Budget:
+def budget(llm: Llm, asked: Llm | None = None) -> Budget:
+    """The caps of [llm], which hold for a run as a whole, at the prices of the endpoint that is asked."""
+    asked = asked or llm
+    prices = asked.prices
     return Budget(
         max_requests=llm.max_requests,
         max_tokens=llm.max_tokens_total,
         max_cost=llm.max_cost,
-        price=Price(llm.prices.prompt, llm.prices.completion) if llm.prices else None,
+        price=Price(prices.prompt, prices.completion) if prices else None,
     )
 
 

@@ -15,7 +15,7 @@ from synalign_jax.pipeline.config import Config
 from synalign_jax.pipeline.seeds import generator
 
 from .forms import LIST, extra, list_grammar, list_items, plain
-from .lineage import draw_seed, model_name, prompt_hash
+from .lineage import draw_seed, prompt_hash
 from .prompts import ROWS_SAMPLE, Prompts, render, shown
 
 FEWEST_CHARACTERS = 3
@@ -170,7 +170,7 @@ def mixed_attributes(
     return mixed
 
 
-def rows_of(call: Call, outcome: Outcome | None, config: Config) -> list[dict[str, Any]]:
+def rows_of(call: Call, outcome: Outcome | None) -> list[dict[str, Any]]:
     """The rows of an answer with their lineage; none where the call failed."""
     if outcome is None or outcome.response is None:
         return []
@@ -187,7 +187,7 @@ def rows_of(call: Call, outcome: Outcome | None, config: Config) -> list[dict[st
             "demonstrations": call.cluster["members"],
             "attributes": json.dumps(call.attributes),
             "prompt_hash": prompt_hash(call.request),
-            "model": model_name(config, outcome.response),
+            "model": outcome.response.model,
         }
         for text in texts
     ]

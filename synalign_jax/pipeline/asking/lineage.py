@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from synalign_jax.llm.protocol import ChatRequest, ChatResponse
+from synalign_jax.llm.protocol import ChatRequest
 from synalign_jax.pipeline.config import Config
 from synalign_jax.pipeline.seeds import generator
 
@@ -12,11 +12,6 @@ from synalign_jax.pipeline.seeds import generator
 def draw_seed(config: Config, use: str, number: int) -> int:
     """The sampling seed of one request: asking twice is asking for the same answer."""
     return int(generator(config.run.seed, use, number).integers(2**31 - 1))
-
-
-def model_name(config: Config, response: ChatResponse) -> str:
-    """What the lineage calls the model: the endpoint's own word, but never a path on this machine."""
-    return response.model if config.llm.kind == "openai" else config.llm.model
 
 
 def prompt_hash(request: ChatRequest) -> str:

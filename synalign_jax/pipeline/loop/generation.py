@@ -190,7 +190,7 @@ class Generation:
 
     def _sifted(self, call: Call, outcome: Outcome) -> list[dict[str, Any]]:
         good = []
-        for row in rows_of(call, outcome, self._config):
+        for row in rows_of(call, outcome):
             row["text"] = self._sieve.cleaned(row["text"])
             reason = self._sieve.verdict(row)
             if reason is None:

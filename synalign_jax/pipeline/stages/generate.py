@@ -59,7 +59,10 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
         NoAnswersError: no row of some label could be kept.
         LLMError: the endpoint refuses every request.
     """
-    with open_asker(view, config, tools) as asker, _open_judge(view, config, tools) as judge:
+    with (
+        open_asker(view, config, tools, config.generate.llm) as asker,
+        _open_judge(view, config, tools) as judge,
+    ):
         loop, checks = _generation(view, config, tools, asker, judge)
         reached = asker.take_turns("generate: rows", loop)
     if reached is not None:
@@ -100,11 +103,11 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
 @contextlib.contextmanager
 def _open_judge(view: StageView, config: Config, tools: Tools) -> Iterator[Asker | None]:
     """The endpoint that judges, if it is another than the one that writes."""
-    if not config.judge.llm or config.judge.endpoint is None or tools.open_judge is None:
+    if not config.judge.llm or config.judge.endpoint is None:
         yield None
         return
     theirs = msgspec.structs.replace(config, llm=judging(config))
-    opened = dataclasses.replace(tools, open_llm=tools.open_judge, reporter=Silent())
+    opened = dataclasses.replace(tools, reporter=Silent())
     with open_asker(view, theirs, opened) as asker:
         yield asker
 

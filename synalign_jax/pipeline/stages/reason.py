@@ -18,7 +18,7 @@ from synalign_jax.llm.driver import Outcome
 from synalign_jax.llm.protocol import ChatRequest, Message
 from synalign_jax.pipeline.asking.ask import Asker, NoAnswersError, open_asker
 from synalign_jax.pipeline.asking.forms import JSON, LIST, extra, line_values, values_grammar
-from synalign_jax.pipeline.asking.lineage import draw_seed, model_name, prompt_hash
+from synalign_jax.pipeline.asking.lineage import draw_seed, prompt_hash
 from synalign_jax.pipeline.asking.prompts import Prompts, load_prompts, render, shown
 from synalign_jax.pipeline.asking.telling import telling, without_common
 from synalign_jax.pipeline.config import Config
@@ -57,7 +57,7 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
     texts = [row["text"] for row in view.read_rows("few_shot")]
     clusters = view.read_rows("clusters")
     form = view.read_json("form")["form"]
-    with open_asker(view, config, tools) as asker:
+    with open_asker(view, config, tools, config.reason.llm) as asker:
         prompts = named(view, config, asker, prompts, texts, clusters, form)
         found = reasoned(config, asker, prompts, clusters, texts, form, "reason: attributes")
     rows = found.rows
@@ -143,7 +143,7 @@ def reasoned(
                 "label": cluster["label"],
                 "attributes": json.dumps(values),
                 "prompt_hash": prompt_hash(request),
-                "model": model_name(config, response),
+                "model": response.model,
             }
         )
     return Reasoned(rows, outcomes, sum(len(values) for *_, values in answered), count)

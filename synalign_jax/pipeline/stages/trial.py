@@ -35,7 +35,7 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
         view.write_json("form", {"form": wanted, "usable": {}})
         view.facts.update(form=wanted)
         return
-    with open_asker(view, config, tools) as asker:
+    with open_asker(view, config, tools, config.generate.llm) as asker:
         usable = {JSON: _usable(view, config, asker, JSON)}
         if usable[JSON] < _GOOD:
             try:
@@ -70,7 +70,7 @@ def _usable(view: StageView, config: Config, asker: Asker, form: str) -> float:
     rows: list[dict[str, Any]] = [
         {**row, "text": sieve.cleaned(row["text"])}
         for call, outcome in zip(calls, outcomes, strict=True)
-        for row in rows_of(call, outcome, config)
+        for row in rows_of(call, outcome)
     ]
     kept = sum(sieve.verdict(row) is None for row in rows)
     return min(kept / (len(calls) * desk.shape.rows_per_call), 1.0)

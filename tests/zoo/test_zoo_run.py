@@ -1,0 +1,165 @@
+"""Behaviours of the zoo through `synalign run`: rows are made, and another start asks nothing again."""
+
+import asyncio
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import coats  # noqa: F401 - they fill the zoo
+import moods
+import options  # noqa: F401
+import pyarrow.parquet as pq
+import pytest
+from zoo import SOUND, Behaviour, Cage, Visit, completion, good
+
+from synalign_jax.cli import main
+
+CONFIG = """
+[run]
+folder = "{folder}"
+[data]
+source = "rotten_tomatoes"
+few_shot = 12
+test_rows = 12
+ceiling_rows = 0
+[llm]
+base_url = "{address}"
+model = "beast"
+concurrency = 4
+{llm}
+[explore]
+rounds = 2
+neighbors = 1
+[reason]
+preset = "{preset}"
+[generate]
+rows = 12
+rows_per_call = 3
+form = "json"
+of_the_kind = false
+{generate}
+[evaluate]
+seeds = 2
+"""
+# One of each kind that reaches beyond the adapter: options, coats, reasoning, lengths, usage, waits.
+CHOSEN = (
+    "takes_hardly_anything",
+    "ignores_lengths",
+    "thinks_aloud_with_a_draft",
+    "spends_its_tokens_on_reasoning",
+    "is_counted_with_nulls",
+    "loads_its_model",
+)
+
+
+@contextmanager
+def caged(behaviour: Behaviour) -> Iterator[tuple[str, Cage]]:
+    """The server in a thread of its own: the command brings its own loop."""
+    loop, cage = asyncio.new_event_loop(), Cage(behaviour)
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+
+    def do(work) -> str:
+        return asyncio.run_coroutine_threadsafe(work, loop).result(10)
+
+    try:
+        yield do(cage.__aenter__()), cage
+    finally:
+        do(cage.__aexit__())
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("zoo")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SYNALIGN_CACHE", str(folder / "cache"))
+        yield folder
+
+
+def run(
+    place: Path, name: str, address: str, *, llm: str = "", generate: str = "", preset: str = "sst2"
+) -> int:
+    path = place / f"{name}.toml"
+    values = {"folder": name, "address": address, "llm": llm, "generate": generate, "preset": preset}
+    path.write_text(CONFIG.format(**values))
+    return main(["run", str(path)])
+
+
+def rows(place: Path, name: str) -> list[dict]:
+    return pq.read_table(place / name / "synthetic.parquet").to_pylist()
+
+
+@pytest.mark.parametrize("name", CHOSEN)
+def test_a_run_ends_with_its_rows_whatever_the_server_is_like(name: str, place: Path) -> None:
+    with caged(SOUND[name]) as (address, cage):
+        assert run(place, name, address, llm="top_p = 0.9") == 0
+        made = rows(place, name)
+        assert len(made) == 12
+        assert all("tale of" in row["text"] for row in made)
+        assert {row["model"] for row in made} == {"beast"}
+        asked = len(cage.state.bodies)
+        (place / name / "done" / "generate.json").unlink()
+        (place / name / "done" / "reason.json").unlink()
+        assert run(place, name, address, llm="top_p = 0.9") == 0
+        assert len(cage.state.bodies) == asked
+        assert [row["text"] for row in rows(place, name)] == [row["text"] for row in made]
+
+
+def test_a_flagged_prompt_costs_its_rows_alone(place: Path) -> None:
+    def behave(visit: Visit):
+        rows = "texts" in json.dumps(visit.body.get("response_format", {}))
+        return moods.flags_one_prompt(visit) if rows else good(visit)
+
+    with caged(behave) as (address, _):
+        assert run(place, "flagged", address) == 0
+    assert len(rows(place, "flagged")) == 12
+
+
+def test_several_models_share_the_rows_as_stated(place: Path) -> None:
+    def other(visit: Visit):
+        reply = good(visit)
+        reply.body["model"] = "other"
+        return reply
+
+    with caged(good) as (address, cage), caged(other) as (second, other_cage):
+        more = f'llm = {{llm = 2, second = 1}}\n[llms.second]\nbase_url = "{second}"\nmodel = "other"'
+        assert run(place, "several", address, generate=more) == 0
+        made = [row["model"] for row in rows(place, "several")]
+        calls = [
+            sum("texts" in str(body.get("response_format")) for body in c.state.bodies)
+            for c in (cage, other_cage)
+        ]
+        assert set(made) == {"beast", "other"}
+        assert abs(calls[0] - 2 * calls[1]) <= 2
+        asked = len(cage.state.bodies) + len(other_cage.state.bodies)
+        (place / "several" / "done" / "generate.json").unlink()
+        assert run(place, "several", address, generate=more) == 0
+        assert len(cage.state.bodies) + len(other_cage.state.bodies) == asked
+        assert [row["model"] for row in rows(place, "several")] == made
+
+
+def test_headers_and_extra_reach_the_server(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZOO_KEY", "right")
+    llm = 'headers = {"api-key" = "ZOO_KEY"}\nextra = {reasoning_effort = "low"}\nstream = "off"'
+    with caged(moods.wants_the_key_elsewhere) as (address, cage):
+        assert run(place, "headers", address, llm=llm) == 0
+    assert {body.get("reasoning_effort") for body in cage.state.bodies} == {"low"}
+    monkeypatch.delenv("ZOO_KEY")
+    assert run(place, "unset", address, llm=llm) == 1
+
+
+def test_a_model_that_only_thinks_is_named_for_it(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def thinks(visit: Visit):
+        return moods.Reply(body=completion("", finish="length"))
+
+    with caged(thinks) as (address, cage):
+        assert run(place, "thinks", address, llm="reasoning_tokens = 500") == 1
+    said = capsys.readouterr().err
+    assert "the model spends its tokens on reasoning" in said
+    assert "raise reasoning_tokens" in said
+    assert len(cage.state.bodies) <= 5
