@@ -88,11 +88,11 @@ class OpenAIChat:
 
     async def complete(self, request: ChatRequest) -> ChatResponse:
         """Ask once; for `n` answers as often as a server needs that makes fewer at a time."""
-        whole = await self._ask(request)
+        whole = await self.once(request)
         while len(whole.choices) < request.n:
             missing = request.n - len(whole.choices)
             try:
-                more = await self._ask(_again(request, missing, len(whole.choices)))
+                more = await self.once(_again(request, missing, len(whole.choices)))
             except LLMError as error:
                 error.usage = whole.usage + (error.usage or Usage())
                 raise
@@ -107,7 +107,8 @@ class OpenAIChat:
     async def aclose(self) -> None:
         await self._http.aclose()
 
-    async def _ask(self, request: ChatRequest) -> ChatResponse:
+    async def once(self, request: ChatRequest) -> ChatResponse:
+        """Ask a single time, with as many answers as the server then makes; raises as `complete` does."""
         key = {"Idempotency-Key": request.idempotency_key} if request.idempotency_key else None
         options = self._known.of(request.model)
         body = options.body(request, self._stream, self._stream_from)

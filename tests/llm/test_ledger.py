@@ -159,6 +159,61 @@ def test_a_ledger_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
         Ledger(path)
 
 
+_FORMAT_1 = """
+CREATE TABLE runs (id INTEGER PRIMARY KEY, started REAL NOT NULL, ended REAL);
+CREATE TABLE requests (
+    id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, body TEXT NOT NULL,
+    state TEXT NOT NULL DEFAULT 'open', run INTEGER, attempts INTEGER NOT NULL DEFAULT 0,
+    answer TEXT, kind TEXT, reason TEXT, raw TEXT
+);
+CREATE INDEX endings ON requests (state, kind);
+CREATE TABLE attempts (
+    run INTEGER NOT NULL, number INTEGER NOT NULL, request INTEGER NOT NULL, started REAL NOT NULL, ended REAL,
+    outcome TEXT, prompt_tokens INTEGER, completion_tokens INTEGER, cost REAL,
+    held_tokens INTEGER NOT NULL, held_cost REAL NOT NULL, PRIMARY KEY (run, number)
+) WITHOUT ROWID;
+CREATE TABLE spent (
+    requests INTEGER NOT NULL, prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL,
+    cost REAL NOT NULL, held_tokens INTEGER NOT NULL, held_cost REAL NOT NULL,
+    maybe_requests INTEGER NOT NULL, maybe_tokens INTEGER NOT NULL, maybe_cost REAL NOT NULL
+);
+INSERT INTO spent VALUES (2, 10, 5, 0.5, 0, 0, 0, 0, 0);
+INSERT INTO runs VALUES (1, 1000.0, 1010.0);
+INSERT INTO requests VALUES (1, 'k', '{}', 'answered', NULL, 1, '[[["a", "stop", null]], [10, 5], "m-1"]',
+    NULL, NULL, NULL);
+INSERT INTO requests VALUES (2, 'd', '{}', 'dead', NULL, 1, NULL, 'timeout', '"too slow"', NULL);
+INSERT INTO attempts VALUES (1, 1, 1, 1000.0, 1001.0, 'answered', 10, 5, 0.5, 0, 0);
+INSERT INTO attempts VALUES (1, 2, 2, 1001.0, 1002.0, 'timeout', 0, 0, 0, 0, 0);
+PRAGMA user_version = 1;
+"""
+
+
+def test_a_ledger_of_format_1_is_read_and_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "l.sqlite"
+    db = sqlite3.connect(path)
+    db.executescript(_FORMAT_1)
+    db.close()
+
+    async def run() -> None:
+        for _ in range(2):  # what it lacked is made once
+            with Ledger(path) as ledger:
+                answer = ChatResponse((Choice("a", "stop"),), Usage(10, 5), "m-1")
+                assert await ledger.lookup("k") == Known(answer, None)
+                dead = await ledger.lookup("d")
+                assert dead is not None and dead.error is not None
+                assert (dead.error.kind, str(dead.error)) == ("timeout", "too slow")
+        with Ledger(path) as ledger:
+            assert (ledger.summary().answered, ledger.summary().dead) == (1, 1)
+            assert await ledger.lessons("e", "m") is None
+            await ledger.learn("e", "m", {"without": ["seed"]})
+            await ledger.answered(await begin(ledger, "new"), RESPONSE, 0.0)
+        with Ledger(path) as ledger:
+            assert await ledger.lessons("e", "m") == {"without": ["seed"]}
+            assert ledger.summary().answered == 2
+
+    asyncio.run(run())
+
+
 def test_a_file_that_is_no_ledger_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "l.sqlite"
     path.write_text("text,label\n" * 100)

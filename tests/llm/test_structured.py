@@ -44,6 +44,60 @@ def test_of_a_list_that_was_cut_off_only_whole_items_are_kept() -> None:
     assert parse("[1, 2, 34", {"type": "array"}) == [1, 2]  # 34 may have been 345
 
 
+EXACT = {
+    "type": "object",
+    "properties": {
+        "labels": {
+            "type": "array",
+            "items": {"enum": ["good", "bad"]},
+            "minItems": 3,
+            "maxItems": 3,
+        }
+    },
+    "required": ["labels"],
+    "additionalProperties": False,
+}
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        '["good", "bad"]',
+        '["good", "bad", "bad", "good"]',
+        '["good", "dull", "bad"]',
+        '["good", "bad", "go',
+        "[]",
+    ],
+)
+def test_a_stated_number_of_items_is_kept_to_and_none_may_go(labels: str) -> None:
+    """Each stands for something, as the labels of so many texts do: one fewer would shift all the others."""
+    with pytest.raises(BadAnswer):
+        parse(f'{{"labels": {labels}', EXACT)
+
+
+def test_so_many_items_as_are_stated_are_taken_out_of_their_coats() -> None:
+    value = {"labels": ["good", "bad", "good"]}
+    for text in (
+        '{"labels": ["good", "bad", "good"]}',
+        '["good", "bad", "good"]',
+        '{"labels": ["Good", " bad", "good"], "why": "they are"}',
+        '{"answer": {"labels": ["good", "bad", "good"]}}',
+        'Perhaps {"labels": ["good"]}. No: {"labels": ["good", "bad", "good"]}',
+    ):
+        assert parse(text, EXACT) == value, text
+
+
+def test_no_item_of_a_stated_number_goes_for_its_length() -> None:
+    texts = {"type": "string", "maxLength": 4}
+    asked = {"type": "array", "items": texts, "minItems": 2, "maxItems": 2}
+    schema = {"type": "object", "properties": {"texts": asked}, "required": ["texts"]}
+    assert parse('{"texts": ["one", "two and three and four"], "more": 1}', schema)["texts"] == [
+        "one",
+        "two and three and four",
+    ]
+    assert parse('["one", "two and three and four"]', schema)["texts"] == ["one", "two and three and four"]
+
+
 def test_python_words_become_json() -> None:
     assert parse('{"a": True, "b": None, "c": False,}', {"type": "object"}) == {
         "a": True,

@@ -161,7 +161,7 @@ def _array(value: Any, schema: Mapping[str, Any], loose: bool, depth: int) -> li
         raise MisfitError("no item fits")
     if not made and schema.get("minItems", 0) > 0:
         raise MisfitError("an empty list")
-    return _of_bearable_length(made, form)
+    return made if exact else _of_bearable_length(made, form)
 
 
 def _of_bearable_length(items: list[Any], form: Mapping[str, Any]) -> list[Any]:
