@@ -200,7 +200,8 @@ def test_a_ledger_of_format_1_is_read_and_goes_on(tmp_path: Path) -> None:
                 answer = ChatResponse((Choice("a", "stop"),), Usage(10, 5), "m-1")
                 assert await ledger.lookup("k") == Known(answer, None)
                 dead = await ledger.lookup("d")
-                assert dead is not None and dead.error is not None
+                assert dead is not None
+                assert dead.error is not None
                 assert (dead.error.kind, str(dead.error)) == ("timeout", "too slow")
         with Ledger(path) as ledger:
             assert (ledger.summary().answered, ledger.summary().dead) == (1, 1)
