@@ -168,8 +168,8 @@ CREATE TABLE requests (
 );
 CREATE INDEX endings ON requests (state, kind);
 CREATE TABLE attempts (
-    run INTEGER NOT NULL, number INTEGER NOT NULL, request INTEGER NOT NULL, started REAL NOT NULL, ended REAL,
-    outcome TEXT, prompt_tokens INTEGER, completion_tokens INTEGER, cost REAL,
+    run INTEGER NOT NULL, number INTEGER NOT NULL, request INTEGER NOT NULL, started REAL NOT NULL,
+    ended REAL, outcome TEXT, prompt_tokens INTEGER, completion_tokens INTEGER, cost REAL,
     held_tokens INTEGER NOT NULL, held_cost REAL NOT NULL, PRIMARY KEY (run, number)
 ) WITHOUT ROWID;
 CREATE TABLE spent (
