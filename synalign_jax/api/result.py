@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from synalign_jax.llm.ledger import Ledger
 from synalign_jax.pipeline.card import push_dataset
-from synalign_jax.pipeline.config import Config
+from synalign_jax.pipeline.config import Config, endpoints_of
 from synalign_jax.pipeline.run import records
 from synalign_jax.pipeline.stages.load import UNLABELLED
 from synalign_jax.pipeline.stages.report import summary
@@ -39,7 +39,7 @@ class Cost(NamedTuple):
     Attributes:
         requests: that were answered or given up.
         prompt_tokens, completion_tokens: as the endpoint counted them.
-        money: in the currency of `[llm.prices]`; None without prices.
+        money: in the currency of `[llm.prices]`, each endpoint at its own; None without prices.
         seconds: that all stages took.
     """
 
@@ -112,7 +112,7 @@ class RunResult:
             found.answered + found.dead,
             found.usage.prompt_tokens,
             found.usage.completion_tokens,
-            found.cost if self.config.llm.prices is not None else None,
+            found.cost if any(llm.prices is not None for llm in endpoints_of(self.config)) else None,
             sum(record["seconds"] for record in records(self.folder)),
         )
 

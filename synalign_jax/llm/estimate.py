@@ -25,24 +25,36 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
+    """What requests will cost; `parts` tells several endpoints apart, `unpriced` names those without prices,
+    whose cost is not in `cost`.
+    """
+
     requests: int
     prompt_tokens: Interval
     completion_tokens: Interval
     cost: Interval | None
     seconds: Interval
     passes: str | None  # the cap that the most would pass
+    unpriced: tuple[str, ...] = ()
+    parts: tuple[tuple[str, Estimate], ...] = ()
 
     def __str__(self) -> str:
         def span(interval: Interval, form: str = ",.0f") -> str:
             return f"{interval.low:{form}} to {interval.high:{form}}"
 
+        cost = span(self.cost, ",.4g") if self.cost else "no prices in the config"
+        if self.unpriced:
+            cost += f", and what {', '.join(self.unpriced)} costs, which has no prices"
         lines = [
             f"requests           {self.requests:,}",
             f"prompt tokens      {span(self.prompt_tokens)}",
             f"completion tokens  {span(self.completion_tokens)}",
-            f"cost               {span(self.cost, ',.4g') if self.cost else 'no prices in the config'}",
+            f"cost               {cost}",
             f"minutes            {span(Interval(self.seconds.low / 60, self.seconds.high / 60), ',.1f')}",
         ]
+        for name, part in self.parts:
+            of_it = f"cost {span(part.cost, ',.4g')}" if part.cost else "no prices"
+            lines.append(f"  {name}: {part.requests:,} requests, {of_it}")
         return "\n".join([*lines, f"could pass         {self.passes}"] if self.passes else lines)
 
 

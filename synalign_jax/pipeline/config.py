@@ -277,6 +277,12 @@ class Config(_Section, frozen=True, kw_only=True):
     report: Report = Report()
 
 
+def endpoints_of(config: Config) -> list[Llm]:
+    """The settings of all endpoints, [llm] first."""
+    judge = config.judge.endpoint
+    return [config.llm, *config.llms.values(), *([judge] if judge is not None else [])]
+
+
 # Settings that say how to go about a run and not what comes out of it: they may change between two starts.
 OPERATIONAL = {
     "llm": {
@@ -295,12 +301,16 @@ def outcome_settings(settings: dict[str, Any]) -> dict[str, Any]:
     def kept(section: str, values: dict[str, Any]) -> dict[str, Any]:
         return {key: value for key, value in values.items() if key not in OPERATIONAL.get(section, ())}
 
-    return {
+    found = {
         section: {name: kept("llm", values[name]) for name in values}
         if section == "llms"
         else kept(section, values)
         for section, values in settings.items()
     }
+    judge = found.get("judge", {})
+    if judge.get("endpoint"):
+        found["judge"] = {**judge, "endpoint": kept("llm", judge["endpoint"])}
+    return found
 
 
 def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:

@@ -105,6 +105,9 @@ def _anchored(config: Config, base: Path) -> Config:
         else replace(config.encoder, model=_model_path(config.encoder.model, base)),
         llm=_llm_anchored(config.llm, base),
         llms={name: _llm_anchored(llm, base) for name, llm in config.llms.items()},
+        judge=config.judge
+        if config.judge.endpoint is None
+        else replace(config.judge, endpoint=_llm_anchored(config.judge.endpoint, base)),
         reason=replace(config.reason, template=anchor(config.reason.template)),
         generate=replace(config.generate, template=anchor(config.generate.template)),
     )
@@ -122,6 +125,8 @@ def _model_path(model: str, base: Path) -> str:
 
 def _check_sense(config: Config, name: str) -> None:
     named = {f"llms.{key}": llm for key, llm in config.llms.items()}
+    if config.judge.endpoint is not None:
+        named["judge.endpoint"] = config.judge.endpoint
     for section, settings in {"llm": config.llm, "encoder": config.encoder, **named}.items():
         if settings.kind == "openai":
             if not settings.base_url:
@@ -141,6 +146,12 @@ def _check_sense(config: Config, name: str) -> None:
             raise ConfigError(
                 f"{name}: [llm] max_cost needs [{section}.prices]: without prices nothing has a cost"
             )
+    for section, llm in named.items():
+        for cap in ("max_cost", "max_requests", "max_tokens_total"):
+            if getattr(llm, cap) is not None:
+                raise ConfigError(
+                    f"{name}: [{section}] {cap}: caps hold for a run as a whole; set it in [llm]"
+                )
     if "llm" in config.llms:
         raise ConfigError(f"{name}: [llms.llm]: that name means the section [llm]; take another")
     for section, chosen in (("reason", config.reason.llm), ("generate", config.generate.llm)):

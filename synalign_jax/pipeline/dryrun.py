@@ -8,16 +8,18 @@ import math
 from collections import Counter
 from pathlib import Path
 
-from synalign_jax.llm.estimate import Estimate, estimate
+from synalign_jax.llm.estimate import Estimate
 from synalign_jax.llm.protocol import ChatRequest
 
-from .asking.ask import budget, limits
 from .asking.calls import Desk, row_shape
 from .asking.forms import JSON
 from .asking.prompts import load_prompts
 from .asking.quotas import quotas
 from .config import Config
 from .folder import RunFolder, Stage, StageView, replacing
+from .loop.checks import judging
+from .loop.judge import Judge
+from .pricing import dealt, priced, summed
 from .run import STAGES, run_stages
 from .stages.reason import FALLBACK, attributes_request
 from .tools import Tools
@@ -40,19 +42,21 @@ def dry_run(config: Config, tools: Tools) -> tuple[Estimate, Path]:
         before = itertools.takewhile(lambda stage: stage.name != "trial", STAGES)
         run_stages(folder, tools, tuple(before))
         planned = planned_requests(folder.view(PLAN), config)
-        requests = [*planned["attributes"], *planned["rows"]]
+        parts = dealt(config, planned)
         path = folder.root / "prompts.jsonl"
         with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
-            for request in requests:
+            for request in (request for part in parts for request in part.requests):
                 messages = [{"role": m.role, "content": m.content} for m in request.messages]
-                file.write(json.dumps({"messages": messages, "max_tokens": request.max_tokens}) + "\n")
-    return estimate(requests, budget=budget(config.llm), limits=limits(config.llm)), path
+                line = {"messages": messages, "max_tokens": request.max_tokens, "model": request.model}
+                file.write(json.dumps(line) + "\n")
+    return summed(config, parts, [priced(config, part) for part in parts]), path
 
 
 def planned_requests(
     view: StageView, config: Config, form: str | None = None
 ) -> dict[str, list[ChatRequest]]:
-    """What a run asks for when no row is dropped: requests for "attributes" and for "rows".
+    """What a run asks for when no row is dropped: requests for "attributes", for "rows" and, where a model
+    judges them, for its "judge".
 
     Args:
         form: in which the model is asked, where that is known.
@@ -79,4 +83,9 @@ def planned_requests(
             desk.call(cluster := own[number % len(own)], cluster["attributes"], number).request
             for number in range(math.ceil(wanted / shape.rows_per_call))
         ]
-    return {"attributes": attributes, "rows": requests}
+    planned = {"attributes": attributes, "rows": requests}
+    labels = sorted({row["label"] for row in rows})
+    if config.judge.llm and len(labels) > 1:
+        judge = Judge(config, judging(config), prompts, labels, lambda _: [])
+        planned["judge"] = judge.planned(texts, config.generate.rows)
+    return planned

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import itertools
 import json
 import math
@@ -14,14 +16,13 @@ from typing import Any
 
 import msgspec
 
-from synalign_jax.llm.budget import Amount, Budget
 from synalign_jax.llm.driver import Outcome
-from synalign_jax.llm.estimate import TEMPLATE, Estimate, Interval, estimate
+from synalign_jax.llm.estimate import TEMPLATE, Estimate
 from synalign_jax.llm.ledger import Ledger
-from synalign_jax.llm.protocol import ChatRequest, Usage
+from synalign_jax.llm.protocol import Usage
 from synalign_jax.llm.records import Summary
 
-from .asking.ask import NoAnswersError, budget, limits, open_asker
+from .asking.ask import NoAnswersError, open_asker
 from .asking.calls import Desk, mixed_attributes, row_shape, rows_of
 from .asking.prompts import load_prompts
 from .asking.quotas import quotas
@@ -29,6 +30,7 @@ from .config import Config, ConfigError
 from .dryrun import PLAN, planned_requests
 from .folder import RunFolder, Stage, StageView
 from .loop.sieve import Sieve
+from .pricing import Part, dealt, priced, summed
 from .run import STAGES, run_stages
 from .stages.load import UNLABELLED
 from .stages.reason import named, reasoned
@@ -123,7 +125,7 @@ def preview(config: Config, tools: Tools, rows: int) -> Facts:
         paid_after.usage.prompt_tokens - paid.usage.prompt_tokens,
         paid_after.usage.completion_tokens - paid.usage.completion_tokens,
     )
-    caps = budget(config.llm)
+    parts = dealt(config, requests)
     usable = min(sum(row.dropped is None for row in made) / asked, 1.0)
     return Facts(
         exchanges=tuple(
@@ -133,8 +135,8 @@ def preview(config: Config, tools: Tools, rows: int) -> Facts:
         asked=asked,
         spent=spent,
         usable=usable,
-        money=caps.cost(spent) if caps.price else None,
-        whole=_whole(config, requests, outcomes, usable, caps, seconds),
+        money=paid_after.cost - paid.cost if any(part.settings.prices for part in parts) else None,
+        whole=_whole(config, parts, outcomes, usable, seconds),
         notes=tuple(notes),
     )
 
@@ -167,7 +169,8 @@ def _make(view: StageView, config: Config, tools: Tools, rows: int) -> tuple[Out
     ]
     outcomes: Outcomes = {}
     made: list[PreviewRow] = []
-    with open_asker(view, config, tools) as asker:
+    with contextlib.ExitStack() as open_ones:
+        asker = open_ones.enter_context(open_asker(view, config, tools, config.reason.llm))
         prompts = named(view, config, asker, load_prompts(config), texts, clusters, form)
         found = reasoned(config, asker, prompts, chosen, texts, form, "preview: attributes")
         for cluster, outcome in zip(chosen, found.outcomes, strict=True):
@@ -187,6 +190,8 @@ def _make(view: StageView, config: Config, tools: Tools, rows: int) -> tuple[Out
             for number in range(count if mine else 0):
                 cluster = mine[number % len(mine)]
                 calls.append(desk.call(cluster, mixed_attributes(config, cluster, mine, number), number))
+        if config.generate.llm != config.reason.llm:
+            asker = open_ones.enter_context(open_asker(view, config, tools, config.generate.llm))
         answers = asker.ask("preview: rows", [call.request for call in calls])
     sieve = Sieve(desk, sorted({row["label"] for row in real}))
     for call, outcome in zip(calls, answers, strict=True):
@@ -210,10 +215,9 @@ def _exchange(what: str, label: str, outcome: Outcome) -> Exchange:
 
 def _whole(
     config: Config,
-    requests: dict[str, list[ChatRequest]],
+    parts: list[Part],
     outcomes: Outcomes,
     usable: float,
-    caps: Budget,
     seconds: tuple[float, float] | None,
 ) -> Estimate:
     """What the whole run would ask for, by the tokens and the time that answers took here.
@@ -221,24 +225,29 @@ def _whole(
     Rows that a run would drop are asked for again, as far as `[generate] calls_factor` allows.
     """
     again = min(1.0 / max(usable, 1e-9), config.generate.calls_factor)
-    parts = []
-    for what, planned in requests.items():
-        if what == "rows":
-            planned = [planned[i % len(planned)] for i in range(math.ceil(len(planned) * again))]
-        answered = [
+    found = []
+    for part in parts:
+        if part.what == "rows":
+            own = part.requests
+            repeated = [own[i % len(own)] for i in range(math.ceil(len(own) * again))]
+            part = dataclasses.replace(part, requests=repeated)
+        of_its_kind = [
             outcome
             for (kind, _), group in outcomes.items()
             for outcome in group
-            if kind == what and outcome.response is not None
+            if kind == part.what and outcome.response is not None
         ]
+        # Those of its own model, where it had a turn.
+        own_model = [o for o in of_its_kind if o.job.request.model == part.settings.model]
+        answered = own_model or of_its_kind
         measured: dict[str, Any] = {}
         if answered:
             measured["share_of_max"] = _shares(answered)
             measured["count_tokens"] = _counter(answered)
         if seconds is not None:
             measured["seconds_an_answer"] = seconds
-        parts.append(estimate(planned, budget=caps, limits=limits(config.llm), **measured))
-    return _sum(parts, caps)
+        found.append(priced(config, part, **measured))
+    return summed(config, parts, found)
 
 
 def _shares(answered: Sequence[Outcome]) -> tuple[float, float]:
@@ -254,17 +263,3 @@ def _counter(answered: Sequence[Outcome]) -> Any:
     around = TEMPLATE * sum(len(o.job.request.messages) for o in answered)
     tokens = max(0, sum(o.response.usage.prompt_tokens for o in answered if o.response) - around)
     return lambda text: round(len(text.encode("utf-8", "replace")) * tokens / max(size, 1))
-
-
-def _sum(parts: Sequence[Estimate], caps: Budget) -> Estimate:
-    """Parts that are asked for one after the other."""
-
-    def total(name: str) -> Interval:
-        found = [getattr(part, name) for part in parts]
-        return Interval(sum(i.low for i in found), sum(i.high for i in found))
-
-    requests = sum(part.requests for part in parts)
-    prompt, completion = total("prompt_tokens"), total("completion_tokens")
-    cost = total("cost") if caps.price else None
-    most = Amount(requests, math.ceil(prompt.high + completion.high), cost.high if cost else 0.0)
-    return Estimate(requests, prompt, completion, cost, total("seconds"), most.passes(caps))

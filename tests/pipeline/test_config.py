@@ -2,6 +2,7 @@ import re
 from importlib import resources
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from synalign_jax.pipeline.config import ConfigError, differences, outcome_settings
@@ -12,6 +13,8 @@ MINIMAL = {
     "data": {"source": "rows.csv"},
     "llm": {"base_url": "http://127.0.0.1:8000/v1", "model": "m"},
 }
+PRICES = {"prompt": 1.0, "completion": 2.0}
+ENDPOINT = {"base_url": "http://127.0.0.1:8001/v1", "model": "n"}
 
 
 def _with(section: str, **values: object) -> dict:
@@ -36,11 +39,42 @@ def test_three_sections_are_enough() -> None:
         (_with("llm", base_url="localhost:8000/v1"), "needs to begin with http:// or https://"),
         (_with("llm", base_url="http://user:secret@host/v1"), "base_url holds a user or password"),
         (_with("llm", max_cost=1.0), "max_cost needs [llm.prices]"),
+        (
+            _with("llm", max_cost=1.0, prices=PRICES)
+            | {"llms": {"b": ENDPOINT | {"prices": PRICES}, "c": ENDPOINT}},
+            "max_cost needs [llms.c.prices]",
+        ),
+        (
+            _with("llm", max_cost=1.0, prices=PRICES) | {"judge": {"endpoint": ENDPOINT}},
+            "max_cost needs [judge.endpoint.prices]",
+        ),
+        (
+            {**MINIMAL, "llms": {"b": ENDPOINT | {"max_requests": 5}}},
+            "[llms.b] max_requests: caps hold for a run",
+        ),
+        ({**MINIMAL, "judge": {"endpoint": {"model": "j"}}}, "[judge.endpoint] base_url is missing"),
     ],
 )
 def test_a_bad_setting_is_named_with_its_mend(raw: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(message)):
         parse_config(raw)
+
+
+def test_a_cap_on_money_is_taken_where_every_endpoint_has_prices() -> None:
+    priced = ENDPOINT | {"prices": PRICES}
+    config = parse_config(
+        _with("llm", max_cost=1.0, prices=PRICES) | {"llms": {"b": priced}, "judge": {"endpoint": priced}}
+    )
+    assert config.llm.max_cost == 1.0
+
+
+def test_how_to_reach_the_judge_is_no_other_outcome_but_its_model_is() -> None:
+    def outcome(**judge: object) -> dict:
+        raw = {**MINIMAL, "judge": {"endpoint": ENDPOINT | judge}}
+        return outcome_settings(msgspec.to_builtins(parse_config(raw)))
+
+    assert outcome() == outcome(concurrency=3, prices=PRICES, api_key_env="ANOTHER")
+    assert outcome() != outcome(model="o")
 
 
 def test_paths_count_from_the_file_and_names_stay_names(tmp_path: Path) -> None:
@@ -72,7 +106,6 @@ def test_no_file(tmp_path: Path) -> None:
 
 
 def test_only_settings_that_change_the_outcome_count_as_a_difference() -> None:
-    import msgspec
 
     def settings(**llm: object) -> dict:
         return outcome_settings(msgspec.to_builtins(parse_config(_with("llm", **llm))))

@@ -16,7 +16,7 @@ from synalign_jax.pipeline.folder import StageView
 from synalign_jax.pipeline.tools import Tools
 
 from .background import Background, Tell
-from .endpoints import Endpoint, Shared
+from .endpoints import Endpoint, Shared, shares_of
 from .turns import Player, Turns
 
 
@@ -151,14 +151,12 @@ def open_asker(
     Args:
         chosen: the name of an endpoint, or names with their shares; None is [llm].
     """
-    shares = chosen if isinstance(chosen, Mapping) else {chosen or "llm": 1.0}
-    total = sum(shares.values())
     with Background() as loop, Ledger(view.ledger_path) as ledger:
         stack = contextlib.AsyncExitStack()
         try:
             endpoints = [
-                Endpoint(_opened(loop, stack, tools.open_llm(settings)), settings, share / total)
-                for name, share in shares.items()
+                Endpoint(_opened(loop, stack, tools.open_llm(settings)), settings, share)
+                for name, share in shares_of(chosen).items()
                 for settings in [config.llm if name == "llm" else config.llms[name]]
             ]
             with _noted(view, tools):
@@ -216,6 +214,13 @@ def budget(llm: Llm, asked: Llm | None = None) -> Budget:
         max_cost=llm.max_cost,
         price=Price(prices.prompt, prices.completion) if prices else None,
     )
+
+
+def prices_of(config: Config) -> dict[str, Price]:
+    """The prices of the models that write rows, as far as they are given."""
+    chosen = [config.llm if n == "llm" else config.llms[n] for n in shares_of(config.generate.llm)]
+    budgets = {llm.model: budget(config.llm, llm) for llm in chosen}
+    return {model: own.price for model, own in budgets.items() if own.price}
 
 
 def _figures(progress: Progress) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from synalign_jax.llm.driver import Job, Outcome, Progress
@@ -25,21 +25,39 @@ class Endpoint:
     asked: int = 0
 
     def put(self, request: ChatRequest, usual: Llm) -> ChatRequest:
-        """The request as this endpoint gets it: its own settings where the request has the `usual` ones."""
-        own = self.settings
-        return replace(
-            request,
-            model=own.model,
-            temperature=own.temperature if request.temperature == usual.temperature else request.temperature,
-            top_p=own.top_p if request.top_p == usual.top_p else request.top_p,
-            extra={**own.extra, **request.extra},
-        )
+        """The request as this endpoint gets it."""
+        return put(request, self.settings, usual)
 
     def named(self, outcome: Outcome) -> Outcome:
         """What the lineage calls the model: the endpoint's own word, but never a path on this machine."""
         if outcome.response is None or self.settings.kind == "openai":
             return outcome
         return replace(outcome, response=replace(outcome.response, model=self.settings.model))
+
+
+def put(request: ChatRequest, own: Llm, usual: Llm) -> ChatRequest:
+    """The request as an endpoint gets it: its `own` settings where the request has the `usual` ones."""
+    return replace(
+        request,
+        model=own.model,
+        temperature=own.temperature if request.temperature == usual.temperature else request.temperature,
+        top_p=own.top_p if request.top_p == usual.top_p else request.top_p,
+        extra={**own.extra, **request.extra},
+    )
+
+
+def shares_of(chosen: str | Mapping[str, float] | None) -> dict[str, float]:
+    """Names of endpoints with their shares, which sum to 1; None is [llm]."""
+    shares = dict(chosen) if isinstance(chosen, Mapping) else {chosen or "llm": 1.0}
+    total = sum(shares.values())
+    return {name: share / total for name, share in shares.items()}
+
+
+def next_of(shares: Sequence[float], asked: Sequence[int]) -> int:
+    """The place of the endpoint that is furthest below its share."""
+    total = 1 + sum(asked)
+    behind = [share * total - count for share, count in zip(shares, asked, strict=True)]
+    return behind.index(max(behind))
 
 
 One = Callable[[Endpoint, AsyncIterable[Job], Tell], AsyncIterator[Outcome]]
@@ -107,10 +125,7 @@ class Shared:
         tell(together(list(self._seen.values())))
 
     def _turn(self) -> int:
-        """The place of the endpoint that is furthest below its share."""
-        total = 1 + sum(endpoint.asked for endpoint in self._endpoints)
-        behind = [endpoint.share * total - endpoint.asked for endpoint in self._endpoints]
-        place = behind.index(max(behind))
+        place = next_of([e.share for e in self._endpoints], [e.asked for e in self._endpoints])
         self._endpoints[place].asked += 1
         return place
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from synalign_jax.llm.driver import Outcome
 from synalign_jax.llm.protocol import ChatRequest, Usage
-from synalign_jax.pipeline.asking.ask import budget
+from synalign_jax.pipeline.asking.ask import prices_of
 from synalign_jax.pipeline.asking.calls import Call, Desk, mixed_attributes, rows_of
 from synalign_jax.pipeline.seeds import generator
 
@@ -97,7 +97,8 @@ class Generation:
         if settings.same_meaning != "off":
             given = settings.same_meaning
             self._meanings = Meanings(vectors, None if isinstance(given, str) else float(given))
-        self._budget = budget(desk.config.llm)
+        self._prices = prices_of(desk.config)
+        self._cost = 0.0
         self._waves: dict[int, list[Call]] = {}
         self._usage = Usage()
         self.kept: list[dict[str, Any]] = []
@@ -176,6 +177,8 @@ class Generation:
                 self.failed.append(outcome)
             else:
                 self._usage += outcome.response.usage
+                price = self._prices.get(outcome.job.request.model)
+                self._cost += price.of(outcome.response.usage) if price else 0.0
             rows += self._sifted(call, outcome)
         if rows:
             self._keep(rows, self._embed([row["text"] for row in rows]))
@@ -243,13 +246,12 @@ class Generation:
         if self.kept:
             self.picture = self.weigher.picture(self.made, [row["label"] for row in self.kept])
         picture = self.picture
-        price = self._budget.price
         point = Point(
             wave=wave,
             rows=len(self.kept),
             calls=sum(state.answered for state in self.labels.values()),
             tokens=self._usage.prompt_tokens + self._usage.completion_tokens,
-            cost=price.of(self._usage) if price else None,
+            cost=self._cost if self._prices else None,
             distance=picture.distance if picture else None,
             plain=picture.plain if picture else None,
             band=picture.band if picture else None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -94,6 +95,16 @@ class Judge:
             else:
                 names += outcome.value["labels"]
         return names
+
+    def planned(self, texts: Sequence[str], rows: int) -> list[ChatRequest]:
+        """Requests as they measure it on the real texts and ask about so many rows, for which the real texts
+        stand in."""
+        size, texts_again = self._config.judge.questions, itertools.cycle(texts)
+        return [
+            self._request(list(itertools.islice(texts_again, min(size, count - start))))
+            for count in (min(len(texts), _MEASURED), rows)
+            for start in range(0, count, size)
+        ]
 
     def _request(self, texts: list[str]) -> ChatRequest:
         values = {"task": self._prompts.task, "labels": self._labels, "texts": shown(texts)}
