@@ -1,11 +1,15 @@
 """Array shapes and dtypes are checked at run time in every test."""
 
+import gc
 import os
 import signal
+from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
+import jax
+import pytest
 from jaxtyping import install_import_hook
 
 install_import_hook(
@@ -15,3 +19,38 @@ install_import_hook(
 # Started in the background, a shell has us ignore Ctrl-C, and so would every process that the tests start to
 # send it to. What is handled here, and not ignored, is reset to its default in them.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Files that take longest go first, so that no process waits for the other's last one.
+_LONGEST = (
+    "test_run.py",
+    "test_tutorials.py",
+    "test_code_blocks.py",
+    "test_run_from_python.py",
+    "test_zoo_run.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(
+        key=lambda item: _LONGEST.index(item.path.name) if item.path.name in _LONGEST else len(_LONGEST)
+    )
+
+
+# A process that has compiled for many modules holds gigabytes of programs that no later module runs.
+_HELD_BYTES = 2 << 30
+
+
+def _resident_bytes() -> int:
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    except OSError:  # not Linux: nothing is known, and nothing is given up
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _compiled_programs_are_given_up():
+    yield
+    if _resident_bytes() > _HELD_BYTES:
+        jax.clear_caches()
+        gc.collect()

@@ -171,7 +171,20 @@ def test_a_label_column_that_neither_file_has_is_said(tmp_path: Path, capsys: py
 def test_labels_of_one_meaning_are_one_label(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     real = _jsonl(tmp_path / "real.jsonl", _rows(30, 0.0, text="a", label=lambda i: ["Billing", "0"][i % 2]))
     pool = _jsonl(tmp_path / "pool.jsonl", _rows(60, 1.0, text="b", label=lambda i: ["billing ", 0.0][i % 2]))
-    assert _run("--real", real, "--synthetic", pool, "--out", tmp_path / "out", *_QUICK) == 0
+    assert (
+        _run(
+            "--real",
+            real,
+            "--synthetic",
+            pool,
+            "--out",
+            tmp_path / "out",
+            *_QUICK,
+            "--weights",
+            "distribution",
+        )
+        == 0
+    )
     labels = {row["label"] for row in _lines(tmp_path / "out/resampled.jsonl")}
     assert labels == {"Billing", "0"}
     assert "'billing' as 'Billing'" in capsys.readouterr().out

@@ -118,8 +118,9 @@ def test_the_whole_job(tmp_path: Path, stub: Stub) -> None:
     assert stub.requests() == asked
 
 
-def test_killed_at_ten_moments_the_run_ends_with_the_rows_of_an_undisturbed_one(
-    tmp_path: Path, stub: Stub
+@pytest.mark.parametrize("kills", [4, pytest.param(10, marks=pytest.mark.slow)])
+def test_killed_at_many_moments_the_run_ends_with_the_rows_of_an_undisturbed_one(
+    tmp_path: Path, stub: Stub, kills: int
 ) -> None:
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
     _place(undisturbed, stub.address)
@@ -131,7 +132,7 @@ def test_killed_at_ten_moments_the_run_ends_with_the_rows_of_an_undisturbed_one(
 
     _place(killed, stub.address)
     # Moments spread over the whole run; a start that is killed early leaves the rest to the next one.
-    for moment in np.linspace(0.15, 0.95, 10):
+    for moment in np.linspace(0.15, 0.95, kills):
         process = _synalign(killed, "run", "run.toml", start_new_session=True)
         try:
             process.communicate(timeout=float(moment) * duration)
@@ -144,7 +145,7 @@ def test_killed_at_ten_moments_the_run_ends_with_the_rows_of_an_undisturbed_one(
     for name in ("few_shot", "clusters", "attributes", "synthetic", "rejected", "weighted", "aligned"):
         assert _rows(killed, name) == _rows(undisturbed, name), name
     extra = Counter(stub.requests()) - asked - asked
-    assert sum(extra.values()) <= 10 * 4, "at most what was in flight at a kill is asked for again"
+    assert sum(extra.values()) <= kills * 4, "at most what was in flight at a kill is asked for again"
     assert set(stub.requests()) == set(asked)
 
 

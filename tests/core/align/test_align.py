@@ -285,7 +285,7 @@ def test_distances_of_many_rows_are_estimated_without_bias(monkeypatch: pytest.M
     (problem,) = split(real, pool, None, None, None, KERNEL, None)
     exact = distance_to_real(problem, weights, jax.random.key(0))
     np.testing.assert_allclose(exact, mmd2(real, pool, y_weights=weights, kernel=KERNEL), rtol=1e-4)
-    monkeypatch.setattr("synalign_jax.core.align.align.distance._ROWS", 400)
+    monkeypatch.setattr("synalign_jax.core.align.distance._ROWS", 400)
     guesses = [distance_to_real(problem, weights, jax.random.key(i)) for i in range(60)]
     assert np.std(guesses) > 0
     np.testing.assert_allclose(np.mean(guesses), exact, atol=4 * np.std(guesses) / 60**0.5)

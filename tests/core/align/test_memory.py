@@ -11,7 +11,7 @@ from synalign_jax.core.checks import InputError
 _SOLVE = r"""
 import re, sys
 import jax, numpy as np
-from synalign_jax.core.align import align
+from synalign_jax.core.align.align import align
 from synalign_jax.core.kernels import rbf
 rows = int(sys.argv[1])
 rng = np.random.default_rng(0)
