@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from synalign_jax.evaluation.facts import ModelRows
 from synalign_jax.llm.ledger import Ledger
 from synalign_jax.pipeline.card import push_dataset
 from synalign_jax.pipeline.config import Config, endpoints_of
 from synalign_jax.pipeline.run import records
 from synalign_jax.pipeline.stages.load import UNLABELLED
-from synalign_jax.pipeline.stages.report import summary
+from synalign_jax.pipeline.stages.report import models_of, summary
 
 from .html import page
 
@@ -99,6 +100,13 @@ class RunResult:
         """Distances to held-out real rows, and the students' scores with intervals."""
         return json.loads((self.folder / "evaluation.json").read_text(encoding="utf-8"))
 
+    @functools.cached_property
+    def by_model(self) -> tuple[ModelRows, ...]:
+        """Rows, mean weight and share of the weights of each model that wrote; those of `distribution` where
+        no rows are worth using.
+        """
+        return models_of(self.folder)
+
     @property
     def report(self) -> Path:
         """The HTML report."""
@@ -172,10 +180,11 @@ class RunResult:
         weighted, aligned, cost = self.weighted.num_rows, self.aligned.num_rows, self.cost
         yield "rows", f"{aligned:,} aligned, drawn from {weighted:,} weighted ones"
         yield "effective sample size", f"{self.alignment['ess']:,.0f} of {weighted:,}"
+        models = dict.fromkeys(one.model for one in endpoints_of(self.config))
         money = "" if cost.money is None else f", cost {cost.money:,.4g}"
         yield (
             "LLM",
-            f"{cost.requests:,} requests to {self.config.llm.model}, {cost.prompt_tokens:,} prompt and"
+            f"{cost.requests:,} requests to {', '.join(models)}, {cost.prompt_tokens:,} prompt and"
             f" {cost.completion_tokens:,} completion tokens{money}",
         )
         yield "time", f"{cost.seconds:,.0f} s"

@@ -73,6 +73,23 @@ class LLMUsage:
 
 
 @dataclass(frozen=True)
+class ModelRows:
+    """What the rows of one model count for.
+
+    Attributes:
+        model: its name.
+        rows: that it wrote.
+        weight: their mean weight, as a multiple of the even weight of all rows.
+        weight_share: of the weights of all rows, those of its own.
+    """
+
+    model: str
+    rows: int
+    weight: float
+    weight_share: float
+
+
+@dataclass(frozen=True)
 class WentIn:
     """Rows that a piece of work was given. `columns` and `labels` are one line each."""
 
@@ -132,6 +149,7 @@ class ReportFacts:
     judged: tuple[str, ...] = ()
     losses: Mapping[str, int] = field(default_factory=dict)
     usage: LLMUsage | None = None
+    models: tuple[ModelRows, ...] = ()
     warnings: tuple[str, ...] = ()
     figures: tuple[Figure, ...] = ()
     rows: tuple[SyntheticRow, ...] = ()

@@ -120,7 +120,7 @@ def test_a_flagged_prompt_costs_its_rows_alone(place: Path) -> None:
     assert len(rows(place, "flagged")) == 12
 
 
-def test_several_models_share_the_rows_as_stated(place: Path) -> None:
+def test_several_models_share_the_rows_as_stated(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def other(visit: Visit):
         reply = good(visit)
         reply.body["model"] = "other"
@@ -136,6 +136,17 @@ def test_several_models_share_the_rows_as_stated(place: Path) -> None:
         ]
         assert set(made) == {"beast", "other"}
         assert abs(calls[0] - 2 * calls[1]) <= 2
+        weighted = pq.read_table(place / "several" / "weighted.parquet").to_pylist()
+        weights = [row["weight"] for row in weighted]
+        if not any(weights):
+            weights = [row["distribution"] for row in weighted]
+        printed = {line.split()[0]: line.split()[1:] for line in capsys.readouterr().out.splitlines() if line}
+        report = (place / "several" / "report.html").read_text(encoding="utf-8").partition("By model")[2]
+        for model in ("beast", "other"):
+            share = sum(w for w, m in zip(weights, made, strict=True) if m == model) / sum(weights)
+            assert printed[model][0] == str(made.count(model))
+            assert float(printed[model][2].rstrip("%")) == pytest.approx(100 * share, abs=0.06)
+            assert f"<bdi>{model}</bdi></th><td>{made.count(model)}</td>" in report
         asked = len(cage.state.bodies) + len(other_cage.state.bodies)
         (place / "several" / "done" / "generate.json").unlink()
         assert run(place, "several", address, generate=more) == 0

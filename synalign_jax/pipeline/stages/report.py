@@ -10,11 +10,15 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import pyarrow.parquet as pq
 
+from synalign_jax.evaluation.by_model import by_model
+from synalign_jax.evaluation.cleaning import readable
 from synalign_jax.evaluation.facts import (
     Distance,
     Figure,
     LLMUsage,
+    ModelRows,
     ReportFacts,
     Stage,
     SyntheticRow,
@@ -29,7 +33,8 @@ from synalign_jax.evaluation.metrics import Comparison
 from synalign_jax.evaluation.report import render_report, rows_shown
 from synalign_jax.evaluation.worth import worth_facts
 from synalign_jax.llm.ledger import Ledger
-from synalign_jax.pipeline.config import Config
+from synalign_jax.pipeline.asking.endpoints import shares_of
+from synalign_jax.pipeline.config import Config, Llm
 from synalign_jax.pipeline.data.intake import Intake
 from synalign_jax.pipeline.folder import StageView
 from synalign_jax.pipeline.tools import Tools
@@ -71,6 +76,7 @@ def run(view: StageView, config: Config, tools: Tools, records: Sequence[dict[st
         judged=JUDGED if students is not None else (),
         losses=next((r["facts"]["rejected"] for r in records if r["stage"] == "generate"), {}),
         usage=_usage(view, config, records),
+        models=by_model([row["model"] for row in weighted], shown),
         warnings=tuple(text for record in records for text in record["warnings"]),
         figures=_figures(view, shown, sorted(chosen)),
         rows=_rows(view, weighted, shown, chosen, config.report.rows),
@@ -94,7 +100,7 @@ def _went_in(config: Config, records: Sequence[dict[str, Any]]) -> tuple[WentIn,
             columns,
             loaded["labels"],
         ),
-        ("rows written", config.llm.model, made["rows"], made["rows"], {}, made["labels"]),
+        ("rows written", ", ".join(_writers(config)), made["rows"], made["rows"], {}, made["labels"]),
     )
     return tuple(
         went_in(
@@ -110,6 +116,17 @@ def _went_in(config: Config, records: Sequence[dict[str, Any]]) -> tuple[WentIn,
         )
         for role, files, rows, of, named, labels in sides
     )
+
+
+def _writers(config: Config) -> list[str]:
+    return [(config.llm if n == "llm" else config.llms[n]).model for n in shares_of(config.generate.llm)]
+
+
+def _used(config: Config) -> list[Llm]:
+    """The endpoints that the run asks, in the order of the stages."""
+    names = dict.fromkeys([config.reason.llm or "llm", *shares_of(config.generate.llm)])
+    judge = config.judge.endpoint if config.judge.llm else None
+    return [config.llm if n == "llm" else config.llms[n] for n in names] + ([judge] if judge else [])
 
 
 def went_in(side: Mapping[str, Any]) -> WentIn:
@@ -146,9 +163,10 @@ def _settings(config: Config) -> dict[str, Any]:
 def _usage(view: StageView, config: Config, records: Sequence[dict[str, Any]]) -> LLMUsage:
     with Ledger(view.ledger_path) as ledger:
         summary = ledger.summary()
+    used = _used(config)
     return LLMUsage(
-        model=config.llm.model,
-        endpoint=config.llm.base_url or config.llm.kind,
+        model=", ".join(dict.fromkeys(llm.model for llm in used)),
+        endpoint=", ".join(dict.fromkeys(llm.base_url or llm.kind for llm in used)),
         requests=summary.answered + summary.dead,
         failed=summary.dead,
         prompt_tokens=summary.usage.prompt_tokens,
@@ -211,6 +229,13 @@ def _rows(
     )
 
 
+def models_of(folder: Path) -> tuple[ModelRows, ...]:
+    """Rows and weights of a finished run by model; of the distribution where no rows are worth using."""
+    rows = pq.read_table(folder / "weighted.parquet", columns=["model", "weight", "distribution"])
+    weights, distribution = (rows[name].to_numpy().astype(np.float64) for name in ("weight", "distribution"))
+    return by_model(rows["model"].to_pylist(), weights if weights.any() else distribution)
+
+
 def summary(folder: Path) -> str:
     """The short table at the end of a run, as plain text."""
     evaluation = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
@@ -233,4 +258,10 @@ def summary(folder: Path) -> str:
             accuracy, f1 = score["accuracy"], score["macro_f1"]
             interval = f"{accuracy['value']:.3f} ({accuracy['lower']:.3f} to {accuracy['upper']:.3f})"
             lines.append(f"{score['name']:<24} {score['rows']:>6}   {interval:<24} {f1['value']:.3f}")
+    if len(models := models_of(folder)) > 1:
+        lines += ["", f"{'model':<32} {'rows':>6} {'mean weight':>12} {'share of weights':>17}"]
+        lines += [
+            f"{readable(one.model)[:32]:<32} {one.rows:>6} {one.weight:>11.2f}x {one.weight_share:>17.1%}"
+            for one in models
+        ]
     return "\n".join(lines)
