@@ -17,7 +17,7 @@ _CALLS = re.compile(r"(?:/(?:chat/completions|completions|embeddings|models|file
 
 
 class Connection(TypedDict, total=False):
-    """Keyword arguments of OpenAIChat, OpenAIEmbeddings and OpenAIBatches; all may be left out.
+    """Keyword arguments of OpenAIChat and OpenAIEmbeddings; all may be left out.
 
     api_key: sent as a bearer token. Better: leave it out and name a variable.
     api_key_env: the environment variable that holds the key; an unset one means no key.

@@ -22,7 +22,7 @@ _LENGTHS = ("minItems", "maxItems", "maxLength")
 
 
 def clean(text: str) -> str:
-    """The text without NUL and lone surrogates, which files and partizers refuse."""
+    """The text without NUL and lone surrogates, which files and tokenizers refuse."""
     if "\0" in text:
         text = text.replace("\0", "")
     return text if text.isascii() else _SURROGATE.sub("�", text)
