@@ -41,7 +41,7 @@ def verdict(
     return Verdict(
         "use" if mean_weight >= _FULL else "use at this share",
         f"Use these rows {how}: a student of the real rows and these is expected to gain {points}, and"
-        f" cross-validation on the real rows is {sure:.0%} sure that it gains.",
+        f" cross-validation on the real rows is {_percent(sure)} sure that it gains.",
         sure,
     )
 
@@ -57,3 +57,8 @@ def not_judged(real_rows: int) -> Verdict:
 
 def _points(value: float) -> str:
     return f"{100 * value:+.1f}".replace("-", "−")
+
+
+def _percent(chance: float) -> str:
+    """Never all: the chance comes from few rows, and the best of many candidates flatters itself."""
+    return "over 99%" if chance > 0.99 else f"{chance:.0%}"
