@@ -38,10 +38,13 @@ def verdict(
     how = "as generated" if family == "as generated" else f"with the weights ({family})"
     if mean_weight < _FULL:
         how += f", together counting as {share:.2g} times the real rows ({share * real_rows:,.0f} rows)"
+    gains = f"to gain {points}"
+    if accuracy.value <= 0:
+        gains = f"to be better in its probabilities and not in its choices ({points})"
     return Verdict(
         "use" if mean_weight >= _FULL else "use at this share",
-        f"Use these rows {how}: a student of the real rows and these is expected to gain {points}, and"
-        f" cross-validation on the real rows is {_percent(sure)} sure that it gains.",
+        f"Use these rows {how}: a student of the real rows and these is expected {gains}, and"
+        f" cross-validation on the real rows is {_percent(sure)} sure that its loss falls.",
         sure,
     )
 
