@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
+from synalign_jax.core.effective import effective_rows
 from synalign_jax.core.mmd.two_sample import two_sample_test
 from synalign_jax.evaluation.facts import Distance, Figure, ReportFacts, SyntheticRow
 from synalign_jax.evaluation.figures import plane_figures, weight_figure
@@ -70,7 +71,7 @@ def pool_facts(
         title="Aligned pool",
         created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         distance=None if found is None else _distance(found, labels, real_vectors, key),
-        effective_rows=float(weights.sum() ** 2 / np.sum(weights**2)) if found is None else found.ess,
+        effective_rows=effective_rows(weights) if found is None else found.ess,
         pool_rows=len(weights),
         figures=figures,
         rows=_rows(weights, real, pool, real_vectors, pool_vectors, drawn),

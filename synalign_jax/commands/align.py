@@ -236,12 +236,12 @@ def _draw(weights: np.ndarray, pair: Pair, options: argparse.Namespace, key: PRN
     """Positions of the rows drawn: none of a pool that is not worth using."""
     import numpy as np
 
+    from synalign_jax.core.effective import effective_rows
     from synalign_jax.core.resample import resample
 
     if not weights.any():
         return np.zeros(0, int)
-    effective = weights.sum() ** 2 / np.sum(np.square(weights, dtype=np.float64))
-    worth = round(min(float(weights.sum()), float(effective)))
+    worth = round(min(float(weights.sum()), effective_rows(weights)))
     size = options.size or max(1, min(worth, int(np.count_nonzero(weights))))
     drawn = resample(
         weights / weights.sum(),

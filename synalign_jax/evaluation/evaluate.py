@@ -10,13 +10,13 @@ import jax
 import numpy as np
 
 from synalign_jax.core.checks import InputError, check_rows, check_weights
+from synalign_jax.core.effective import effective_rows
 from synalign_jax.core.mmd.two_sample import two_sample_test
 
 from .measures.copying import copying, keys, overlap
 from .measures.halves import Side, measure
 from .metrics import Comparison, compare_training_sets
 from .result import Distances, Evaluation, Share
-from .students import effective_rows
 from .training_sets import LabelledSet, training_sets
 from .tuned import compare_tuned
 

@@ -10,11 +10,11 @@ import numpy as np
 from markupsafe import Markup
 
 from synalign_jax.core.checks import InputError, check_rows, check_weights
+from synalign_jax.core.effective import effective_rows
 from synalign_jax.core.pca import principal_components
 
 from . import svg
 from .metrics import Comparison
-from .students import effective_rows
 
 _MAX_POINTS = 700
 _MAX_POOL_POINTS = 4_000

@@ -10,12 +10,12 @@ import jax
 import numpy as np
 
 from synalign_jax.core.checks import InputError, check_rows
+from synalign_jax.core.effective import effective_rows
 
 from .scores import Scored, StudentScore, draw_resamples, score_counts, summarise
 from .students import (
     LabelledRows,
     choose_penalty,
-    effective_rows,
     fit,
     labelled_rows,
     log_probabilities,

@@ -207,12 +207,6 @@ def labelled_rows(embeddings: Any, labels: Any, weights: Any, classes: int) -> L
     return LabelledRows(embeddings[distinct], labels[distinct].astype(np.int32), merged.astype(np.float32))
 
 
-def effective_rows(weights: np.ndarray) -> float:
-    """Kish's effective sample size (sum w)^2 / sum w^2 of non-negative weights (Survey Sampling, 1965)."""
-    weights = np.asarray(weights, np.float64)
-    return float(weights.sum() ** 2 / np.square(weights).sum())
-
-
 def _padded(rows: int) -> int:
     """The next power of two, 256 at least."""
     return max(256, 1 << (rows - 1).bit_length())

@@ -7,10 +7,11 @@ from typing import Any
 import jax
 import numpy as np
 
+from synalign_jax.core.effective import effective_rows
+
 from .measures.copying import keys, overlap
 from .measures.halves import Side
 from .metrics import TrainingSet
-from .students import effective_rows
 
 _HELD_OUT = 3  # one real row in so many is set aside where no test rows are given
 _LEAST_TEST = 20

@@ -8,12 +8,12 @@ from typing import Any
 import jax
 import numpy as np
 
+from synalign_jax.core.effective import effective_rows
 from synalign_jax.text.encoder import Encoder
 from synalign_jax.text.tuning.classifier import finetune
 
 from .metrics import Comparison
 from .scores import Scored, draw_resamples, score_counts, summarise
-from .students import effective_rows
 
 _EPOCHS = 4
 

@@ -11,6 +11,7 @@ from jaxtyping import PRNGKeyArray
 
 from synalign_jax.core.align.align import align
 from synalign_jax.core.checks import InputError, check_rows
+from synalign_jax.core.effective import effective_rows
 from synalign_jax.core.progress import Tell, silent
 
 from .choice import choose, standard_errors
@@ -127,7 +128,7 @@ def _mixture(
                 loss=float(table.losses[i].mean()),
                 error=float(errors[i]),
                 accuracy=float(table.hits[i].mean()),
-                effective_rows=0.0 if each == REAL_ALONE else _effective(of_sample[each.family][-1]),
+                effective_rows=0.0 if each == REAL_ALONE else effective_rows(of_sample[each.family][-1]),
                 penalty=table.penalties[i],
                 chosen=i == choice.arm,
             )
@@ -142,7 +143,7 @@ def _mixture(
             mean_weight=arm.share * n / max(1, np.count_nonzero(task.pool_codes >= 0)),
             real_rows=n,
         ),
-        effective_rows=_effective(weights),
+        effective_rows=effective_rows(weights),
         labels={
             name: float(weights[task.pool_codes == i].sum(dtype=np.float64))
             for i, name in enumerate(task.names)
@@ -197,7 +198,7 @@ def unjudged(distribution: Any, real_rows: int) -> Mixture:
     Together they count for the rows that they are worth, but for no more than the real rows.
     """
     relative = np.asarray(distribution, np.float64)
-    total = min(_effective(relative), float(real_rows))
+    total = min(effective_rows(relative), float(real_rows))
     weights = (relative / relative.sum() * total).astype(np.float32)
     nothing = Gain(float("nan"), float("nan"), float("nan"))
     return Mixture(
@@ -207,16 +208,9 @@ def unjudged(distribution: Any, real_rows: int) -> Mixture:
         loss_gain=nothing,
         candidates=(),
         verdict=not_judged(real_rows),
-        effective_rows=_effective(weights),
+        effective_rows=effective_rows(weights),
         labels={},
     )
-
-
-def _effective(weights: np.ndarray) -> float:
-    """Kish's effective sample size; 0 for weights that are all 0."""
-    weights = np.asarray(weights, np.float64)
-    squares = float(weights @ weights)
-    return float(weights.sum() ** 2 / squares) if squares > 0 else 0.0
 
 
 def _coded(groups: Labels, rows: int) -> np.ndarray:

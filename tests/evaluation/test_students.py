@@ -5,7 +5,7 @@ from sklearn.linear_model import LogisticRegression
 
 from synalign_jax.core.checks import InputError
 from synalign_jax.evaluation import predict, students, train_student
-from synalign_jax.evaluation.students import choose_penalty, effective_rows, labelled_rows
+from synalign_jax.evaluation.students import choose_penalty, labelled_rows
 
 KEY = jax.random.key(0)
 
@@ -81,11 +81,6 @@ def test_sets_of_about_one_size_share_a_compilation() -> None:
     for rows in (240, 130, 31):
         train_student(x[:rows], y[:rows], key=KEY, classes=3, penalty=1e-2)
     assert students._fit._cache_size() == compiled
-
-
-def test_the_effective_size_of_even_weights_is_their_number() -> None:
-    assert effective_rows(np.full(7, 0.3)) == pytest.approx(7)
-    assert effective_rows(np.array([1.0, 0.0, 0.0])) == pytest.approx(1)
 
 
 @pytest.mark.parametrize(

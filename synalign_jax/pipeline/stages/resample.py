@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from synalign_jax.core.effective import effective_rows
 from synalign_jax.core.resample import resample
 from synalign_jax.pipeline.asking.quotas import quotas
 from synalign_jax.pipeline.config import Config
@@ -92,7 +93,7 @@ def _quotas(
     """Rows to draw of each label."""
     size = config.resample.rows
     if size == "auto":
-        size = max(1, round(min(weights.sum(), weights.sum() ** 2 / np.sum(weights**2))))
+        size = max(1, round(min(weights.sum(), effective_rows(weights))))
     real = Counter(row["label"] for row in view.read_rows("few_shot"))
     made = Counter(row["label"] for row in rows)
     weighty = {row["label"] for row, weight in zip(rows, weights, strict=True) if weight > 0}

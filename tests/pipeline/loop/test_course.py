@@ -22,8 +22,9 @@ def test_a_distance_that_stands_still_promises_nothing() -> None:
 
 
 def test_a_line_that_would_fall_below_zero_is_held_there() -> None:
-    assert expected_gain([10, 20, 40], [1.0, 0.3, 0.05], 40) == pytest.approx(0.0, abs=1.0)
-    assert 0 <= (expected_gain([10, 20, 40], [1.0, 0.3, 0.05], 40) or 0) <= 1
+    # The line through the origin: b = 1.35 / 0.175, and ten rows more take b (1/40 - 1/50) of 0.05 away.
+    assert expected_gain([10, 20, 40], [1.0, 0.3, 0.05], 10) == pytest.approx(1.35 / 0.175 * 0.005 / 0.05)
+    assert expected_gain([10, 20, 40], [1.0, 0.3, 0.05], 40) == 1  # more than all cannot be taken
 
 
 def test_few_waves_say_nothing() -> None:
