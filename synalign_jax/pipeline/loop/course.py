@@ -19,9 +19,22 @@ ALL_CALLS = "the calls that [generate] calls_factor allows are used up"
 
 @dataclass(frozen=True)
 class Point:
-    """One wave: rows kept and calls answered until then, what they cost, and the distance they leave.
+    """One wave: what was there when its answers were in. A run keeps one a wave in `loop.json`.
 
-    `gain` is the share of the distance that the next wave is expected to take away.
+    Attributes:
+        wave: its number, from 1.
+        rows: new rows kept until then.
+        calls: requests for rows that were answered until then.
+        tokens: of these requests and of those to a judge, prompts and answers together.
+        cost: money for these tokens; None without prices.
+        distance: cross-validated MMD^2 of the weighted rows to the law of the real ones; None while unknown.
+        plain: the same for equal weights.
+        band: the noise band: expected MMD^2 between that law and a sample of as many real rows.
+        gain: the share of `distance` that another wave is expected to take away; None while unknown.
+        loss: cross-entropy at real rows of a student that has seen neither them nor weights learnt from them,
+            trained on the other real rows and the weighted new ones; None while unknown or without labels.
+        loss_alone: the same of a student of the real rows alone.
+        loss_gain: the share of `loss` that another wave is expected to take away; None while unknown.
     """
 
     wave: int
@@ -33,6 +46,9 @@ class Point:
     plain: float | None
     band: float | None
     gain: float | None = None
+    loss: float | None = None
+    loss_alone: float | None = None
+    loss_gain: float | None = None
 
 
 def expected_gain(rows: Sequence[int], distances: Sequence[float], more: int) -> float | None:

@@ -109,6 +109,7 @@ class Generation:
         self.points: list[Point] = []
         self.picture: Picture | None = None
         self.stopped: str | None = None
+        self.stopped_at: int | None = None
 
     # -- what is asked -------------------------------------------------------------------------------------
 
@@ -262,8 +263,15 @@ class Generation:
             [p.rows for p in known], [p.distance for p in known if p.distance is not None], more
         )
         self.points.append(replace(point, gain=gain))
+        reason = reason_to_stop(self.points, in_band=settings.stop, min_gain=settings.min_gain)
+        if reason is not None:
+            self.stop(reason)
+
+    def stop(self, reason: str) -> None:
+        """Ask for nothing more; the first reason counts."""
         if self.stopped is None:
-            self.stopped = reason_to_stop(self.points, in_band=settings.stop, min_gain=settings.min_gain)
+            self.stopped = reason
+            self.stopped_at = self.points[-1].wave if self.points else None
 
     def why(self) -> str:
         """Why it is over."""

@@ -1,8 +1,15 @@
 """Stage generate: attributes in, new rows out; weighed and steered from wave to wave.
 
 Reads `few_shot`, `real_vectors`, `clusters`, `form` and `attributes`; writes `synthetic` (rows kept, with
-their lineage; what there is so far while it works), `rejected` (rows dropped, with the reason) and `loop`
-(the course of the waves, and why they ended).
+their lineage; what there is so far while it works), `rejected` (rows dropped, with the reason) and `loop`,
+the record of the waves, anew after each (JSON):
+
+    wanted, rows    {label: rows wanted}, {label: rows kept}
+    rejected        {reason: rows dropped}
+    says_nothing    labels with too few real rows to learn anything of
+    waves           one object a wave, its fields those of `loop.course.Point`
+    stopped_at      the wave whose answers led to the end before all rows were there, else null
+    ended           why it ended, in words; null while it works
 """
 
 from __future__ import annotations
@@ -66,7 +73,7 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
         loop, checks = _generation(view, config, tools, asker, judge)
         reached = asker.take_turns("generate: rows", loop)
     if reached is not None:
-        loop.stopped = BUDGET
+        loop.stop(BUDGET)
         view.warn(f"{reached}: the run goes on with the {len(loop.kept)} rows that it has")
     _tell(view, loop, ended=True)
     view.write_rows("rejected", loop.rejected, REJECTED)
@@ -179,6 +186,7 @@ def _tell(view: StageView, loop: Generation, *, ended: bool = False) -> None:
             "says_nothing": loop.weigher.says_nothing,
             "rejected": dict(Counter(row["reason"] for row in loop.rejected)),
             "waves": [dataclasses.asdict(point) for point in loop.points],
+            "stopped_at": loop.stopped_at,
             "ended": loop.why() if ended else None,
         },
     )
