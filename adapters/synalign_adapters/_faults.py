@@ -87,6 +87,12 @@ _LOADING = re.compile(
 )
 
 
+class Rejected(Refused):
+    """The endpoint finds its own model's answer unfit; `answer` is that, unaltered, where it is shown."""
+
+    answer = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
     """What a body says went wrong. `status` is its own word, or None; `code` all its short words."""
@@ -181,7 +187,11 @@ def error_for(status: int, value: Any, body: str, headers: Mapping[str, str], bl
         return RateLimited(message, retry_after=wait, raw=body)
     if status in (408, 409, 423, 424, 425, 440, 498, 499):
         return ServerError(message, retry_after=wait, raw=body)
-    return _of_the_request(status, message, everything, value, body, blame)
+    error = _of_the_request(status, message, everything, value, body, blame)
+    if isinstance(error, Refused) and _BAD_ANSWER.search(body):
+        error = Rejected(message, raw=body)
+        error.answer = _failed_generation(value)
+    return error
 
 
 def _of_the_server(status: int, message: str, everything: str, wait: float | None, raw: str) -> LLMError:
@@ -221,11 +231,6 @@ def _of_the_request(
     return _refused(message, raw, "")
 
 
-def is_bad_answer(error: LLMError) -> bool:
-    """Whether the server says that the model's answer, not the request, was at fault."""
-    return bool(_BAD_ANSWER.search(error.raw or ""))
-
-
 def _is_credit(status: int, code: str, everything: str, wait: float | None) -> bool:
     if wait is not None and status == 429:  # a quota that comes back, whatever it is called
         return False
@@ -241,6 +246,12 @@ def _never_fits(everything: str) -> bool:
         return False
     numbers = re.search(r"limit:? ?(\d+),? ?requested:? ?(\d+)", everything, re.IGNORECASE)
     return numbers is None or int(numbers.group(2)) > int(numbers.group(1))
+
+
+def _failed_generation(value: Any) -> str:
+    error = value.get("error") if isinstance(value, Mapping) else None
+    made = error.get("failed_generation") if isinstance(error, Mapping) else None
+    return made if isinstance(made, str) else ""
 
 
 def _refused(message: str, raw: str, why: str) -> Refused:

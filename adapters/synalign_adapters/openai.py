@@ -21,7 +21,7 @@ from synalign_jax.llm.protocol import (
 )
 
 from ._answers import DeclinedError, NotAnAnswerError, is_finished, joined, response_in, told_usage
-from ._faults import is_bad_answer
+from ._faults import Rejected
 from ._http import Http, Reply
 from ._options import Known, Options, difference
 from .connection import Connection
@@ -115,10 +115,12 @@ class OpenAIChat:
         try:
             path = "completions" if request.continues else "chat/completions"
             reply = await self._http.post(path, body, model=request.model, headers=key)
+            if reply.said is not None and not is_finished(whole := joined(reply.value)):
+                reply.said.usage = _told(whole)
+                raise reply.said
         except LLMError as error:
-            rescued = self._rescued(error, request)
-            if rescued is not None:
-                return rescued
+            if isinstance(error, Rejected):
+                return _rescued(error, request)
             raise self._do_without(request, options, body, error) from None
         response = self._response(reply, request)
         self._http.has_answered(request.model)
@@ -126,19 +128,16 @@ class OpenAIChat:
 
     def _response(self, reply: Reply, request: ChatRequest) -> ChatResponse:
         value = joined(reply.value) if reply.streamed else reply.value
-        usage = None
-        if any(count is not None for count in told_usage(value)):
-            prompt, completion, reasoning = told_usage(value)
-            usage = Usage(prompt or 0, completion or 0, reasoning or 0)
+        usage = _told(value)
         if reply.streamed and not is_finished(value):
-            raw = self.redact(json.dumps(value))[:_KEPT]
-            error = reply.said or ServerError(
-                f"{self.endpoint}: the streamed answer broke off", raw=raw, paid=True
+            raise ServerError(
+                f"{self.endpoint}: the streamed answer broke off",
+                raw=self.redact(json.dumps(value))[:_KEPT],
+                paid=True,
+                usage=usage,
             )
-            error.usage = usage
-            raise error
         try:
-            response = response_in(value, request, reply.quota)
+            return response_in(value, request, reply.quota)
         except DeclinedError as declined:
             error = Refused(
                 f"the endpoint declined to answer: {self.redact(str(declined))[:300]}", usage=usage
@@ -152,29 +151,6 @@ class OpenAIChat:
                 paid=True,
                 usage=usage,
             ) from None
-        spare = self._http.secrets.spare
-        choices = tuple(
-            replace(c, text=spare(c.text), reasoning=spare(c.reasoning)) for c in response.choices
-        )
-        return replace(response, choices=choices, model=spare(response.model))
-
-    def _rescued(self, error: LLMError, request: ChatRequest) -> ChatResponse | None:
-        """The answer inside an error that says that the model's answer did not fit: it may fit well enough.
-
-        Raises:
-            BadAnswer: there is none to be seen.
-        """
-        if not isinstance(error, Refused) or not is_bad_answer(error):
-            return None
-        try:
-            inner = json.loads(error.raw or "")["error"]["failed_generation"]
-        except (ValueError, LookupError, TypeError):
-            inner = None
-        if not isinstance(inner, str) or not inner.strip():
-            raise BadAnswer(str(error), raw=error.raw, paid=True) from None
-        size = sum(len(m.content.encode("utf-8", "replace")) for m in request.messages)
-        usage = Usage(size, len(inner.encode("utf-8", "replace")))
-        return ChatResponse((Choice(inner, "stop"),), usage, request.model)
 
     def _do_without(
         self, request: ChatRequest, options: Options, body: Mapping[str, Any], error: LLMError
@@ -200,6 +176,27 @@ class OpenAIChat:
         if self._known.of(request.model).body(request, self._stream, self._stream_from) == body:
             return error
         return Unsupported(str(error), raw=error.raw)
+
+
+def _told(value: Any) -> Usage | None:
+    """The tokens that a body counts, where it counts any."""
+    prompt, completion, reasoning = told_usage(value)
+    if prompt is None and completion is None and reasoning is None:
+        return None
+    return Usage(prompt or 0, completion or 0, reasoning or 0)
+
+
+def _rescued(error: Rejected, request: ChatRequest) -> ChatResponse:
+    """The answer that the endpoint rejects, which may fit well enough for us.
+
+    Raises:
+        BadAnswer: it does not show it.
+    """
+    if not error.answer.strip():
+        raise BadAnswer(str(error), raw=error.raw, paid=True) from None
+    size = sum(len(m.content.encode("utf-8", "replace")) for m in request.messages)
+    usage = Usage(size, len(error.answer.encode("utf-8", "replace")))
+    return ChatResponse((Choice(error.answer, "stop"),), usage, request.model)
 
 
 def _blames_an_option(raw: str) -> bool:

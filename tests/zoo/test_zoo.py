@@ -10,7 +10,7 @@ import moods
 import options
 import pytest
 from synalign_adapters.openai import OpenAIChat
-from zoo import SCHEMA, SOUND, Behaviour, Cage, Visit, completion, content, good
+from zoo import SCHEMA, SOUND, Behaviour, Cage, Reply, Visit, completion, content, good
 
 from synalign_jax.llm.driver import Job, Limits, Outcome, stream
 from synalign_jax.llm.ledger import Ledger
@@ -145,3 +145,33 @@ def test_rows_are_never_altered_by_a_precaution(tmp_path: Path) -> None:
 
     for outcome in asyncio.run(main()):
         assert all("of anything and preview of" in text for text in outcome.value["texts"])
+
+
+KEY = "sk-0123456789abcdef-planted"
+
+
+@pytest.mark.parametrize("rejected", [False, True])
+def test_an_answer_that_repeats_a_key_is_used_as_it_is_and_errors_never_show_it(
+    rejected: bool, tmp_path: Path
+) -> None:
+    """Also where the answer comes inside an error, which is redacted."""
+
+    def behave(visit: Visit) -> Reply:
+        text = content(visit).replace("tale", f"tale of {KEY}")
+        if moods.is_first(visit):
+            return Reply(400, {"error": {"message": f"no such input for {KEY}"}})
+        if rejected:
+            error = {"message": f"json_validate_failed for {KEY}", "failed_generation": text}
+            return Reply(400, {"error": error})
+        return Reply(body=completion(text))
+
+    outcomes, summary, _, error, said = visit_cage(behave, tmp_path / "l", api_key=KEY)
+    assert error is None
+    assert (summary.answered, summary.dead) == (7, 1)
+    for outcome in outcomes:
+        if outcome.error is None:
+            assert all(f"tale of {KEY} of" in text for text in outcome.value["texts"])
+        else:
+            assert "no such input for [secret]" in str(outcome.error)
+            assert KEY not in f"{outcome.error} {outcome.error.raw}"
+    assert KEY not in "".join(said)
