@@ -10,9 +10,9 @@ import numpy as np
 
 from synalign_jax.core.effective import effective_rows
 from synalign_jax.core.mmd.two_sample import two_sample_test
-from synalign_jax.evaluation.facts import Distance, Figure, ReportFacts, SyntheticRow
 from synalign_jax.evaluation.figures import plane_figures, weight_figure
 from synalign_jax.evaluation.report import MAX_ROWS, rows_shown
+from synalign_jax.evaluation.report.facts import Distance, Figure, ReportFacts, SyntheticRow
 from synalign_jax.pipeline.data.errors import listed
 from synalign_jax.pipeline.stages.resample import nearest_rows
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from synalign_jax.evaluation.facts import ModelRows
+from synalign_jax.evaluation.report.facts import ModelRows
 from synalign_jax.llm.ledger import Ledger
 from synalign_jax.pipeline.card import push_dataset
 from synalign_jax.pipeline.config import Config, endpoints_of

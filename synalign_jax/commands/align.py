@@ -125,8 +125,8 @@ def run(options: argparse.Namespace) -> int:
 
     from synalign_jax.api.pool_report import unmeasured
     from synalign_jax.core.checks import InputError
-    from synalign_jax.evaluation.facts import Stage
     from synalign_jax.evaluation.report import write_report
+    from synalign_jax.evaluation.report.facts import Stage
     from synalign_jax.pipeline.data.written import check_format
     from synalign_jax.pipeline.progress import Steps, Terminal
     from synalign_jax.pipeline.stages.align import mix_rows

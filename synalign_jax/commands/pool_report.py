@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from synalign_jax.api import pool_report
-from synalign_jax.evaluation.facts import ReportFacts
-from synalign_jax.evaluation.worth import worth_facts
+from synalign_jax.evaluation.report.facts import ReportFacts
+from synalign_jax.evaluation.report.worth import worth_facts
 from synalign_jax.pipeline.stages.report import went_in
 
 if TYPE_CHECKING:

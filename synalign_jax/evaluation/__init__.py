@@ -1,6 +1,5 @@
 """Students, metrics, figures and the report: what tells a user whether it worked."""
 
-from .facts import Distance, Figure, LLMUsage, ReportFacts, Stage, SyntheticRow
 from .figures import (
     accuracy_figure,
     coverage_figure,
@@ -11,7 +10,8 @@ from .figures import (
     weight_figure,
 )
 from .metrics import Comparison, TrainingSet, compare_training_sets
-from .report import render_report, write_report
+from .report.facts import Distance, Figure, LLMUsage, ReportFacts, Stage, SyntheticRow
+from .report.page import render_report, write_report
 from .scores import ClassScore, Estimate, StudentScore, accuracy, macro_f1, wilson_interval
 from .students import Student, predict, train_student
 

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synalign_jax.evaluation.by_model import by_model
-from synalign_jax.evaluation.facts import ReportFacts
 from synalign_jax.evaluation.report import render_report
+from synalign_jax.evaluation.report.by_model import by_model
+from synalign_jax.evaluation.report.facts import ReportFacts
 
 
 def test_rows_mean_weight_and_share() -> None:

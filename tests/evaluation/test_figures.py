@@ -19,7 +19,7 @@ from synalign_jax.evaluation import (
     selection_figure,
     weight_figure,
 )
-from synalign_jax.evaluation.figures import _x_axis
+from synalign_jax.evaluation.figures.axes import x_axis
 from synalign_jax.evaluation.svg import WIDTH, document, scale, ticks
 
 
@@ -130,6 +130,6 @@ def test_single_rows_and_narrow_pools_can_be_drawn(width) -> None:
 
 
 def test_a_tick_at_the_edge_stays_inside() -> None:
-    marks = _x_axis(scale(0.0, 1.0, 10, WIDTH - 14), [0.5, 1.0], 100, "{:.0%}")
+    marks = x_axis(scale(0.0, 1.0, 10, WIDTH - 14), [0.5, 1.0], 100, "{:.0%}")
     assert "tick middle" in marks[0]
     assert "tick end" in marks[1]

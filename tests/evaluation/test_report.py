@@ -25,8 +25,9 @@ from synalign_jax.evaluation import (
     write_report,
 )
 from synalign_jax.evaluation.cleaning import readable
-from synalign_jax.evaluation.report import MAX_ROWS, _hash
-from synalign_jax.evaluation.verdict import distance_verdict, gain_verdict
+from synalign_jax.evaluation.report import MAX_ROWS
+from synalign_jax.evaluation.report.page import policy_hash
+from synalign_jax.evaluation.report.verdict import distance_verdict, gain_verdict
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -138,7 +139,7 @@ def test_the_policy_allows_exactly_the_style_and_the_script_of_the_page() -> Non
     assert policy.startswith("default-src 'none'; ")
     for kind in ("style", "script"):
         (inside,) = re.findall(rf"<{kind}>(.*?)</{kind}>", page, re.DOTALL)
-        assert f"{kind}-src '{_hash(inside)}'" in policy
+        assert f"{kind}-src '{policy_hash(inside)}'" in policy
         assert "url(" not in inside
         assert "@import" not in inside
 

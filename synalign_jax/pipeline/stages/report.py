@@ -12,9 +12,16 @@ import msgspec
 import numpy as np
 import pyarrow.parquet as pq
 
-from synalign_jax.evaluation.by_model import by_model
 from synalign_jax.evaluation.cleaning import readable
-from synalign_jax.evaluation.facts import (
+from synalign_jax.evaluation.figures import (
+    coverage_figure,
+    plane_figures,
+    weight_figure,
+)
+from synalign_jax.evaluation.metrics import Comparison
+from synalign_jax.evaluation.report import render_report, rows_shown
+from synalign_jax.evaluation.report.by_model import by_model
+from synalign_jax.evaluation.report.facts import (
     Distance,
     Figure,
     LLMUsage,
@@ -24,14 +31,7 @@ from synalign_jax.evaluation.facts import (
     SyntheticRow,
     WentIn,
 )
-from synalign_jax.evaluation.figures import (
-    coverage_figure,
-    plane_figures,
-    weight_figure,
-)
-from synalign_jax.evaluation.metrics import Comparison
-from synalign_jax.evaluation.report import render_report, rows_shown
-from synalign_jax.evaluation.worth import worth_facts
+from synalign_jax.evaluation.report.worth import worth_facts
 from synalign_jax.llm.ledger import Ledger
 from synalign_jax.pipeline.asking.endpoints import shares_of
 from synalign_jax.pipeline.config import Config, Llm

@@ -8,7 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from .metrics import Comparison
+from synalign_jax.evaluation.metrics import Comparison
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,11 @@ import jinja2
 import numpy as np
 from markupsafe import Markup
 
-from . import svg
-from .cleaning import readable
+from synalign_jax.evaluation import svg
+from synalign_jax.evaluation.cleaning import readable
+from synalign_jax.evaluation.figures import accuracy_figure, distance_figure
+
 from .facts import ReportFacts
-from .figures import accuracy_figure, distance_figure
 from .verdict import Verdict, distance_verdict, gain_verdict
 from .worth import worth_verdict
 
@@ -36,8 +37,8 @@ def render_report(facts: ReportFacts) -> str:
         facts=facts,
         style=Markup(style),  # noqa: S704
         script=Markup(script),  # noqa: S704
-        style_hash=_hash(style),
-        script_hash=_hash(script),
+        style_hash=policy_hash(style),
+        script_hash=policy_hash(script),
         worth_verdict=facts.worth and worth_verdict(facts.worth),
         distance_verdict=distance and distance_verdict(distance),
         ruler=distance and distance_figure(distance.before, distance.after, distance.noise),
@@ -80,10 +81,10 @@ def _gains(facts: ReportFacts) -> list[Verdict]:
 
 
 def _asset(name: str) -> str:
-    return files("synalign_jax.evaluation").joinpath("assets", name).read_text(encoding="utf-8")
+    return files("synalign_jax.evaluation.report").joinpath("assets", name).read_text(encoding="utf-8")
 
 
-def _hash(content: str) -> str:
+def policy_hash(content: str) -> str:
     """A Content-Security-Policy source that allows exactly this inline block."""
     return "sha256-" + base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
 

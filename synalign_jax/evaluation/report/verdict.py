@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
+from synalign_jax.evaluation.scores import Estimate, StudentScore
+
 from .facts import Distance
-from .scores import Estimate, StudentScore
 
 Tone = Literal["good", "mixed", "bad"]
 
