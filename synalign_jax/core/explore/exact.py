@@ -11,8 +11,7 @@ from synalign_jax.core.kernels import Kernel
 
 from .neighbors import Neighbors
 from .observations import HostCovariance, Observations
-from .posterior import resolution
-from .search import TOGETHER, spread
+from .search import TOGETHER, known_below, spread
 
 # What is left of rounding in float64, by the ill-conditioned covariances between near rows most of all.
 _UNIT = 1e-10
@@ -95,7 +94,7 @@ class Exact:
         prior = self.covariance.diagonal(points)
         columns = self.seen.columns(points)
         variance = np.maximum(prior - np.einsum("ij,ij->j", columns, columns), 0.0)
-        live = variance > resolution(self._pool.dtype, prior)
+        live = variance > known_below(prior)
         if self._references is None:
             score, off = variance, spread(_UNIT * prior, variance, self._noise, prior)
         else:

@@ -19,7 +19,7 @@ from synalign_jax.core.progress import Tell, silent
 
 from .exploration import COMPLETE, Exploration, exploration
 from .lazy import LazyExplorer
-from .picks import Picks
+from .picks import Picks, loop_dtype
 from .search import capacities, rows_needed
 
 ACQUISITIONS = ("max_variance", "integrated_variance", "rim_variance")
@@ -165,7 +165,7 @@ def _explore_pool(
     key_ties, key_references, key_sample = jax.random.split(key, 3)
 
     columns = capacity if acquisition == "max_variance" else capacity + _REFERENCES
-    fitting = memory * devices // (columns * embeddings.dtype.itemsize)
+    fitting = memory * devices // (columns * loop_dtype().itemsize)
     if acquisition != "max_variance" and n > fitting:
         # Totals over a large random sample differ little from totals over the pool.
         sample = np.sort(np.asarray(jax.random.permutation(key_sample, n))[: max(fitting, cluster)])

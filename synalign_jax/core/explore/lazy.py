@@ -18,7 +18,7 @@ from synalign_jax.core.kernels import Kernel
 
 from .exact import Exact
 from .observations import blocks
-from .posterior import resolution
+from .search import known_below
 
 # Rows brought up to date together at first; twice as many each time that they do not settle the round.
 _FIRST_BATCH = 512
@@ -72,9 +72,9 @@ class LazyExplorer:
         self._covariance, self._seen = self._exact.covariance, self._exact.seen
         prior = np.concatenate([self._covariance.diagonal(block) for block in blocks(pool)])
         # Rows a little below the floor too: whether they are is decided in float64.
-        self._floor = 0.5 * resolution(pool.dtype, prior)
+        self._floor = 0.5 * known_below(prior)
         # Within twice what a variance may be off by, the order of two rows is open.
-        self._open = 2.0 * resolution(pool.dtype, float(prior.max()))
+        self._open = 2.0 * known_below(float(prior.max()))
         # The variance, perhaps stale, of the rows that may still be picked; -1 of the others. In the pool's
         # precision: below it, rows are as good as each other.
         self._bound = np.where(prior > self._floor, prior, -1.0).astype(pool.dtype)

@@ -13,8 +13,7 @@ from jaxtyping import Array, Float
 from synalign_jax.core.kernels import Kernel, diagonal, rbf_length_scale
 from synalign_jax.core.padding import host_gram
 
-from .posterior import resolution
-from .search import distance_error
+from .search import distance_error, known_below
 
 _STRIP = 512  # rows of a triangular matrix that are multiplied together
 
@@ -30,7 +29,7 @@ class HostCovariance:
     def __init__(self, kernel: Kernel, pool: Any) -> None:
         self._kernel, self._pool = kernel, pool
         scale = rbf_length_scale(kernel)
-        self._precision = None if scale is None else float(1.0 / scale**2)
+        self._precision = None if scale is None else 1.0 / float(scale) ** 2
         mean = sum(block.sum(axis=0, dtype=np.float64) for block in blocks(pool)) / pool.shape[0]
         # In the pool's precision: what is taken off the pool's rows there, and in float64 off observed ones.
         self._mean = mean.astype(pool.dtype)
@@ -109,7 +108,7 @@ class HostCovariance:
 
 
 class Observations:
-    """The observed points with variance of their own, and the inverse of their Cholesky factor.
+    """The observed points that were not known before, and the inverse of their Cholesky factor.
 
     Attributes:
         count: how many there are.
@@ -130,7 +129,7 @@ class Observations:
         self.whitener = np.zeros((0, 0), dtype)
 
     def append(self, points: np.ndarray) -> None:
-        """Add points, leaving out those without variance of their own; by blocks, to read W less often."""
+        """Add points, leaving out those known already; by blocks, to read W less often."""
         if not len(points):
             return
         points = self._covariance.observed(points)
@@ -150,7 +149,7 @@ class Observations:
         covariance, whitener = self._covariance, self.precise[:old, :old]
         columns = self.columns(points)
         own = covariance.among(points, points)
-        floor = resolution(self._dtype, covariance.diagonal(points))
+        floor = known_below(covariance.diagonal(points))
         kept: list[int] = []
         inner = np.zeros((0, 0))  # the whitener of what the kept points have left
         for i in range(len(points)):

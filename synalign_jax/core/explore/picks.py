@@ -7,13 +7,22 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from synalign_jax.core.kernels import Kernel, rbf_length_scale
+from synalign_jax.core.kernels import Kernel, rbf, rbf_length_scale
 from synalign_jax.core.padding import size_class
 from synalign_jax.core.sharding import copied, put_rows
 
 from .exact import Exact
 from .search import TOGETHER, Choice, Problem, References, Search
 from .select import advance, begin, grown
+
+
+def loop_dtype() -> np.dtype:
+    """What the loop computes in: float64 wherever the hardware has it.
+
+    Observing rows near to known ones multiplies rounding a thousandfold: in float32 variances were wrong by
+    a part in 400 after 70 rounds in five dimensions, and other processors picked other rows.
+    """
+    return np.dtype(np.float32 if jax.default_backend() == "tpu" else np.float64)
 
 
 class Picks:
@@ -60,10 +69,13 @@ class Picks:
             rounds: wanted, at most one a row.
             capacities: rows of the factor, at first and after each time it fills up.
         """
-        sizes = list(capacities)
+        with jax.enable_x64(loop_dtype() == np.float64):
+            return self._take(rounds, list(capacities))
+
+    def _take(self, rounds: int, sizes: list[int]) -> tuple[np.ndarray, np.ndarray]:
+        room = sizes[-1] // self._cluster
         problem, search = begin(
-            self._problem(rounds), sizes.pop(0), capacities[-1] // self._cluster, self._cluster,
-            self._outside is not None, self._mesh,
+            self._problem(rounds), sizes.pop(0), room, self._cluster, self._outside is not None, self._mesh
         )  # fmt: skip
         while True:
             search = advance(problem, search, self._mesh)
@@ -82,22 +94,26 @@ class Picks:
     def _problem(self, rounds: int) -> Problem:
         pool, outside, mesh = self._pool, self._outside, self._mesh
         n, more, devices = len(pool), 0 if outside is None else len(outside), 1 if mesh is None else mesh.size
-        # Distances do not change, and rows near the origin lose nothing in the expansion of the square.
-        rbf = rbf_length_scale(self._kernel) is not None
-        origin = pool.mean(axis=0) if rbf else np.zeros(1, pool.dtype)
         size = -(-size_class(n + more) // devices) * devices
-        padded = np.empty((size, pool.shape[1]), np.result_type(pool, origin))
-        np.subtract(pool, origin, out=padded[:n])
+        padded = np.empty((size, pool.shape[1]), loop_dtype())
+        padded[:n] = pool
         if outside is not None:
-            padded[n : n + more] = outside - origin
+            padded[n : n + more] = outside
         padded[n + more :] = padded[0]
+        kernel, length_scale = self._kernel, rbf_length_scale(self._kernel)
+        if length_scale is not None:
+            # Distances do not change, and rows near the origin lose nothing in the expansion of the square.
+            padded -= padded[:n].mean(axis=0)
+            padded /= float(length_scale)
+            kernel = rbf(1.0)
         priority = np.pad(self._priority, (0, size - n))
         references = None
         if self._references is not None:
-            references = References(*(jnp.asarray(part) for part in self._references))
+            rows, weights = self._references
+            references = References(jnp.asarray(rows), jnp.asarray(weights, padded.dtype))
         return Problem(
             points=jnp.asarray(padded) if mesh is None else put_rows(padded, mesh),
-            kernel=self._kernel,
+            kernel=kernel,
             noise=jnp.asarray(self._noise, padded.dtype),
             pool=jnp.asarray(n),
             outside=jnp.asarray(more),

@@ -91,15 +91,20 @@ def observe(
     rows: Int[Array, " b"],
     prior: Float[Array, "n b"],
     take: Bool[Array, ""] | bool = True,
+    floor: Float[Array, " n"] | None = None,
 ) -> PosteriorState:
     """`posterior_update` for a caller that already holds the covariances `prior` of the pool with `rows`.
 
-    Where `take` is False nothing changes; there must be room for the rows nevertheless.
+    Where `take` is False nothing changes; there must be room for the rows nevertheless. Rows whose variance
+    is not above `floor` are left out; None leaves out those that rounding drowns.
     """
     covariance = prior.T - factor_product(state, state.factor[:, rows])
-    scale = diagonal(state.kernel, state.points[rows])
+    if floor is None:
+        least = resolution(covariance.dtype, diagonal(state.kernel, state.points[rows]))
+    else:
+        least = floor[rows]
     wanted = ~state.observed[rows] & ~_repeated(rows) & take
-    step = _whiten(covariance[:, rows], scale, wanted, state.noise)
+    step = _whiten(covariance[:, rows], least, wanted, state.noise)
     added = jnp.matmul(step, covariance, precision=_PRECISION)
     return state._replace(
         factor=jax.lax.dynamic_update_slice(state.factor, added, (state.count, jnp.zeros_like(state.count))),
@@ -130,7 +135,7 @@ def _repeated(rows: Int[Array, " b"]) -> Bool[Array, " b"]:
 
 
 def _whiten(
-    block: Float[Array, "b b"], scale: Float[Array, " b"], wanted: Bool[Array, " b"], noise: Float[Array, ""]
+    block: Float[Array, "b b"], floor: Float[Array, " b"], wanted: Bool[Array, " b"], noise: Float[Array, ""]
 ) -> Float[Array, "b b"]:
     """W with W^T W = (block + noise I)^-1 on the wanted rows that still have variance; zero rows elsewhere.
 
@@ -138,7 +143,6 @@ def _whiten(
     dropped, where a library Cholesky would return NaN for the whole block.
     """
     b = block.shape[0]
-    floor = resolution(block.dtype, scale)
 
     def eliminate(i: Int[Array, ""], carry: tuple) -> tuple:
         rest, whitener = carry

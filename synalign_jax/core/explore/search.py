@@ -13,8 +13,25 @@ from synalign_jax.core.kernels import Kernel
 OUTSIDE_BLOCK = 64
 # A factor of fewer values is read so fast that a loop more is not worth compiling.
 _GROWN = 2_000_000
-# Rows at most that are compared in float64 to decide a round.
+# Rows at most that are compared to decide a round.
 TOGETHER = 256
+# The share of its prior variance below which a row counts as known: what float32 could still resolve, in
+# every precision, so that no other is picked by a machine that computes in another.
+_KNOWN = 2.0**-18
+
+
+def known_below(scale: Any) -> Any:
+    """The variance below which a row of prior variance `scale` is neither picked nor observed."""
+    return _KNOWN * scale
+
+
+def rounding(dtype: Any, scale: Any) -> Any:
+    """How far the loop's variances may be off, for prior variance `scale`.
+
+    Observing rows of which little is unknown multiplies rounding by up to prior over noise, so float64 has
+    its nine digits, and float32, where nothing better computes, only hopes.
+    """
+    return (1e-9 if np.dtype(dtype) == np.float64 else _KNOWN) * scale
 
 
 def rows_needed(rounds: int, cluster: int, outside: int) -> int:
@@ -54,8 +71,9 @@ class Problem(NamedTuple):
     """What stays the same from the first round to the last.
 
     Attributes:
-        points: the pool's rows, then rows observed elsewhere, then padding.
-        kernel: the covariance function.
+        points: the pool's rows, then rows observed elsewhere, then padding; for an RBF kernel centred and in
+            units of its length scale.
+        kernel: the covariance function of these points.
         noise: observation noise.
         pool: how many points may be picked.
         outside: how many points after those are observed from the start.

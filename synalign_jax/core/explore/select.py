@@ -8,10 +8,10 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int
 
-from synalign_jax.core.kernels import diagonal, gram, rbf_length_scale
+from synalign_jax.core.kernels import diagonal, gram, half_squares, rbf_length_scale, unit_rbf
 from synalign_jax.core.sharding import columns_sharded, replicated
 
-from .posterior import PosteriorState, factor_product, observe, posterior_init, resolution
+from .posterior import PosteriorState, factor_product, observe, posterior_init
 from .search import (
     OUTSIDE_BLOCK,
     TOGETHER,
@@ -21,7 +21,9 @@ from .search import (
     References,
     Search,
     distance_error,
+    known_below,
     outside_blocks,
+    rounding,
     spread,
 )
 
@@ -48,6 +50,7 @@ def begin(
     n = points.shape[0]
     state = posterior_init(points, problem.kernel, capacity=capacity)._replace(noise=problem.noise)
     state = state._replace(factor=_split(state.factor, mesh))
+    floor = known_below(diagonal(problem.kernel, points))
     gain = None
     if references is not None:
         prior = gram(problem.kernel, points[references.rows], points)
@@ -60,7 +63,7 @@ def begin(
         rows = jnp.minimum(i * OUTSIDE_BLOCK + jnp.arange(OUTSIDE_BLOCK), problem.outside - 1)
         rows = problem.pool + rows
         state, gain = carry
-        return _observe(problem, state, gain, rows, gram(problem.kernel, points, points[rows]))
+        return _observe(problem, state, gain, rows, gram(problem.kernel, points, points[rows]), floor)
 
     if some_outside:
         state, gain = jax.lax.fori_loop(0, outside_blocks(problem.outside), observe_outside, (state, gain))
@@ -95,37 +98,37 @@ def advance(problem: Problem, search: Search, mesh: Mesh | None) -> Search:
     n, cluster = points.shape[0], search.choice.rows.shape[0]
     in_pool = jnp.arange(n) < problem.pool
     scale = diagonal(kernel, points)
-    floor = resolution(points.dtype, scale)
-    squares, length_scale = jnp.sum(points * points, axis=1), rbf_length_scale(kernel)
-
-    def distances(rows: Int[Array, " b"]) -> Float[Array, "n b"]:
-        product = jnp.matmul(points, points[rows].T, precision=_PRECISION)
-        return jnp.maximum(squares[:, None] + squares[rows] - 2.0 * product, 0.0)
+    floor, error = known_below(scale), rounding(points.dtype, scale)
+    halves, unit = half_squares(points), rbf_length_scale(kernel) is not None
 
     def covariances(rows: Int[Array, " b"]) -> Float[Array, "n b"]:
-        if length_scale is None:
+        if not unit:
             return gram(kernel, points, points[rows])
         # The squares are computed once for all rounds, not once a round as `gram` must.
-        return jnp.exp(distances(rows) * (-0.5 / jnp.square(length_scale)).astype(points.dtype))
+        return unit_rbf(points, points[rows], halves, halves[rows])
 
     def choose(state: PosteriorState, gain: Gain | None, spent: Int[Array, " spent"]) -> Choice:
         # Rows a little below the floor too: whether they are is decided where it matters.
-        live = in_pool & ~state.observed & (state.variance > 0.5 * floor)
+        live = in_pool & ~state.observed & (state.variance > floor - 0.5 * error)
         if gain is None:
-            score, off = state.variance, spread(floor, state.variance, noise, scale)
+            score, off = state.variance, spread(error, state.variance, noise, scale)
         else:
             score = gain.total / (state.variance + noise)
-            off = spread(floor, state.variance, noise, scale, score, problem.first)
+            off = spread(error, state.variance, noise, scale, score, problem.first)
         surely = jnp.where(live, score - off, -jnp.inf)
         tied = live & (score + off >= jnp.max(surely))
         center = _first(tied, problem.priority)
         rows, apart = center[None], True
         if cluster > 1:
-            near = jnp.where(in_pool, distances(rows)[:, 0], jnp.inf).at[center].set(-1.0)
+            squares = 2.0 * (
+                halves + halves[center] - jnp.matmul(points, points[center], precision=_PRECISION)
+            )
+            near = jnp.where(in_pool, squares, jnp.inf).at[center].set(-jnp.inf)
             rows = _nearest(near, cluster + 1)
-            apart = jnp.all(jnp.diff(near[rows]) > distance_error(squares[center] + squares[rows[1:]]))
+            gaps = jnp.diff(near[rows])
+            apart = jnp.all(gaps > distance_error(2.0 * (halves[center] + halves[rows[1:]])))
         alone = jnp.sum(tied) == 1
-        if gain is None and length_scale is not None:
+        if gain is None and unit:
             # Before any observation a stationary kernel knows all rows equally little, without rounding.
             alone |= state.count == 0
         return Choice(
@@ -133,7 +136,7 @@ def advance(problem: Problem, search: Search, mesh: Mesh | None) -> Search:
             variance=state.variance[center],
             take=jnp.ones((), bool),
             spent=jnp.full_like(spent, n),
-            certain=alone & apart & (state.variance[center] > 2.0 * floor[center]),
+            certain=alone & apart & (state.variance[center] > floor[center] + error[center]),
             left=jnp.any(live),
             unseen=jnp.any(in_pool & ~state.observed),
             best=_nearest(-surely, 1)[0],
@@ -150,7 +153,7 @@ def advance(problem: Problem, search: Search, mesh: Mesh | None) -> Search:
         variance = search.unknown.at[choice.spent].set(0.0, mode="drop")
         state = PosteriorState(points, kernel, noise, search.factor, variance, search.observed, search.count)
         after, gain = _observe(
-            problem, state, search.gain, choice.rows, covariances(choice.rows), choice.take
+            problem, state, search.gain, choice.rows, covariances(choice.rows), floor, choice.take
         )
         return Search(
             factor=after.factor,
@@ -188,9 +191,10 @@ def _observe(
     gain: Gain | None,
     rows: Int[Array, " b"],
     with_rows: Float[Array, "n b"],
+    floor: Float[Array, " n"],
     take: Bool[Array, ""] | bool = True,
 ) -> tuple[PosteriorState, Gain | None]:
-    after = observe(state, rows, with_rows, take)
+    after = observe(state, rows, with_rows, take, floor)
     if gain is not None and problem.references is not None and problem.prior is not None:
         start = state.count
         gain = _update_gain(gain, after, start, rows.shape[0], problem.references, problem.prior)

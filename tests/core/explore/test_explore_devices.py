@@ -1,10 +1,12 @@
-"""The same picks on one device, on eight, and in two processes; and how often the loop is compiled."""
+"""The same picks on one device, on eight, in two processes, on other processors; compilations of the loop."""
 
+import json
 import os
 import socket
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 PICKS = """
@@ -30,6 +32,23 @@ for acquisition in ("max_variance", "integrated_variance", "rim_variance"):
     assert not near, f"{{acquisition}}: round, clusters and how far their variances lie apart: {{near}}"
     np.testing.assert_allclose(split.variance, alone.variance, atol=1e-5)
 print("same picks on", jax.device_count(), "devices in", jax.process_count(), "processes")
+"""
+
+
+# Smooth functions of two and five coordinates, that some dozens of rows tell nearly everything of.
+EXHAUSTED = """
+import json, jax, numpy as np
+from synalign_jax.core.explore.explore import explore
+from synalign_jax.core.kernels import rbf
+found = []
+for rows, columns, scale, rounds in ((600, 2, 2.0, 60), (900, 5, 3.0, 140)):
+    x = np.random.default_rng(rows).normal(size=(rows, columns)).astype(np.float32)
+    for acquisition in ("max_variance", "integrated_variance"):
+        picks = explore(
+            x, rounds=rounds, kernel=rbf(scale), acquisition=acquisition, project=None, key=jax.random.key(1)
+        )
+        found.append({"clusters": picks.clusters.tolist(), "variance": picks.variance.tolist()})
+print(json.dumps(found))
 """
 
 
@@ -77,9 +96,22 @@ def test_two_processes_pick_the_same(processes: int) -> None:
             worker.kill()
 
 
+def test_processors_without_fused_products_pick_the_same_to_the_last_row() -> None:
+    runs = []
+    for flags in ("", "--xla_cpu_max_isa=SSE4_2"):
+        done = subprocess.run(
+            [sys.executable, "-c", EXHAUSTED],
+            env=environment(XLA_FLAGS=flags), capture_output=True, text=True, timeout=300, check=True,
+        )  # fmt: skip
+        runs.append(json.loads(done.stdout))
+    for alone, other in zip(*runs, strict=True):
+        assert min(alone["variance"]) < 3e-5, "the rows must run out, or the test shows nothing"
+        assert alone["clusters"] == other["clusters"]
+        np.testing.assert_allclose(alone["variance"], other["variance"], rtol=0, atol=1e-9)
+
+
 def test_growing_rounds_compile_the_loop_once_a_size_of_the_factor() -> None:
     import jax
-    import numpy as np
 
     from synalign_jax.core.explore import select
     from synalign_jax.core.explore.explore import explore

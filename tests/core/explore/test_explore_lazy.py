@@ -73,7 +73,7 @@ def test_a_memory_map_far_from_the_origin(tmp_path) -> None:
 
 def test_the_other_rules_take_a_sample_that_fits() -> None:
     x = pool(4000, 8)
-    result = explore(x, rounds=10, key=KEY, memory=2560 * 4 * 1500)
+    result = explore(x, rounds=10, key=KEY, memory=2560 * 8 * 1500)
     assert result.status == "complete"
     assert result.recomputed == 10 * 1500
     assert len(set(result.centers)) == 10
