@@ -12,6 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from . import machines
 from .layout import HelpFormatter
 from .rows import add_options
 
@@ -116,11 +117,17 @@ def register(subparsers: argparse._SubParsersAction) -> None:
         "--leaks", default="keep", choices=("keep", "drop"), help="rows of the pool that copy a real row"
     )
     add_options(parser, ("real", "synthetic"))
+    machines.add_options(parser)
     parser.add_argument("--seed", type=int, default=0, help="decides folds and draws (default 0)")
     parser.set_defaults(run=run, again="To start again, with vectors that were computed kept")
 
 
 def run(options: argparse.Namespace) -> int:
+    with machines.joined(options) as ours:
+        return _align(options, ours)
+
+
+def _align(options: argparse.Namespace, ours: machines.Machines) -> int:
     import jax
 
     from synalign_jax.api.pool_report import unmeasured
@@ -135,7 +142,7 @@ def run(options: argparse.Namespace) -> int:
     from .pool_report import pool_facts
     from .pool_rows import groups_of, read_pair
 
-    terminal = Terminal()
+    terminal = Terminal(quiet=not ours.first)
     out = Path(options.out)
     if out.exists() and not out.is_dir():
         raise InputError(f"--out: {out} is a file; name a folder")
@@ -145,7 +152,7 @@ def run(options: argparse.Namespace) -> int:
     gamma = _number("--regularization", options.regularization)
     power = _number("--spectral-power", options.spectral_power)
     times = [time.monotonic()]
-    pair = read_pair(options, terminal, out)
+    pair = read_pair(options, terminal, out, ours)
     for side in pair.intake:
         print("\n".join(side.lines()))
     pool = pair.pool
@@ -154,7 +161,7 @@ def run(options: argparse.Namespace) -> int:
         raise InputError(f"--size: {options.size}; the pool has {len(pool)} rows, ask for 1 to that many")
     times.append(time.monotonic())
     align_key, draw_key, report_key = jax.random.split(jax.random.key(options.seed), 3)
-    found, notes = _weigh(pair, gamma, power, options, align_key, terminal)
+    found, notes = _weigh(pair, gamma, power, options, align_key, terminal, ours)
     for note in (why := unmeasured(found)):
         terminal.say(f"Note: {note}")
     notes += why
@@ -176,6 +183,8 @@ def run(options: argparse.Namespace) -> int:
     with terminal.console.status("Drawing rows"):
         drawn = _draw(mixture.weights, pair, options, draw_key)
     times.append(time.monotonic())
+    if not ours.first:
+        return 0
     stages = [
         Stage(name, rows, end - start)
         for name, rows, (start, end) in zip(
@@ -202,6 +211,7 @@ def _weigh(
     options: argparse.Namespace,
     key: PRNGKeyArray,
     terminal: Terminal,
+    ours: machines.Machines,
 ) -> tuple[Alignment, list[str]]:
     """The alignment, and what its user must hear of it."""
     from synalign_jax.core.align.memory import alignment_memory
@@ -224,6 +234,7 @@ def _weigh(
         spectral_power=power,
         method=options.method,
         max_steps=options.max_steps,
+        mesh=ours.mesh,
     )
     for note in notes:
         terminal.say(f"Note: {note}")

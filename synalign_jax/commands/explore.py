@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from . import machines
 from .layout import HelpFormatter
 from .rows import add_options, embed_rows, read_rows
 
@@ -46,11 +47,17 @@ def register(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--by-label", action="store_true", help="choose for every label on its own")
     parser.add_argument("--observed", help="file of rows seen elsewhere, to be avoided")
     add_options(parser)
+    machines.add_options(parser)
     parser.add_argument("--seed", type=int, default=0, help="(default: 0)")
     parser.set_defaults(run=run, again="To start again, with vectors that were computed kept")
 
 
 def run(options: argparse.Namespace) -> int:
+    with machines.joined(options) as ours:
+        return _explore(options, ours)
+
+
+def _explore(options: argparse.Namespace, ours: machines.Machines) -> int:
     import jax
 
     from synalign_jax.core.checks import InputError
@@ -63,7 +70,7 @@ def run(options: argparse.Namespace) -> int:
     from synalign_jax.pipeline.progress import Steps, Terminal
     from synalign_jax.pipeline.together import Together
 
-    terminal = Terminal()
+    terminal = Terminal(quiet=not ours.first)
     paths = [options.data] if options.observed is None else [options.data, options.observed]
     files = [(path, read_rows(path, options, terminal, Path(options.out).parent)) for path in paths]
     table = files[0][1]
@@ -71,7 +78,7 @@ def run(options: argparse.Namespace) -> int:
         raise InputError(
             f"{options.data}: --by-label needs a column {options.label or 'label'!r}; --label names another"
         )
-    (vectors, *observed), source = embed_rows(files, options, terminal)
+    (vectors, *observed), source = embed_rows(files, options, terminal, ours)
     print("\n".join(intake_of("rows", table, vectors=source).lines()))
     with Steps(terminal, "Explore") as steps:
         found = explore(
@@ -84,8 +91,11 @@ def run(options: argparse.Namespace) -> int:
             project=_project(options.project),
             labels=table.labels if options.by_label else None,
             observed=observed[0] if observed else None,
+            mesh=ours.mesh,
             on_progress=steps,
         )
+    if not ours.first:
+        return 0
     out = Path(options.out)
     picture = Path(options.picture) if options.picture else out.with_suffix(".svg")
     with Together() as parts:

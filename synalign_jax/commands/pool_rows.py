@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .machines import Machines
 from .rows import embed_rows, read_rows
 
 if TYPE_CHECKING:
@@ -48,7 +49,9 @@ class Pair:
         return self.real.labels, self.pool.labels
 
 
-def read_pair(options: argparse.Namespace, terminal: Terminal, scratch: Path) -> Pair:
+def read_pair(
+    options: argparse.Namespace, terminal: Terminal, scratch: Path, ours: Machines | None = None
+) -> Pair:
     """
     Raises:
         DataError: a file that cannot be read; labels in one file only; a label that the pool lacks.
@@ -61,7 +64,7 @@ def read_pair(options: argparse.Namespace, terminal: Terminal, scratch: Path) ->
     pool = read_rows(options.synthetic, options, terminal, scratch, "synthetic")
     real, pool, remarks = _with_labels(real, pool, options)
     (real_vectors, pool_vectors), source = embed_rows(
-        [(options.real, real), (options.synthetic, pool)], options, terminal
+        [(options.real, real), (options.synthetic, pool)], options, terminal, ours
     )
     pool, pool_vectors, shares, found = _without_copies(
         real, pool, real_vectors, pool_vectors, options, terminal

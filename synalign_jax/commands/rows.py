@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from synalign_jax.pipeline.data.table import Table
     from synalign_jax.pipeline.progress import Terminal
 
+from .machines import Machines
+
 _COLUMNS = ("text", "label", "embedding")
 
 
@@ -82,7 +84,10 @@ def read_rows(
 
 
 def embed_rows(
-    files: Sequence[tuple[str, Table]], options: argparse.Namespace, terminal: Terminal
+    files: Sequence[tuple[str, Table]],
+    options: argparse.Namespace,
+    terminal: Terminal,
+    ours: Machines | None = None,
 ) -> tuple[list[np.ndarray], str]:
     """The files' own embeddings where all of them have some, else all texts through one encoder.
 
@@ -90,6 +95,7 @@ def embed_rows(
 
     Args:
         files: path and rows of each.
+        ours: processes that share the texts.
 
     Returns:
         The vectors of each file, and where they are from.
@@ -101,6 +107,7 @@ def embed_rows(
 
     from synalign_jax.core.checks import InputError
 
+    ours = ours or Machines()
     have = [path for path, table in files if table.embeddings is not None]
     if len(have) == len(files):
         vectors = [np.asarray(table.embeddings) for _, table in files]
@@ -132,10 +139,11 @@ def embed_rows(
     found = []
     with EmbeddingCache(cache_folder()) as cache:
         for path, table in files:
-            texts = table.texts or []
+            rows = len(table.texts or [])
+            texts = (table.texts or [])[ours.part(rows)]
             with terminal.bar(f"Embedding {Path(path).name}", len(texts), "texts") as bar:
                 embedded = embed_texts(encoder, texts, cache=cache, on_progress=bar.advance)
             if embedded.truncated:
                 terminal.say(f"{path}: {embedded.truncated:,} texts are longer than the encoder reads")
-            found.append(embedded.vectors)
+            found.append(ours.gathered(embedded.vectors, rows))
     return found, source

@@ -64,10 +64,11 @@ class _Ignore:
 
 
 class Terminal:
-    """Live bars on a terminal; elsewhere (a log file, CI) a line now and then."""
+    """Live bars on a terminal; elsewhere (a log file, CI) a line now and then; nothing where `quiet`."""
 
-    def __init__(self) -> None:
-        self.console = Console(stderr=True, highlight=False)
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._quiet = quiet
+        self.console = Console(stderr=True, highlight=False, quiet=quiet)
 
     def say(self, text: str) -> None:
         # Not console.print: texts from data may hold what rich would read as markup.
@@ -75,6 +76,9 @@ class Terminal:
 
     @contextlib.contextmanager
     def bar(self, title: str, total: int | None, unit: str) -> Iterator[Bar]:
+        if self._quiet:
+            yield _Ignore()
+            return
         if not self.console.is_terminal:
             lines = _Lines(title, total, unit)
             yield lines
