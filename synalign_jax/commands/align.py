@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import time
 from collections import Counter
 from dataclasses import replace
@@ -141,6 +140,7 @@ def _align(options: argparse.Namespace, ours: machines.Machines) -> int:
 
     from .pool_report import pool_facts
     from .pool_rows import groups_of, read_pair
+    from .pool_summary import tell
 
     terminal = Terminal(quiet=not ours.first)
     out = Path(options.out)
@@ -200,7 +200,7 @@ def _align(options: argparse.Namespace, ours: machines.Machines) -> int:
         facts = replace(facts, settings=settings, stages=tuple(stages), warnings=tuple(notes))
         _write(files, out, options.resampled, (found, mixture), pair, drawn)
         write_report(facts, files.path(out / "report.html"))
-    _print((found, mixture), drawn, out, options.resampled)
+    tell((found, mixture), drawn, out, options.resampled)
     return 0
 
 
@@ -311,47 +311,3 @@ def _write(
     for name, summary in (("alignment.json", numbers), ("mixture.json", mixture.summary())):
         text = json.dumps(summary, indent=1, ensure_ascii=False)
         files.path(out / name).write_text(text, encoding="utf-8")
-
-
-def _print(results: tuple[Alignment, Mixture], drawn: np.ndarray, out: Path, resampled: str) -> None:
-    from rich.console import Console
-    from rich.table import Table as Grid
-
-    found, mixture = results
-    print(f"{mixture.verdict.text}\n")
-    grid = Grid(show_header=False, box=None)
-    for name, value in _facts(found, drawn):
-        grid.add_row(name, value)
-    Console().print(grid)
-    for name, file in (
-        ("Weights to train with, each real row counting 1", "weights.npy"),
-        ("Weights of the distribution", "distribution.npy"),
-        ("Rows drawn", resampled),
-        ("Numbers", "mixture.json and alignment.json"),
-        ("Report", "report.html"),
-    ):
-        print(f"{name}: {out / file}")
-
-
-def _facts(found: Alignment, drawn: np.ndarray) -> list[tuple[str, str]]:
-    import numpy as np
-
-    def measured(value: float) -> str:
-        return "not measured" if math.isnan(value) else f"{value:.3g}"
-
-    gammas = sorted(set(found.regularization.values()))
-    spread = f"{gammas[0]:.2g}" if len(gammas) == 1 else f"{gammas[0]:.2g} to {gammas[-1]:.2g} by label"
-    return [
-        ("MMD² to the real rows, equal weights", f"{found.mmd2_before:.3g}"),
-        (
-            "MMD² to the real rows, weighted",
-            f"{found.mmd2_after:.3g}",
-        ),
-        ("held-out MMD²", measured(found.heldout_mmd2)),
-        ("noise band: real rows against their law", measured(found.noise_band)),
-        ("spectral power, regularisation gamma", f"{found.spectral_power:g}, {spread}"),
-        ("objective", f"{found.objective:.3g} (optimum at most {found.gap:.1g} below)"),
-        ("effective sample size", f"{found.ess:,.0f} of {len(found.weights):,}"),
-        ("rows drawn", f"{len(drawn):,}, {len(np.unique(drawn)):,} of them distinct"),
-        ("status", found.status),
-    ]
