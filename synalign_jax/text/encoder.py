@@ -15,38 +15,41 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from .batches import map_texts
 from .errors import ModelError
-from .model.bert import Bert
 from .model.files import ModelFiles, hash_weights, read_model
+from .model.head import Step, apply_steps, load_steps
+from .model.network import Network
 from .model.pooling import pool
-from .model.weights import load_bert
+from .model.prompts import prompt_words
+from .model.weights import load_network
 from .packing import Batch, Packer, segments_per_row
 from .tokens import Tokenizer
 
 _DTYPES = ("float32", "bfloat16")
 
 
-@partial(jax.jit, static_argnames=("graph", "modes", "normalize"))
+@partial(jax.jit, static_argnames=("graph", "modes", "skip", "steps", "dimension"))
 def _encode(
     state: Any,
+    head: Any,
     ids: Any,
     positions: Any,
     segments: Any,
     *,
     graph: Any,
     modes: tuple[str, ...],
-    normalize: bool,
+    skip: int,
+    steps: tuple[Step, ...],
+    dimension: int,
 ) -> jax.Array:
     """(rows, texts a row, dimension) float32."""
     hidden = nnx.merge(graph, state)(ids, positions, segments)
-    vectors = pool(hidden, positions, segments, modes=modes, texts=segments_per_row(ids.shape[1]))
-    if normalize:
-        norms = jnp.linalg.norm(vectors, axis=-1, keepdims=True)
-        vectors = vectors / jnp.maximum(norms, 1e-12)
-    return vectors
+    texts = segments_per_row(ids.shape[1])
+    vectors = pool(hidden, positions, segments, modes=modes, texts=texts, skip=skip)
+    return apply_steps(vectors, steps, head)[..., :dimension]
 
 
 class Encoder:
-    """A BERT-family sentence encoder in Flax; satisfies `protocol.Truncating`.
+    """A sentence encoder in Flax; satisfies `protocol.Truncating`.
 
     Texts are packed several to a row, so that less than a tenth of what is computed is padding, and at most
     eight shapes are ever compiled. Make one with `from_pretrained`.
@@ -55,11 +58,12 @@ class Encoder:
     def __init__(
         self,
         files: ModelFiles,
-        model: Bert,
+        model: Network,
         *,
         dtype: str,
         max_tokens: int,
         prompt: str,
+        truncate_dim: int | None,
         mesh: Mesh | None,
         batch_tokens: int,
     ) -> None:
@@ -68,10 +72,13 @@ class Encoder:
         self.tokenizer = Tokenizer(files, max_tokens=max_tokens, prompt=prompt)
         self.max_tokens = max_tokens
         self.batch_tokens = batch_tokens
-        self.dimension = files.architecture.width * len(files.pooling)
+        self.dimension = truncate_dim or files.dimension
+        # Tokens of the prompt, and those before it, that are left out of the pooling.
+        self.skip = 0 if files.pool_prompt or not prompt else self.tokenizer.prompt_tokens
         self.identity = (
             f"{files.name}@{hash_weights(files)[:16]} {dtype} {max_tokens} tokens {'+'.join(files.pooling)}"
-            + (" normalized" if files.normalize else "")
+            + "".join(f" {step}" for step in files.head)
+            + (f" first {truncate_dim} columns" if truncate_dim else "")
             + (f" prompt {prompt!r}" if prompt else "")
         )
         # Automatic axes: XLA then divides the network by its rows, whatever axis types the caller's mesh has.
@@ -79,7 +86,10 @@ class Encoder:
         self._mesh = mesh
         self._devices = mesh.size if mesh is not None else 1
         self._graph, state = nnx.split(model)
-        self._state = state if mesh is None else jax.device_put(state, NamedSharding(mesh, PartitionSpec()))
+        head = load_steps(files.head, files.architecture.width * len(files.pooling))
+        if mesh is not None:
+            state, head = jax.device_put((state, head), NamedSharding(mesh, PartitionSpec()))
+        self._state, self._head = state, head
 
     @classmethod
     def from_pretrained(
@@ -89,6 +99,7 @@ class Encoder:
         dtype: str = "float32",
         max_tokens: int | None = None,
         prompt: str | None = None,
+        truncate_dim: int | None = None,
         mesh: Mesh | None = None,
         batch_tokens: int | None = None,
     ) -> Encoder:
@@ -100,6 +111,8 @@ class Encoder:
             max_tokens: cut texts at fewer tokens than the model allows.
             prompt: the name of one of the model's own prompts, or the words themselves ("query: " for e5);
                 None takes the model's default prompt, "" takes none.
+            truncate_dim: keep only so many leading columns (Matryoshka), not normalised again; None takes
+                what the model's files say.
             mesh: devices that share each batch's rows, along all of the mesh's axes.
             batch_tokens: tokens of one batch; None takes 2,048 a device on CPU, 32,768 on an accelerator.
 
@@ -115,18 +128,22 @@ class Encoder:
         if batch_tokens is None:
             devices = mesh.size if mesh is not None else 1
             batch_tokens = devices * (2_048 if jax.default_backend() == "cpu" else 32_768)
+        truncate_dim = files.truncate_dim if truncate_dim is None else truncate_dim
+        if truncate_dim is not None and not 1 <= truncate_dim <= files.dimension:
+            raise ModelError(f"truncate_dim: {truncate_dim}; {files.name} has 1 to {files.dimension} columns")
         return cls(
             files,
-            load_bert(files, dtype=dtype),
+            load_network(files, dtype=dtype),
             dtype=dtype,
             max_tokens=max_tokens or files.max_tokens,
-            prompt=_prompt(files, prompt),
+            prompt=prompt_words(files, prompt),
+            truncate_dim=truncate_dim,
             mesh=mesh,
             batch_tokens=batch_tokens,
         )
 
     @property
-    def model(self) -> Bert:
+    def model(self) -> Network:
         """The network, with weights of its own that a caller may train."""
         return nnx.merge(self._graph, jax.tree.map(jnp.copy, self._state))
 
@@ -148,14 +165,12 @@ class Encoder:
         if self._mesh is not None:
             arrays = jax.device_put(arrays, NamedSharding(self._mesh, PartitionSpec(self._mesh.axis_names)))
         return _encode(
-            self._state, *arrays, graph=self._graph, modes=self.files.pooling, normalize=self.files.normalize
+            self._state,
+            self._head,
+            *arrays,
+            graph=self._graph,
+            modes=self.files.pooling,
+            skip=self.skip,
+            steps=self.files.head,
+            dimension=self.dimension,
         )
-
-
-def _prompt(files: ModelFiles, prompt: str | None) -> str:
-    if prompt is None:
-        prompt = files.default_prompt or ""
-    words = files.prompts.get(prompt, prompt)
-    if words and not files.pool_prompt:
-        raise ModelError(f"prompt: {files.name} leaves its prompt out of the pooling, which is not supported")
-    return words

@@ -45,10 +45,16 @@ class Tokenizer:
 
     def __call__(self, texts: Sequence[str]) -> tuple[list[np.ndarray], np.ndarray]:
         """Token ids of each text, and which texts were cut at the model's limit."""
-        if self._lower_case:
-            texts = [text.lower() for text in texts]
         if self._prompt:
             texts = [self._prompt + text for text in texts]
+        if self._lower_case:
+            texts = [text.lower() for text in texts]
         encodings = self._tokenizer.encode_batch_fast(list(texts))
         ids = [np.array(encoding.ids, np.int32) for encoding in encodings]
         return ids, np.array([bool(encoding.overflowing) for encoding in encodings], bool)
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Tokens of the prompt alone with what begins a text, but not what ends it."""
+        encoding = self._tokenizer.encode(self._prompt.lower() if self._lower_case else self._prompt)
+        return len(encoding.ids) - encoding.special_tokens_mask[-1]

@@ -12,6 +12,7 @@ import numpy as np
 import tiny_models
 from reference_texts import mixed_texts, sketch
 from sentence_transformers import SentenceTransformer
+from transformers import PreTrainedTokenizerFast
 
 DATA = Path(__file__).parent / "data"
 
@@ -30,10 +31,17 @@ def main() -> None:
     vectors = model.encode(mixed_texts(reviews()))
     np.savez_compressed(DATA / "minilm.npz", sketch=sketch(vectors).astype(np.float16))
     tiny = {}
-    for name in tiny_models.MODELS:
+    for name in tiny_models.ALL:
         with tempfile.TemporaryDirectory() as folder:
             model = SentenceTransformer(str(tiny_models.make(Path(folder), name)), device="cpu")
+            # For some families transformers takes a tokenizer class of its own, whatever the file says.
+            model[0].processor = PreTrainedTokenizerFast.from_pretrained(folder)
+            model.max_seq_length = tiny_models.LONGEST
             tiny[name] = model.encode(tiny_models.TEXTS)
+    for name in tiny_models.SETTINGS:
+        with tempfile.TemporaryDirectory() as folder:
+            path = tiny_models.make_with_settings(Path(folder), name)
+            tiny[name] = SentenceTransformer(str(path), device="cpu").encode(tiny_models.TEXTS)
     np.savez_compressed(DATA / "tiny.npz", **tiny)
 
 

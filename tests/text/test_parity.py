@@ -24,11 +24,19 @@ def test_minilm_equals_torch_on_a_thousand_real_texts(minilm: Encoder, reviews: 
     assert distance.max() < 1e-6
 
 
-@pytest.mark.parametrize("name", tiny_models.MODELS)
+@pytest.mark.parametrize("name", tiny_models.ALL)
 def test_every_family_equals_torch(name: str, tmp_path: Path) -> None:
-    encoder = Encoder.from_pretrained(tiny_models.make(tmp_path, name))
-    ours = encoder.embed(tiny_models.TEXTS)
-    theirs = np.load(DATA / "tiny.npz")[name]
+    ours = Encoder.from_pretrained(tiny_models.make(tmp_path, name)).embed(tiny_models.TEXTS)
+    check_same(ours, np.load(DATA / "tiny.npz")[name])
+
+
+@pytest.mark.parametrize("name", tiny_models.SETTINGS)
+def test_settings_mean_what_they_mean_to_sentence_transformers(name: str, tmp_path: Path) -> None:
+    ours = Encoder.from_pretrained(tiny_models.make_with_settings(tmp_path, name)).embed(tiny_models.TEXTS)
+    check_same(ours, np.load(DATA / "tiny.npz")[name])
+
+
+def check_same(ours: np.ndarray, theirs: np.ndarray) -> None:
     assert theirs.shape == ours.shape
     cosine = np.sum(ours * theirs, axis=1) / np.linalg.norm(ours, axis=1) / np.linalg.norm(theirs, axis=1)
     assert cosine.min() > 0.99999

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import save_file
+import tiny_rotary
+from safetensors.numpy import load_file, save_file
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 WIDTH, LAYERS, HEADS, HIDDEN, POSITIONS = 32, 2, 4, 64, 66
@@ -24,6 +25,44 @@ MODELS: dict[str, tuple[str, dict[str, Any], dict[str, Any], bool]] = {
     "distilbert": ("distilbert", {}, {"pooling_mode_mean_tokens": True}, False),
     "mpnet": ("mpnet", {}, {"pooling_mode_mean_tokens": True}, True),
 }
+ALL = [*MODELS, *tiny_rotary.MODELS]
+LONGEST = 60
+# name -> (model of ALL, changes to files)
+SETTINGS: dict[str, tuple[str, dict[str, dict[str, Any]]]] = {
+    "instructor": (
+        "minilm",
+        {
+            "1_Pooling/config.json": {"include_prompt": False},
+            "config_sentence_transformers.json": {
+                "prompts": {"query": "the film: ", "document": ""},
+                "default_prompt_name": "query",
+                "similarity_fn_name": "dot",
+                "truncate_dim": 20,
+            },
+        },
+    ),
+    "prompted-last-token": (
+        "qwen3",
+        {
+            "1_Pooling/config.json": {
+                "include_prompt": False,
+                "pooling_mode": ["cls", "max", "mean"],
+            },
+            "config_sentence_transformers.json": {
+                "prompts": {"query": "Instruct: the story, funny. Query:"},
+                "default_prompt_name": "query",
+            },
+        },
+    ),
+    "lower-cased": (
+        "bge",
+        {
+            "tokenizer.json": {"normalizer": None},
+            "sentence_bert_config.json": {"do_lower_case": True, "max_seq_length": 40},
+            "config_sentence_transformers.json": {"prompts": {"p": "The FILM "}, "default_prompt_name": "p"},
+        },
+    ),
+}
 _SENTENCE = "the film is a quiet, funny and sad story of café life in 1990 that nobody forgets 字 🎬 !"
 _WORDS = _SENTENCE.split()
 TEXTS = ["", "a", "Hello, world!"] + [
@@ -32,33 +71,93 @@ TEXTS = ["", "a", "Hello, world!"] + [
 
 
 def make(folder: Path, name: str, *, seed: int = 0) -> Path:
-    """Write the model `name` of MODELS into `folder`."""
-    family, changes, pooling, normalized = MODELS[name]
+    """Write the model `name` of ALL into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    roberta = family not in ("bert", "distilbert")
-    vocabulary = _write_tokenizer(folder, roberta=roberta)
-    _write_json(folder / "config.json", _config(family, vocabulary) | changes)
-    save_file(_weights(family, vocabulary, np.random.default_rng(seed)), folder / "model.safetensors")
-    modules = ["Transformer", "Pooling"] + ["Normalize"] * normalized
-    paths = ["", "1_Pooling", "2_Normalize"]
-    _write_json(
-        folder / "modules.json",
-        [
-            {"idx": i, "name": str(i), "path": paths[i], "type": f"sentence_transformers.models.{kind}"}
-            for i, kind in enumerate(modules)
-        ],
+    rng = np.random.default_rng(seed)
+    if name in tiny_rotary.MODELS:
+        family, changes, pooling, dense = tiny_rotary.MODELS[name]
+        config = make_rotary(folder, family, rng) | changes
+        _write_json(folder / "config.json", config)
+        width, normalized = tiny_rotary.WIDTH, name not in ("qwen2", "electra")
+    else:
+        kind, changes, pooling, normalized = MODELS[name]
+        width, dense = WIDTH, []
+        vocabulary = write_tokenizer(folder, roberta=kind not in ("bert", "distilbert"))
+        _write_json(folder / "config.json", _config(kind, vocabulary) | changes)
+        save_file(_weights(kind, vocabulary, rng), folder / "model.safetensors")
+    modes = pooling.get("pooling_mode")
+    write_modules(
+        folder, pooling, dense, normalized, rng, width * (len(modes) if isinstance(modes, list) else 1)
     )
-    (folder / "1_Pooling").mkdir(exist_ok=True)
-    _write_json(folder / "1_Pooling/config.json", {"word_embedding_dimension": WIDTH} | pooling)
-    _write_json(folder / "sentence_bert_config.json", {"max_seq_length": 60, "do_lower_case": False})
     return folder
+
+
+def make_with_settings(folder: Path, name: str) -> Path:
+    """Write the model `name` of SETTINGS into `folder`."""
+    model, changes = SETTINGS[name]
+    make(folder, model)
+    for file, values in changes.items():
+        path = folder / file
+        old = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        old.pop("pooling_mode_lasttoken", None)
+        _write_json(path, old | values)
+    return folder
+
+
+def make_rotary(folder: Path, family: tiny_rotary.Family, rng: np.random.Generator) -> dict[str, Any]:
+    """Write weights and tokenizer of a newer family, and return its config."""
+    folder.mkdir(parents=True, exist_ok=True)
+    vocabulary = write_tokenizer(folder, roberta=False, ends_only=family is tiny_rotary.qwen3)
+    draw = tiny_rotary.Draw(rng)
+    config = family(draw, vocabulary) | {"vocab_size": vocabulary, "pad_token_id": 0}
+    save_file(draw.tensors, folder / "model.safetensors")
+    return config
+
+
+def load_tensors(folder: Path) -> dict[str, np.ndarray]:
+    return load_file(folder / "model.safetensors")
+
+
+def write_modules(
+    folder: Path,
+    pooling: dict[str, Any],
+    dense: list[tuple[int, str]],
+    normalized: bool,
+    rng: np.random.Generator,
+    width: int,
+) -> None:
+    modules = [
+        ("Transformer", "", {}),
+        ("Pooling", "1_Pooling", {"word_embedding_dimension": WIDTH} | pooling),
+    ]
+    for outputs, activation in dense:
+        path = f"{len(modules)}_Dense"
+        settings = {"in_features": width, "out_features": outputs, "bias": outputs != 96}
+        modules.append(("Dense", path, settings | {"activation_function": activation}))
+        draw = tiny_rotary.Draw(rng)
+        draw.linear("linear", width, outputs, bias=outputs != 96)
+        (folder / path).mkdir(exist_ok=True)
+        save_file(draw.tensors, folder / path / "model.safetensors")
+        width = outputs
+    modules += [("Normalize", f"{len(modules)}_Normalize", {})] * normalized
+    listed = [
+        {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"}
+        for i, (kind, path, _) in enumerate(modules)
+    ]
+    _write_json(folder / "modules.json", listed)
+    for _, path, settings in modules[1:]:
+        (folder / path).mkdir(exist_ok=True)
+        if settings:
+            _write_json(folder / path / "config.json", settings)
+    _write_json(folder / "sentence_bert_config.json", {"max_seq_length": LONGEST, "do_lower_case": False})
 
 
 def _write_json(path: Path, value: Any) -> None:
     path.write_text(json.dumps(value, indent=1), encoding="utf-8")
 
 
-def _write_tokenizer(folder: Path, *, roberta: bool) -> int:
+def write_tokenizer(folder: Path, *, roberta: bool, ends_only: bool = False) -> int:
+    """Vocabulary size. `ends_only` tokenizers put no token before a text, and pad on the left."""
     begin, end, unknown = ("<s>", "</s>", "<unk>") if roberta else ("[CLS]", "[SEP]", "[UNK]")
     special = [begin, "<pad>", end, unknown] if roberta else ["[PAD]", begin, end, unknown]
     tokens = [*special, *CHARACTERS, *("##" + c for c in CHARACTERS), "the", "film", "story", "##ny"]
@@ -67,7 +166,7 @@ def _write_tokenizer(folder: Path, *, roberta: bool) -> int:
     tokenizer.normalizer = normalizers.Lowercase()
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"{begin} $A {end}",
+        single=f"$A {end}" if ends_only else f"{begin} $A {end}",
         special_tokens=[(begin, vocabulary[begin]), (end, vocabulary[end])],
     )
     tokenizer.add_special_tokens(special)
@@ -79,6 +178,8 @@ def _write_tokenizer(folder: Path, *, roberta: bool) -> int:
             "model_max_length": 64,
             "pad_token": special[1] if roberta else special[0],
             "unk_token": unknown,
+            "sep_token": end,
+            "padding_side": "left" if ends_only else "right",
         },
     )
     return len(vocabulary)

@@ -1,22 +1,44 @@
-"""The BERT-family architectures: what config.json and the weight names mean for each."""
+"""The sizes and choices that fix a network, and the names under which its weights are kept."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
-from synalign_jax.text.errors import ModelError
+Alternatives = tuple[tuple[str, ...], ...]
+
+ACTIVATIONS = ("gelu", "gelu_new", "gelu_fast", "gelu_pytorch_tanh", "relu", "silu", "swish", "sigmoid")
+_ALL_BIASES = ("qkv", "out", "expand", "contract", "norm")
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """The sizes and choices that fix a BERT-family network.
+    """A transformer encoder. The defaults are BERT's choices (Devlin et al. 2019).
 
     Attributes:
-        position_offset: the row of the position table that the first token reads.
+        hidden: width of the feed-forward layer.
+        positions: rows of the table of learned positions; 0 where positions are rotary.
+        position_offset: the row of that table that the first token reads.
+        longest: the longest text where there is no such table.
         token_types: rows of the token-type table; 0 where the family has none.
-        relative_buckets: buckets of the relative position bias; 0 where the family has none.
+        token_width: width of the embedding tables where a linear map follows them; 0 for none.
+        relative_buckets: buckets of the relative position bias (MPNet); 0 for none.
+        frequencies: inverse frequencies of the rotary positions, one for each pair of a head's columns.
+        local_frequencies: those of the layers that see a window alone.
+        kv_heads: heads of keys and values, each shared by several of the queries; 0 for as many as queries.
+        head_width: columns of a head; 0 for width / heads.
+        norm: "layer" or "rms".
+        placement: where the norms are: "post" behind the residual sum, "pre" before each part, "both" before
+            and behind each part.
+        first_norm: whether the first layer has its first norm (ModernBERT has none there).
+        gated: two maps into the feed-forward layer, one gating the other (Shazeer 2020).
+        biases: which maps have one, of qkv, out, expand, contract and norm.
+        query_key_norm: queries and keys are normalised head by head.
+        causal: a token sees those before it alone.
+        window: in the layers marked in `local` a token sees others at most so far away.
+        score_scale: what attention scores are multiplied by; None for 1 / sqrt(head_width).
+        embedding_scale: what token embeddings are multiplied by.
     """
 
     vocabulary: int
@@ -24,128 +46,73 @@ class Architecture:
     layers: int
     heads: int
     hidden: int
-    positions: int
     activation: str
     epsilon: float
+    positions: int = 0
     position_offset: int = 0
+    longest: int = 0
     token_types: int = 0
+    token_width: int = 0
     relative_buckets: int = 0
+    frequencies: tuple[float, ...] = ()
+    local_frequencies: tuple[float, ...] = ()
+    kv_heads: int = 0
+    head_width: int = 0
+    norm: str = "layer"
+    placement: str = "post"
+    embedding_norm: bool = True
+    first_norm: bool = True
+    final_norm: bool = False
+    gated: bool = False
+    biases: tuple[str, ...] = _ALL_BIASES
+    query_key_norm: bool = False
+    causal: bool = False
+    window: int = 0
+    local: tuple[bool, ...] = field(default=(), repr=False)
+    score_scale: float | None = None
+    embedding_scale: float = 1.0
 
     @property
     def max_tokens(self) -> int:
-        """The longest text, special tokens included, that the position table holds."""
-        return self.positions - self.position_offset
+        """The longest text, special tokens included, that the model was made for."""
+        return self.positions - self.position_offset if self.positions else self.longest
+
+    @property
+    def keys(self) -> int:
+        return self.kv_heads or self.heads
+
+    @property
+    def depth(self) -> int:
+        return self.head_width or self.width // self.heads
+
+    @property
+    def scale(self) -> float:
+        return 1.0 / math.sqrt(self.depth) if self.score_scale is None else self.score_scale
 
 
 @dataclass(frozen=True)
 class Names:
-    """Where one family keeps its weights. `layer` holds `{i}`; linear maps have .weight and .bias."""
+    """Where a family keeps its weights.
 
-    layer: str
-    query: str
-    key: str
-    value: str
-    attention_out: str
-    attention_norm: str
-    expand: str
-    contract: str
-    output_norm: str
+    A part of ours has alternatives, for files written by different programs; each is a tuple of theirs,
+    joined along the outputs. `name:1` is the second half of `name`'s outputs.
 
-
-_BERT = Names(
-    layer="encoder.layer.{i}.",
-    query="attention.self.query",
-    key="attention.self.key",
-    value="attention.self.value",
-    attention_out="attention.output.dense",
-    attention_norm="attention.output.LayerNorm",
-    expand="intermediate.dense",
-    contract="output.dense",
-    output_norm="output.LayerNorm",
-)
-_DISTILBERT = Names(
-    layer="transformer.layer.{i}.",
-    query="attention.q_lin",
-    key="attention.k_lin",
-    value="attention.v_lin",
-    attention_out="attention.out_lin",
-    attention_norm="sa_layer_norm",
-    expand="ffn.lin1",
-    contract="ffn.lin2",
-    output_norm="output_layer_norm",
-)
-_MPNET = Names(
-    layer="encoder.layer.{i}.",
-    query="attention.attn.q",
-    key="attention.attn.k",
-    value="attention.attn.v",
-    attention_out="attention.attn.o",
-    attention_norm="attention.LayerNorm",
-    expand="intermediate.dense",
-    contract="output.dense",
-    output_norm="output.LayerNorm",
-)
-# model_type of config.json -> names of its weights
-SUPPORTED: Mapping[str, Names] = {
-    "bert": _BERT,
-    "roberta": _BERT,
-    "xlm-roberta": _BERT,
-    "camembert": _BERT,
-    "distilbert": _DISTILBERT,
-    "mpnet": _MPNET,
-}
-ACTIVATIONS = ("gelu", "gelu_new", "gelu_pytorch_tanh", "relu", "silu")
-
-
-def read_architecture(config: Mapping[str, Any]) -> tuple[Architecture, Names]:
-    """The architecture that a Hugging Face config.json describes, and its weight names.
-
-    Raises:
-        ModelError: a family, an activation or a kind of position embedding that is not supported, or a
-            missing entry.
+    Attributes:
+        layer: what stands before the names of a layer, with `{i}`; without it all layers share their weights.
+        inside: parts of a layer, as "attention.qkv".
+        outside: other parts; "tokens" is the embedding table, whose name also tells any prefix.
+        norm_offset: what is added to the weights of norms.
     """
-    family = config.get("model_type")
-    names = SUPPORTED.get(str(family))
-    if names is None:
-        raise ModelError(
-            f"config.json: model_type {family!r} is not supported; supported are {', '.join(SUPPORTED)}"
-            " (MiniLM, bge, e5, gte-small/base/large, mpnet and multilingual-e5 are among these)"
-        )
-    if config.get("position_embedding_type", "absolute") != "absolute" or config.get("sinusoidal_pos_embds"):
-        raise ModelError("config.json: only learned absolute position embeddings are supported")
-    try:
-        if family == "distilbert":
-            architecture = Architecture(
-                vocabulary=config["vocab_size"],
-                width=config["dim"],
-                layers=config["n_layers"],
-                heads=config["n_heads"],
-                hidden=config["hidden_dim"],
-                positions=config["max_position_embeddings"],
-                activation=config.get("activation", "gelu"),
-                epsilon=1e-12,
-            )
-        else:
-            bert = family == "bert"
-            architecture = Architecture(
-                vocabulary=config["vocab_size"],
-                width=config["hidden_size"],
-                layers=config["num_hidden_layers"],
-                heads=config["num_attention_heads"],
-                hidden=config["intermediate_size"],
-                positions=config["max_position_embeddings"],
-                activation=config.get("hidden_act", "gelu"),
-                epsilon=config.get("layer_norm_eps", 1e-12),
-                # RoBERTa and its kin count positions from the padding id + 1; MPNet's padding id is 1.
-                position_offset=0 if bert else 2 if family == "mpnet" else config.get("pad_token_id", 1) + 1,
-                token_types=0 if family == "mpnet" else config.get("type_vocab_size", 2),
-                relative_buckets=config.get("relative_attention_num_buckets", 32) if family == "mpnet" else 0,
-            )
-    except KeyError as error:
-        raise ModelError(f"config.json: {error.args[0]!r} is missing for model_type {family!r}") from None
-    if architecture.activation not in ACTIVATIONS:
-        raise ModelError(
-            f"config.json: activation {architecture.activation!r} is not supported;"
-            f" supported are {', '.join(ACTIVATIONS)}"
-        )
-    return architecture, names
+
+    layer: tuple[str, ...]
+    inside: Mapping[str, Alternatives]
+    outside: Mapping[str, Alternatives]
+    norm_offset: float = 0.0
+
+
+def named(**parts: str | tuple[str, ...]) -> dict[str, Alternatives]:
+    """`named(attention__qkv=("q", "k", "v"))`: parts with one alternative each."""
+    return {
+        part.replace("__", "."): ((theirs,) if isinstance(theirs, str) else theirs,)
+        for part, theirs in parts.items()
+    }

@@ -11,10 +11,11 @@ from jaxtyping import Array, Float, Int
 
 from synalign_jax.text.errors import ModelError
 
-# Each mode is a weighted sum of a text's hidden states, so packed rows are pooled by one product.
+# All modes but "max" are weighted sums of a text's hidden states, so packed rows are pooled by one product.
 # The older files hold one flag a mode, and join the vectors in this order.
 MODES = {
     "pooling_mode_cls_token": "cls",
+    "pooling_mode_max_tokens": "max",
     "pooling_mode_mean_tokens": "mean",
     "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
     "pooling_mode_weightedmean_tokens": "weightedmean",
@@ -50,21 +51,40 @@ def pool(
     *,
     modes: tuple[str, ...],
     texts: int,
+    skip: int = 0,
 ) -> Float[Array, "rows texts pooled"]:
-    """One vector for each of the up to `texts` texts of a row, in float32; zeros where there is no text."""
+    """One vector for each of the up to `texts` texts of a row, in float32; zeros where there is no text.
+
+    Args:
+        skip: leading tokens of each text that are not pooled: those of a prompt.
+    """
     member = (segments[:, None, :] == jnp.arange(1, texts + 1)[None, :, None]).astype(jnp.float32)
-    count = jnp.maximum(member.sum(axis=-1, keepdims=True), 1.0)
     position = positions[:, None, :].astype(jnp.float32)
+    last = (member * (position + 1)).max(axis=-1, keepdims=True) - 1
+    if skip:
+        member = member * (position >= skip)
+    count = jnp.maximum(member.sum(axis=-1, keepdims=True), 1.0)
+    rising = member * (position + 1)
     weights = {
-        "cls": lambda: member * (position == 0),
+        "cls": lambda: member * (position == skip),
         "mean": lambda: member / count,
         "mean_sqrt_len_tokens": lambda: member / jnp.sqrt(count),
-        "weightedmean": lambda: member * (position + 1) / (count * (count + 1) / 2),
-        "lasttoken": lambda: member * (position == count - 1),
+        "weightedmean": lambda: rising / jnp.maximum(rising.sum(axis=-1, keepdims=True), 1.0),
+        "lasttoken": lambda: member * (position == last),
     }
     hidden = hidden.astype(jnp.float32)
     pooled = [
-        jnp.einsum("rtl,rlw->rtw", weights[mode](), hidden, precision=jax.lax.Precision.HIGHEST)
+        _largest(hidden, jnp.where(positions >= skip, segments, 0), texts)
+        if mode == "max"
+        else jnp.einsum("rtl,rlw->rtw", weights[mode](), hidden, precision=jax.lax.Precision.HIGHEST)
         for mode in modes
     ]
     return jnp.concatenate(pooled, axis=-1)
+
+
+def _largest(
+    hidden: Float[Array, "rows length width"], segments: Int[Array, "rows length"], texts: int
+) -> Float[Array, "rows texts width"]:
+    """The largest value of each column over a text's tokens."""
+    found = jax.vmap(lambda row, ids: jax.ops.segment_max(row, ids, texts + 1))(hidden, segments)[:, 1:]
+    return jnp.where(jnp.isfinite(found), found, 0.0)

@@ -1,4 +1,4 @@
-"""From a model's safetensors to the weights of `Bert`."""
+"""From a model's safetensors to the weights of a `Network`."""
 
 from __future__ import annotations
 
@@ -11,24 +11,26 @@ from flax import nnx
 
 from synalign_jax.text.errors import ModelError
 
-from .bert import Bert
+from .architecture import Alternatives
 from .files import ModelFiles, read_tensors
+from .network import Network
+
+_SUFFIX = {"kernel": "weight", "scale": "weight", "embedding": "weight", "bias": "bias"}
 
 
-def load_bert(files: ModelFiles, *, dtype: Any) -> Bert:
+def load_network(files: ModelFiles, *, dtype: Any) -> Network:
     """The encoder with its weights, in `dtype`; nothing is initialised at random on the way.
 
     Raises:
         ModelError: a weight that is missing or has another shape than config.json says.
     """
     tensors = _Tensors(files)
-    model = nnx.eval_shape(lambda: Bert(files.architecture, dtype=jnp.dtype(dtype), rngs=nnx.Rngs(0)))
+    model = nnx.eval_shape(lambda: Network(files.architecture, dtype=jnp.dtype(dtype), rngs=nnx.Rngs(0)))
     graph, state = nnx.split(model)
-    leaves = tensors.leaves()
 
     def fill(path: tuple[Any, ...], leaf: jax.ShapeDtypeStruct) -> jax.Array:
         name = ".".join(str(getattr(key, "key", getattr(key, "name", key))) for key in path[:-1])
-        value = leaves[name]
+        value = tensors.leaf(name)
         if value.shape != leaf.shape:
             raise ModelError(
                 f"{files.weights[0].name}: {name} has shape {value.shape}, config.json says {leaf.shape};"
@@ -40,56 +42,50 @@ def load_bert(files: ModelFiles, *, dtype: Any) -> Bert:
 
 
 class _Tensors:
-    """The tensors of one model by the names of `Bert`'s leaves."""
+    """The tensors of one model by the names of `Network`'s leaves."""
 
     def __init__(self, files: ModelFiles) -> None:
         self.files = files
         self.tensors = read_tensors(files)
 
-    def _get(self, name: str) -> np.ndarray:
-        if name not in self.tensors:
+    def leaf(self, name: str) -> np.ndarray:
+        """The leaf of this name ("layers.attention.qkv.kernel"), the layers' stacked."""
+        part, _, kind = name.rpartition(".")
+        names, architecture = self.files.names, self.files.architecture
+        if not part.startswith("layers."):
+            return self._joined("", names.outside[part], kind)
+        part = part.removeprefix("layers.")
+        found = []
+        for i in range(architecture.layers):
+            if i == 0 and part == "attention_norm" and not architecture.first_norm:
+                found.append(np.ones(architecture.width, np.float32))  # stands there unused
+                continue
+            prefixes = [layer.format(i=i) for layer in names.layer]
+            prefix = next(
+                (p for p in prefixes if any(key.startswith(p) for key in self.tensors)), prefixes[0]
+            )
+            found.append(self._joined(prefix, names.inside[part], kind))
+        return np.stack(found)
+
+    def _joined(self, prefix: str, alternatives: Alternatives, kind: str) -> np.ndarray:
+        """The tensors of the alternative that the files have, joined along the outputs."""
+
+        def there(theirs: tuple[str, ...]) -> bool:
+            return f"{prefix}{theirs[0].partition(':')[0]}.{_SUFFIX[kind]}" in self.tensors
+
+        theirs = next(filter(there, alternatives), alternatives[0])
+        value = np.concatenate([self._get(prefix, name, kind) for name in theirs], axis=-1)
+        offset = self.files.names.norm_offset
+        return value.astype(np.float32) + np.float32(offset) if offset and kind == "scale" else value
+
+    def _get(self, prefix: str, name: str, kind: str) -> np.ndarray:
+        name, _, half = name.partition(":")
+        whole = f"{prefix}{name}.{_SUFFIX[kind]}"
+        if whole not in self.tensors:
             raise ModelError(
-                f"{self.files.weights[0].name}: no tensor {name!r}; the weights and config.json"
+                f"{self.files.weights[0].name}: no tensor {whole!r}; the weights and config.json"
                 " are of different models, or the file is not complete"
             )
-        return self.tensors[name]
-
-    def _stacked(self, *names: str, suffix: str) -> np.ndarray:
-        """The tensor of every layer, stacked; several names are joined along the outputs."""
-
-        def one(i: int) -> np.ndarray:
-            layer = self.files.names.layer.format(i=i)
-            # A linear map's weight is (out, in) there and (in, out) here.
-            parts = [self._get(f"{layer}{name}.{suffix}").T for name in names]
-            return np.concatenate(parts, axis=-1)
-
-        return np.stack([one(i) for i in range(self.files.architecture.layers)])
-
-    def leaves(self) -> dict[str, np.ndarray]:
-        names, architecture = self.files.names, self.files.architecture
-        found = {
-            "tokens.embedding": self._get("embeddings.word_embeddings.weight"),
-            "positions.embedding": self._get("embeddings.position_embeddings.weight"),
-            "norm.scale": self._get("embeddings.LayerNorm.weight"),
-            "norm.bias": self._get("embeddings.LayerNorm.bias"),
-        }
-        if architecture.token_types:
-            found["token_types.embedding"] = self._get("embeddings.token_type_embeddings.weight")
-        if architecture.relative_buckets:
-            found["relative.embedding"] = self._get("encoder.relative_attention_bias.weight")
-        linear = {
-            "attention.qkv": (names.query, names.key, names.value),
-            "attention.out": (names.attention_out,),
-            "expand": (names.expand,),
-            "contract": (names.contract,),
-        }
-        for ours, theirs in linear.items():
-            found[f"layers.{ours}.kernel"] = self._stacked(*theirs, suffix="weight")
-            found[f"layers.{ours}.bias"] = self._stacked(*theirs, suffix="bias")
-        for ours, theirs in {
-            "attention_norm": names.attention_norm,
-            "output_norm": names.output_norm,
-        }.items():
-            found[f"layers.{ours}.scale"] = self._stacked(theirs, suffix="weight")
-            found[f"layers.{ours}.bias"] = self._stacked(theirs, suffix="bias")
-        return found
+        # A linear map's weight is (out, in) there and (in, out) here.
+        value = self.tensors[whole].T if kind == "kernel" else self.tensors[whole]
+        return np.split(value, 2, axis=-1)[int(half)] if half else value

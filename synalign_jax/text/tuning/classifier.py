@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, Int
 from synalign_jax.text.batches import map_texts
 from synalign_jax.text.encoder import Encoder
 from synalign_jax.text.errors import ModelError, check_texts
-from synalign_jax.text.model.bert import Bert
+from synalign_jax.text.model.network import Network
 from synalign_jax.text.model.pooling import pool
 from synalign_jax.text.packing import Batch, Packer, fill_batch, pack_rows, row_lengths, segments_per_row
 
@@ -33,11 +33,18 @@ _OPTIMIZER = optax.chain(optax.clip_by_global_norm(1.0), optax.scale_by_adam())
 
 
 class Classifier(nnx.Module):
-    """The encoder, its own pooling, and a linear head."""
+    """The encoder, its own pooling, and a linear head in the place of its own.
 
-    def __init__(self, encoder: Bert, modes: tuple[str, ...], classes: int, *, rngs: nnx.Rngs) -> None:
+    Args:
+        skip: leading tokens of each text that are not pooled.
+    """
+
+    def __init__(
+        self, encoder: Network, modes: tuple[str, ...], classes: int, *, skip: int = 0, rngs: nnx.Rngs
+    ) -> None:
         self.encoder = encoder
         self.modes = modes
+        self.skip = skip
         width = encoder.architecture.width * len(modes)
         init = nnx.initializers.normal(0.02)
         self.head = nnx.Linear(width, classes, kernel_init=init, rngs=rngs)
@@ -52,7 +59,7 @@ class Classifier(nnx.Module):
         """Logits. `dropout` is a random key while training, None otherwise."""
         hidden = self.encoder(ids, positions, segments, unroll=dropout is not None)
         texts = segments_per_row(ids.shape[1])
-        pooled = pool(hidden, positions, segments, modes=self.modes, texts=texts)
+        pooled = pool(hidden, positions, segments, modes=self.modes, texts=texts, skip=self.skip)
         if dropout is not None:
             kept = jax.random.bernoulli(dropout, 1 - _DROPOUT, pooled.shape)
             pooled = jnp.where(kept, pooled / (1 - _DROPOUT), 0.0)
@@ -161,7 +168,9 @@ def finetune(
         dev_texts, dev_labels = dev[0], _check_labels("dev labels", dev[1], len(dev[0]), classes)
 
     head = nnx.Rngs(params=head_key)
-    graph, state = nnx.split(Classifier(encoder.model, encoder.files.pooling, classes, rngs=head))
+    graph, state = nnx.split(
+        Classifier(encoder.model, encoder.files.pooling, classes, skip=encoder.skip, rngs=head)
+    )
     whole = state
     rows = _Rows(encoder, [texts[int(i)] for i in train], y[train], w[train] / w[train].mean(), batch_size)
     state = rows.vocabulary.narrow(whole)

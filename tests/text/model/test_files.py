@@ -38,7 +38,11 @@ def test_pickled_weights(folder: Path) -> None:
 
 def test_an_unsupported_architecture(folder: Path) -> None:
     change(folder / "config.json", model_type="t5")
-    refused(folder, "model_type 't5' is not supported; supported are bert, roberta")
+    refused(
+        folder,
+        "model_type 't5' is not supported; supported are bert, roberta.*--encoder-kind sentence-transformers"
+        ".*endpoint.*'embedding'",
+    )
 
 
 def test_relative_positions_of_bert(folder: Path) -> None:
@@ -54,18 +58,6 @@ def test_a_config_without_sizes(folder: Path) -> None:
 def test_an_unsupported_activation(folder: Path) -> None:
     change(folder / "config.json", hidden_act="quick_gelu")
     refused(folder, "activation 'quick_gelu' is not supported; supported are gelu")
-
-
-def test_max_pooling(folder: Path) -> None:
-    change(folder / "1_Pooling/config.json", pooling_mode_max_tokens=True)
-    refused(folder, "pooling_mode_max_tokens is not supported; supported are cls, mean")
-
-
-def test_a_dense_module(folder: Path) -> None:
-    modules = json.loads((folder / "modules.json").read_text())
-    modules.append({"idx": 3, "path": "3_Dense", "type": "sentence_transformers.models.Dense"})
-    (folder / "modules.json").write_text(json.dumps(modules))
-    refused(folder, r"module 'sentence_transformers\.models\.Dense' at '3_Dense' is not supported")
 
 
 def test_weights_of_another_width(folder: Path) -> None:
@@ -124,28 +116,6 @@ def test_sharded_prefixed_half_precision_weights_give_the_same_vectors(folder: P
     index = {key: name for name, keys in parts.items() for key in keys}
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": index}))
     np.testing.assert_allclose(Encoder.from_pretrained(folder).embed(tiny_models.TEXTS), expected, atol=5e-3)
-
-
-def test_prompts_come_from_the_model_or_from_the_caller(folder: Path) -> None:
-    (folder / "config_sentence_transformers.json").write_text(
-        json.dumps({"prompts": {"query": "the story: ", "document": ""}, "default_prompt_name": "query"})
-    )
-    plain = Encoder.from_pretrained(folder, prompt="")
-    named = Encoder.from_pretrained(folder, prompt="query")
-    default = Encoder.from_pretrained(folder)
-    own_words = Encoder.from_pretrained(folder, prompt="passage: ")
-    texts = ["a quiet film"]
-    np.testing.assert_array_equal(named.embed(texts), plain.embed(["the story: a quiet film"]))
-    np.testing.assert_array_equal(default.embed(texts), named.embed(texts))
-    np.testing.assert_array_equal(own_words.embed(texts), plain.embed(["passage: a quiet film"]))
-    assert len({plain.identity, named.identity, own_words.identity}) == 3
-    assert default.identity == named.identity
-
-
-def test_a_prompt_that_the_pooling_leaves_out(folder: Path) -> None:
-    change(folder / "1_Pooling/config.json", include_prompt=False)
-    with pytest.raises(ModelError, match="leaves its prompt out of the pooling"):
-        Encoder.from_pretrained(folder, prompt="query: ")
 
 
 def test_the_identity_follows_the_weights_and_the_settings(folder: Path, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from synalign_jax.text.model.bert import _product
+from synalign_jax.text.model.layers import product
 
 
 @pytest.mark.parametrize("shape", [(5, 7), (2, 3, 7)])
@@ -17,5 +17,5 @@ def test_its_derivative_is_that_of_a_matrix_product(shape: tuple[int, ...]) -> N
     def through(product):
         return jax.grad(lambda x, w: jnp.sum(towards * jnp.sin(product(x, w))), argnums=(0, 1))(x, w)
 
-    for ours, reference in zip(through(_product), through(jnp.matmul), strict=True):
+    for ours, reference in zip(through(product), through(jnp.matmul), strict=True):
         np.testing.assert_allclose(ours, reference, rtol=1e-5, atol=1e-6)
