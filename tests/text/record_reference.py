@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import tiny_models
 from reference_texts import mixed_texts, sketch
-from sentence_transformers import SentenceTransformer
+from sentence_transformers import SentenceTransformer  # pyright: ignore[reportMissingImports]
 from transformers import PreTrainedTokenizerFast
 
 DATA = Path(__file__).parent / "data"
