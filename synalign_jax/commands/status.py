@@ -49,17 +49,22 @@ def _show_loop(loop: dict[str, Any]) -> None:
         print(f"  dropped  {count} ({reason})")
     waves = [wave for wave in loop["waves"] if wave["distance"] is not None]
     if waves:
-        names = f"{'wave':>5} {'rows':>7} {'calls':>7} {'cost':>9}"
-        print(f"{'':<11}{names} {'held-out MMD²':>14} {'gain ahead':>11}")
+        names, ahead = f"{'wave':>5} {'rows':>7} {'calls':>7} {'cost':>9}", f"{'gain ahead':>11}"
+        print(f"{'':<11}{names} {'held-out MMD²':>14} {ahead} {'student loss':>13} {ahead}")
     for wave in waves[-8:]:
         cost = "-" if wave["cost"] is None else f"{wave['cost']:.4g}"
-        gain = "-" if wave["gain"] is None else f"{wave['gain']:.1%}"
+        gain, loss_gain = (
+            "-" if wave[name] is None else f"{wave[name]:.1%}" for name in ("gain", "loss_gain")
+        )
+        loss = "-" if wave["loss"] is None else f"{wave['loss']:.4f}"
         print(
             f"{'':<11}{wave['wave']:>5} {wave['rows']:>7} {wave['calls']:>7} {cost:>9}"
-            f" {wave['distance']:>14.5f} {gain:>11}"
+            f" {wave['distance']:>14.5f} {gain:>11} {loss:>13} {loss_gain:>11}"
         )
     if waves:
         print(f"noise band {waves[-1]['band']:.5f}")
+    if waves and waves[-1]["loss_alone"] is not None:
+        print(f"real alone {waves[-1]['loss_alone']:.4f} (student loss without the new rows)")
     if loop["ended"]:
         print(f"ended      {loop['ended']}")
 

@@ -175,7 +175,8 @@ class Loop(_Section, frozen=True, kw_only=True):
     text, `attributes` are drawn by the weight of the rows that they led to, and with `contrast` the prompt
     shows rows that weigh most and least. `stop` ends it when the held-out distance is inside the noise band
     of the real rows, `min_gain` when another wave is expected to take less than that share of the distance
-    away. `same_meaning` is the cosine from which two rows mean the same: "auto" takes it from the real rows.
+    away, `min_loss_gain` less than that share of the loss of a student of the real rows and these.
+    `same_meaning` is the cosine from which two rows mean the same: "auto" takes it from the real rows.
     """
 
     demonstrations: bool = True
@@ -183,6 +184,7 @@ class Loop(_Section, frozen=True, kw_only=True):
     contrast: bool = False
     stop: bool = True
     min_gain: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    min_loss_gain: Annotated[float, Meta(ge=0, le=1)] = 0.0
     same_meaning: Annotated[float, Meta(gt=0, le=1)] | Literal["auto", "off"] = "auto"
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from synalign_jax.llm.driver import Outcome
 from synalign_jax.llm.protocol import BudgetReached, ChatRequest, LLMError
-from synalign_jax.pipeline.asking.ask import Asker
+from synalign_jax.pipeline.asking.ask import Asker, budget, prices_of
 from synalign_jax.pipeline.asking.calls import Desk
 from synalign_jax.pipeline.config import Config, Llm
 from synalign_jax.pipeline.seeds import generator, key
@@ -19,6 +19,7 @@ from synalign_jax.pipeline.seeds import generator, key
 from .generation import Check
 from .judge import Judge
 from .student import StudentCheck
+from .till import Till
 
 _FEWEST = 5  # real rows of a label below which a student of them is not asked
 
@@ -38,6 +39,7 @@ class Checks:
     Args:
         between: puts requests to the writing endpoint while the waves go on.
         judge: the endpoint that judges, if it is another.
+        till: counts what the judge costs.
         say: told what the user must hear.
     """
 
@@ -49,10 +51,11 @@ class Checks:
         *,
         between: Callable[[Sequence[ChatRequest]], Sequence[Outcome | None]],
         judge: Asker | None,
+        till: Till,
         say: Callable[[str], None],
     ) -> None:
         self._desk, self._labels, self._vectors = desk, real_labels, vectors
-        self._between, self._judge, self._say = between, judge, say
+        self._between, self._judge, self._till, self._say = between, judge, till, say
         self.facts: dict[str, Any] = {}
 
     def __call__(self) -> Iterator[Check]:
@@ -88,10 +91,20 @@ class Checks:
                 )
 
     def _ask(self, requests: Sequence[ChatRequest]) -> Sequence[Outcome | None]:
+        config = self._desk.config
         if self._judge is None:
-            return self._between(requests)
+            outcomes, prices = self._between(requests), prices_of(config)
+        else:
+            outcomes, own = self._ask_other(self._judge, requests), judging(config)
+            price = budget(config.llm, own).price
+            prices = {own.model: price} if price is not None else {}
+        for outcome in outcomes:
+            self._till.count(outcome, prices)
+        return outcomes
+
+    def _ask_other(self, judge: Asker, requests: Sequence[ChatRequest]) -> Sequence[Outcome | None]:
         try:
-            return self._judge.ask("generate: judge", requests)
+            return judge.ask("generate: judge", requests)
         except BudgetReached:
             return [None] * len(requests)
         except LLMError as error:

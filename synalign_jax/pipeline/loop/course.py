@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,6 +11,7 @@ _FEWEST_WAVES = 3  # below it a curve cannot be told from chance
 
 IN_BAND = "the held-out distance is inside the noise band of the real rows"
 NO_GAIN = "another wave is expected to gain less than [loop] min_gain"
+NO_LOSS_GAIN = "another wave is expected to gain a student less than [loop] min_loss_gain"
 BUDGET = "the budget is used up"
 DRY = "the last waves brought no new row"
 ALL_ROWS = "all rows that were asked for are there"
@@ -72,11 +73,37 @@ def expected_gain(rows: Sequence[int], distances: Sequence[float], more: int) ->
     return float(np.clip(b * (inverse[-1] - 1.0 / (rows[-1] + more)) / d[-1], 0.0, 1.0))
 
 
-def reason_to_stop(points: Sequence[Point], *, in_band: bool, min_gain: float) -> str | None:
+def ahead(points: Sequence[Point], more: int, real: int) -> Point:
+    """The last of `points` with what a wave of `more` rows is expected to bring beside `real` real rows.
+
+    A student's loss falls with the rows it is trained on as a distance does, the real ones among them; the
+    students of the real rows alone are the curve's first point.
+    """
+    last = points[-1]
+    near = [(p.rows, p.distance) for p in points if p.distance is not None]
+    curve = [(real + p.rows, p.loss) for p in points if p.loss is not None]
+    if last.loss_alone is not None:
+        curve = [(real, last.loss_alone), *curve]
+    return replace(
+        last,
+        gain=expected_gain(*_columns(near), more),
+        loss_gain=expected_gain(*_columns(curve), more),
+    )
+
+
+def _columns(curve: Sequence[tuple[int, float]]) -> tuple[list[int], list[float]]:
+    return [rows for rows, _ in curve], [value for _, value in curve]
+
+
+def reason_to_stop(
+    points: Sequence[Point], *, in_band: bool, min_gain: float, min_loss_gain: float = 0.0
+) -> str | None:
     """Why generation is over before all rows are there, or None."""
     last = points[-1]
     if in_band and last.distance is not None and last.band is not None and last.distance <= last.band:
         return IN_BAND
     if min_gain > 0 and last.gain is not None and last.gain < min_gain:
         return NO_GAIN
+    if min_loss_gain > 0 and last.loss_gain is not None and last.loss_gain < min_loss_gain:
+        return NO_LOSS_GAIN
     return None

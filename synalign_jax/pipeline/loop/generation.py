@@ -6,21 +6,23 @@ import itertools
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 
 from synalign_jax.llm.driver import Outcome
-from synalign_jax.llm.protocol import ChatRequest, Usage
+from synalign_jax.llm.protocol import ChatRequest
 from synalign_jax.pipeline.asking.ask import prices_of
 from synalign_jax.pipeline.asking.calls import Call, Desk, mixed_attributes, rows_of
 from synalign_jax.pipeline.seeds import generator
 
-from .course import ALL_CALLS, ALL_ROWS, DRY, Point, expected_gain, reason_to_stop
+from .course import ALL_CALLS, ALL_ROWS, DRY, Point, ahead, reason_to_stop
+from .loss import StudentLoss
 from .meaning import Meanings
 from .sieve import Sieve
 from .steer import attribute_odds, contrast, demonstrations, nearest_cluster
+from .till import Till
 from .weights import Picture, Weigher
 
 _DRY_WAVES = 3  # waves in a row without a new row, after which a label is given up
@@ -71,6 +73,7 @@ class Generation:
     Args:
         embed: texts to (rows, width) vectors.
         checks: makes those who check labels, when the first rows are there.
+        till: counts what the answers cost; those of a judge are counted by whoever asks it.
         told: called after every wave, for whoever watches.
     """
 
@@ -85,6 +88,7 @@ class Generation:
         embed: Callable[[list[str]], np.ndarray],
         length_scale: float,
         checks: Callable[[], Iterable[Check]] = tuple,
+        till: Till | None = None,
         told: Callable[[Generation], None] = lambda _: None,
     ) -> None:
         self._desk, self._config, self.labels = desk, desk.config, labels
@@ -97,10 +101,9 @@ class Generation:
         if settings.same_meaning != "off":
             given = settings.same_meaning
             self._meanings = Meanings(vectors, None if isinstance(given, str) else float(given))
-        self._prices = prices_of(desk.config)
-        self._cost = 0.0
+        self._prices, self._till = prices_of(desk.config), till or Till()
+        self._real_labels, self._loss = list(real_labels), None
         self._waves: dict[int, list[Call]] = {}
-        self._usage = Usage()
         self.kept: list[dict[str, Any]] = []
         self.rejected: list[dict[str, Any]] = []
         self.failed: list[Outcome] = []
@@ -176,10 +179,7 @@ class Generation:
                 continue
             if outcome.response is None:
                 self.failed.append(outcome)
-            else:
-                self._usage += outcome.response.usage
-                price = self._prices.get(outcome.job.request.model)
-                self._cost += price.of(outcome.response.usage) if price else 0.0
+            self._till.count(outcome, self._prices)
             rows += self._sifted(call, outcome)
         if rows:
             self._keep(rows, self._embed([row["text"] for row in rows]))
@@ -244,26 +244,35 @@ class Generation:
 
     def _learn(self, wave: int) -> None:
         settings = self._config.loop
+        labels = [row["label"] for row in self.kept]
         if self.kept:
-            self.picture = self.weigher.picture(self.made, [row["label"] for row in self.kept])
-        picture = self.picture
+            self.picture = self.weigher.picture(self.made, labels)
+        picture, loss, alone = self.picture, None, None
+        wanted = sum(state.wanted for state in self.labels.values())
+        if picture is not None:
+            if self._loss is None:
+                self._loss = StudentLoss(self._vectors, self._real_labels, self.weigher, wanted)
+            loss, alone = self._loss(self.made, labels, picture), self._loss.alone
         point = Point(
             wave=wave,
             rows=len(self.kept),
             calls=sum(state.answered for state in self.labels.values()),
-            tokens=self._usage.prompt_tokens + self._usage.completion_tokens,
-            cost=self._cost if self._prices else None,
+            tokens=self._till.tokens,
+            cost=self._till.cost,
             distance=picture.distance if picture else None,
             plain=picture.plain if picture else None,
             band=picture.band if picture else None,
+            loss=loss,
+            loss_alone=alone,
         )
-        known = [p for p in [*self.points, point] if p.distance is not None]
-        more = math.ceil(sum(state.wanted for state in self.labels.values()) / self._config.generate.waves)
-        gain = expected_gain(
-            [p.rows for p in known], [p.distance for p in known if p.distance is not None], more
+        more = math.ceil(wanted / self._config.generate.waves)
+        self.points.append(ahead([*self.points, point], more, len(self._vectors)))
+        reason = reason_to_stop(
+            self.points,
+            in_band=settings.stop,
+            min_gain=settings.min_gain,
+            min_loss_gain=settings.min_loss_gain,
         )
-        self.points.append(replace(point, gain=gain))
-        reason = reason_to_stop(self.points, in_band=settings.stop, min_gain=settings.min_gain)
         if reason is not None:
             self.stop(reason)
 

@@ -25,6 +25,7 @@ class LabelPicture:
 
     Attributes:
         relative: (m,) weights with mean 1, in the order of the label's rows.
+        held: (m, folds) the same, learnt without the real rows of each fold.
         witness: (n,) at each real row, g(z) = mean over the other real rows k(z, z') less the weighted rows'
             k(z, e): positive where real text is that no synthetic row stands for.
         distance: cross-validated, unbiased estimate of MMD^2 to the law of the real rows.
@@ -33,6 +34,7 @@ class LabelPicture:
     """
 
     relative: Float[np.ndarray, " m"]
+    held: Float[np.ndarray, "m folds"]
     witness: Float[np.ndarray, " n"]
     distance: float
     plain: float
@@ -57,6 +59,10 @@ class Weigher:
         labels: their n labels.
         length_scale: of the RBF kernel.
         seed: deals the folds.
+
+    Attributes:
+        rows: positions of each label's real rows.
+        fold: (n,) the fold of each real row, dealt within its label.
     """
 
     def __init__(
@@ -71,6 +77,9 @@ class Weigher:
         self._folds = {
             label: rng.permutation(len(rows)) % min(_FOLDS, len(rows)) for label, rows in self.rows.items()
         }
+        self.fold = np.zeros(len(of_label), int)
+        for label, rows in self.rows.items():
+            self.fold[rows] = self._folds[label]
         self._last: dict[str, np.ndarray] = {}
 
     @property
@@ -123,11 +132,14 @@ class Weigher:
         # Weights that do not beat equal ones by one standard error are not trusted (Breiman et al., 1984).
         trusted = gain.mean() > gain.std(ddof=1) / np.sqrt(n)
         weights = w[:, best, -1] if trusted else np.full(m, 1.0 / m)
-        relative = np.ones(len(made))
+        relative, held = np.ones(len(made)), np.ones((len(made), folds))
         relative[-m:] = weights * m
+        if trusted:
+            held[-m:] = w[:, best, :-1] * m
         others = (within.sum(axis=1) - 1.0) / (n - 1)
         return LabelPicture(
             relative=relative,
+            held=held,
             witness=others - weights @ cross,
             distance=float(errors[best].mean() if trusted else plain.mean()),
             plain=float(plain.mean()),

@@ -39,6 +39,7 @@ from synalign_jax.pipeline.loop.course import BUDGET
 from synalign_jax.pipeline.loop.generation import Generation, LabelState
 from synalign_jax.pipeline.loop.rules import hidden_rows, personal_data, user_rules
 from synalign_jax.pipeline.loop.sieve import Sieve
+from synalign_jax.pipeline.loop.till import Till
 from synalign_jax.pipeline.progress import Silent
 from synalign_jax.pipeline.tools import Tools
 
@@ -153,7 +154,10 @@ def _generation(
     }
     # Bars of the embedder would break the one that is shown.
     quiet = dataclasses.replace(tools, reporter=Silent())
-    checks = Checks(desk, real_labels, vectors, between=asker.ask_between, judge=judge, say=view.warn)
+    till = Till()
+    checks = Checks(
+        desk, real_labels, vectors, between=asker.ask_between, judge=judge, till=till, say=view.warn
+    )
     loop = Generation(
         desk,
         labels,
@@ -163,6 +167,7 @@ def _generation(
         embed=lambda texts: vectors_of(view, quiet, texts, "generate: embed rows"),
         length_scale=_length_scale(vectors),
         checks=checks,
+        till=till,
         told=lambda loop: _tell(view, loop),
     )
     return loop, checks

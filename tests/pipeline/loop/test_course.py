@@ -2,7 +2,15 @@
 
 import pytest
 
-from synalign_jax.pipeline.loop.course import IN_BAND, NO_GAIN, Point, expected_gain, reason_to_stop
+from synalign_jax.pipeline.loop.course import (
+    IN_BAND,
+    NO_GAIN,
+    NO_LOSS_GAIN,
+    Point,
+    ahead,
+    expected_gain,
+    reason_to_stop,
+)
 
 
 def _curve(a: float, b: float, rows: list[int]) -> list[float]:
@@ -44,3 +52,21 @@ def test_reasons_to_stop() -> None:
     assert reason_to_stop([_point(0.02, 0.03)], in_band=True, min_gain=0.02) is None
     assert reason_to_stop([_point(0.02, None)], in_band=True, min_gain=0.02) is None
     assert reason_to_stop([_point(None)], in_band=True, min_gain=0.02) is None
+
+
+def test_a_students_loss_falls_with_the_real_rows_and_the_new_ones() -> None:
+    """The real rows alone are the curve's first point, so that two waves say something."""
+
+    def law(rows: int) -> float:
+        return 0.3 + 12 / rows
+
+    points = [
+        Point(wave, rows, wave, 0, None, None, None, None, loss=law(50 + rows), loss_alone=law(50))
+        for wave, rows in ((1, 20), (2, 40))
+    ]
+    last = ahead(points, 20, 50)
+    assert last.gain is None
+    assert last.loss_gain == pytest.approx((law(90) - law(110)) / law(90), rel=1e-6)
+    assert ahead(points[:1], 20, 50).loss_gain is None
+    assert reason_to_stop([last], in_band=True, min_gain=0.5, min_loss_gain=0.01) is None
+    assert reason_to_stop([last], in_band=True, min_gain=0.0, min_loss_gain=0.5) == NO_LOSS_GAIN
