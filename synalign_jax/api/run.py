@@ -38,7 +38,7 @@ def run(config: Settings, *, progress: bool = True) -> RunResult:
         RunFolderError: the folder holds a run with other settings, is in use, or cannot be written.
         DataError, InputError: data that cannot be used; the row or column is named.
         NoAnswersError: the LLM gave nothing that could be used.
-        LLMError: the endpoint refuses every request (key, model, address), or a cap is reached.
+        LLMError: the endpoint refuses every request (key, model, address).
 
     Example:
         ```python

@@ -285,6 +285,11 @@ def endpoints_of(config: Config) -> list[Llm]:
     return [config.llm, *config.llms.values(), *([judge] if judge is not None else [])]
 
 
+def caps_of(config: Config) -> dict[str, Any]:
+    """The caps of [llm], which hold for a run as a whole, by their settings."""
+    return {name: getattr(config.llm, name) for name in ("max_cost", "max_requests", "max_tokens_total")}
+
+
 # Settings that say how to go about a run and not what comes out of it: they may change between two starts.
 OPERATIONAL = {
     "llm": {

@@ -174,7 +174,10 @@ def _make(view: StageView, config: Config, tools: Tools, rows: int) -> tuple[Out
         prompts = named(view, config, asker, load_prompts(config), texts, clusters, form)
         found = reasoned(config, asker, prompts, chosen, texts, form, "preview: attributes")
         for cluster, outcome in zip(chosen, found.outcomes, strict=True):
-            outcomes.setdefault(("attributes", cluster["label"]), []).append(outcome)
+            if outcome is not None:
+                outcomes.setdefault(("attributes", cluster["label"]), []).append(outcome)
+        if found.reached is not None:
+            raise found.reached
         attributes = {row["cluster"]: json.loads(row["attributes"]) for row in found.rows}
         own = [
             {**cluster, "attributes": attributes[cluster["cluster"]]}

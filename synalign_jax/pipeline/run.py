@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import json
 from pathlib import Path
 from typing import Any
 
-from .config import Config
+from .config import Config, caps_of
 from .folder import RunFolder, RunFolderError, Stage, open_finished, stage_record
+from .loop.course import BUDGET
 from .stages import align, embed, evaluate, explore, generate, load, reason, report, resample, trial
 from .tools import Tools
 
@@ -76,14 +78,18 @@ def run(config: Config, tools: Tools) -> Path:
     """Run every stage that has not finished yet, in order, and return the path of the report.
 
     It can be killed at any instant and called again: finished stages are not repeated, and no LLM request
-    whose answer was recorded is sent again.
+    whose answer was recorded is sent again. A run that ended with what its budget had bought goes on where
+    the caps have changed since.
 
     Raises:
         ConfigError, DataError, RunFolderError, InputError: settings or data that cannot be used.
-        LLMError: the endpoint refuses every request, or a cap is reached.
+        LLMError: the endpoint refuses every request.
+        NoAnswersError: there is not one row to go on with.
         KeyboardInterrupt: after it, the same call goes on where it stopped.
     """
     with RunFolder(config) as folder:
+        if _caps_changed(folder):
+            _forget_answers(folder)
         run_stages(folder, tools, STAGES)
     return folder.root / "report.html"
 
@@ -123,10 +129,22 @@ def reopen(folder: str | Path) -> None:
     Raises:
         RunFolderError: the folder holds no run, or another process is at work in it.
     """
-    names = [stage.name for stage in STAGES]
     with RunFolder(open_finished(folder)) as opened:
-        for name in names[names.index("trial") :]:
-            opened.forget(name)
+        _forget_answers(opened)
+
+
+def _forget_answers(folder: RunFolder) -> None:
+    names = [stage.name for stage in STAGES]
+    for name in names[names.index("trial") :]:
+        folder.forget(name)
+
+
+def _caps_changed(folder: RunFolder) -> bool:
+    """Whether the run went on without the rows that a budget did not reach, and the budget is another now."""
+    if folder.record("generate") is None:
+        return False
+    loop = json.loads((folder.root / "loop.json").read_text(encoding="utf-8"))
+    return loop["ended"] == BUDGET and loop["caps"] != caps_of(folder.config)
 
 
 def records(folder: Path) -> list[dict[str, Any]]:

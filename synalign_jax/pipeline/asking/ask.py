@@ -21,21 +21,24 @@ from .turns import Player, Turns
 
 
 class NoAnswersError(RuntimeError):
-    """Of all requests for a label, none got an answer that could be used."""
+    """Of all requests, or of all for a label, none got an answer that could be used."""
 
     def __init__(
         self,
         what: str,
         label: str,
-        outcomes: Iterable[Outcome],
+        outcomes: Iterable[Outcome | None],
         folder: Path,
         dropped: Mapping[str, int] | None = None,
+        reached: BudgetReached | None = None,
     ) -> None:
-        last = next((outcome.error for outcome in outcomes if outcome.error is not None), None)
+        errors = (outcome.error for outcome in outcomes if outcome is not None)
+        last = next((error for error in errors if error is not None), None)
         super().__init__(
             f"the LLM gave no usable {what}"
             + (f" for the label '{label}'" if label else "")
             + (f"; the first failure was: {last}" if last is not None else "")
+            + (f"; {reached}" if reached is not None else "")
             + "".join(f"\n  dropped: {count} ({reason})" for reason, count in sorted((dropped or {}).items()))
             + f"\nLook at its answers, and retry them, with: synalign ledger {folder}"
         )
@@ -64,6 +67,19 @@ class Asker:
 
         Raises:
             LLMError: the endpoint refuses every request (key, model, address), or a cap is reached.
+        """
+        outcomes, reached = self.ask_within(title, requests)
+        if reached is not None:
+            raise reached
+        return [outcome for outcome in outcomes if outcome is not None]
+
+    def ask_within(
+        self, title: str, requests: Sequence[ChatRequest]
+    ) -> tuple[list[Outcome | None], BudgetReached | None]:
+        """`ask` as far as the budget goes: None for what it did not reach, and what ended it.
+
+        Raises:
+            LLMError: the endpoint refuses every request.
         """
         with self._tools.reporter.bar(title, len(requests), "answers") as bar:
 
@@ -100,10 +116,17 @@ class Asker:
         assert self._turns is not None
         return self._turns.ask(requests)
 
-    async def _ask(self, requests: Sequence[ChatRequest], tell: Tell) -> list[Outcome]:
-        jobs = [Job(request, tag=number) for number, request in enumerate(requests)]
-        outcomes = [outcome async for outcome in self._stream(jobs, tell)]
-        return sorted(outcomes, key=lambda outcome: outcome.job.tag)
+    async def _ask(
+        self, requests: Sequence[ChatRequest], tell: Tell
+    ) -> tuple[list[Outcome | None], BudgetReached | None]:
+        outcomes: list[Outcome | None] = [None] * len(requests)
+        try:
+            jobs = [Job(request, tag=number) for number, request in enumerate(requests)]
+            async for outcome in self._stream(jobs, tell):
+                outcomes[outcome.job.tag] = outcome
+        except BudgetReached as error:
+            return outcomes, error
+        return outcomes, None
 
     async def _stream(self, jobs: Iterable[Job] | AsyncIterable[Job], tell: Tell) -> AsyncGenerator[Outcome]:
         """The outcomes of all endpoints as they come."""

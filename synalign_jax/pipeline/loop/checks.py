@@ -13,7 +13,7 @@ from synalign_jax.llm.driver import Outcome
 from synalign_jax.llm.protocol import BudgetReached, ChatRequest, LLMError
 from synalign_jax.pipeline.asking.ask import Asker, budget, prices_of
 from synalign_jax.pipeline.asking.calls import Desk
-from synalign_jax.pipeline.config import Config, Llm
+from synalign_jax.pipeline.config import Config, Llm, caps_of
 from synalign_jax.pipeline.seeds import generator, key
 
 from .generation import Check
@@ -29,8 +29,7 @@ def judging(config: Config) -> Llm:
     own = config.judge.endpoint
     if own is None:
         return config.llm
-    caps = {name: getattr(config.llm, name) for name in ("max_cost", "max_requests", "max_tokens_total")}
-    return msgspec.structs.replace(own, **caps)
+    return msgspec.structs.replace(own, **caps_of(config))
 
 
 class Checks:

@@ -72,6 +72,7 @@ class Generation:
 
     Args:
         embed: texts to (rows, width) vectors.
+        first: calls that were made already, on trial: their answers begin the first wave.
         checks: makes those who check labels, when the first rows are there.
         till: counts what the answers cost; those of a judge are counted by whoever asks it.
         told: called after every wave, for whoever watches.
@@ -87,6 +88,7 @@ class Generation:
         *,
         embed: Callable[[list[str]], np.ndarray],
         length_scale: float,
+        first: Sequence[Call] = (),
         checks: Callable[[], Iterable[Check]] = tuple,
         till: Till | None = None,
         told: Callable[[Generation], None] = lambda _: None,
@@ -104,6 +106,10 @@ class Generation:
         self._prices, self._till = prices_of(desk.config), till or Till()
         self._real_labels, self._loss = list(real_labels), None
         self._waves: dict[int, list[Call]] = {}
+        self._first = [call for call in first if call.label in labels]
+        for call in self._first:
+            labels[call.label].calls += 1
+            labels[call.label].most_calls += 1
         self.kept: list[dict[str, Any]] = []
         self.rejected: list[dict[str, Any]] = []
         self.failed: list[Outcome] = []
@@ -126,7 +132,8 @@ class Generation:
                 count = state.calls_for(math.ceil(state.wanted * share), self._desk.shape.rows_per_call)
                 calls.append(self._calls(state, count))
                 state.calls += count
-        mixed = [call for turn in itertools.zip_longest(*calls) for call in turn if call is not None]
+        first, self._first = self._first, []
+        mixed = first + [call for turn in itertools.zip_longest(*calls) for call in turn if call is not None]
         self._waves[wave] = mixed
         return [call.request for call in mixed]
 

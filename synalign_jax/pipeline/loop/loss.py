@@ -27,13 +27,13 @@ class StudentLoss:
 
     def __init__(self, real: np.ndarray, labels: Sequence[str], weigher: Weigher, most: int) -> None:
         """`most` is the number of new rows there can be: one compiled solve serves every wave."""
-        self._names = sorted(set(labels))
-        self._codes = np.array([self._names.index(label) for label in labels])
+        self._code = {label: code for code, label in enumerate(sorted(set(labels)))}
+        self._codes = np.array([self._code[label] for label in labels])
         self._real, self._fold = np.asarray(real, np.float32), weigher.fold
         self._room = min(most, _MOST)
         self._center = self._real.mean(axis=0)
         self._size = float(np.sqrt(np.square(self._real - self._center).sum(axis=1).mean())) or 1.0
-        enough = len(self._names) > 1 and np.bincount(self._codes).min() >= _FEWEST
+        enough = len(self._code) > 1 and np.bincount(self._codes).min() >= _FEWEST
         self.alone = self._loss(self._real[:0], self._codes[:0], None) if enough else None
 
     def __call__(
@@ -47,7 +47,7 @@ class StudentLoss:
         for label, own in picture.labels.items():
             held[of_label == label, : own.held.shape[1]] = own.held
         some = np.unique(np.linspace(0, len(made) - 1, min(len(made), self._room)).astype(int))
-        codes = np.array([self._names.index(labels[i]) for i in some])
+        codes = np.array([self._code[labels[i]] for i in some])
         total = min(len(made), len(self._real))
         return self._loss(made[some], codes, held[some].T * (total / len(some)))
 
@@ -62,7 +62,7 @@ class StudentLoss:
         weights[:, :n] = self._fold != np.arange(folds)[:, None]
         if held is not None:
             weights[:, n : n + len(made)] = held
-        classes = len(self._names)
+        classes = len(self._code)
         students = fit(
             rows,
             of_row,

@@ -7,6 +7,7 @@ distribution alone: they sum to 1), `alignment` (what the solver found) and `mix
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -41,6 +42,10 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
         key=key(config.run.seed, "align"),
         real_labels=real_labels if labelled else None,
         synthetic_labels=made_labels if labelled else None,
+        # A label without a row, where the budget ended early, leaves its share to the others.
+        label_proportions=Counter(label for label in real_labels if label in set(made_labels))
+        if labelled
+        else None,
         regularization=config.align.regularization,
         spectral_power=config.align.spectral_power,
     )

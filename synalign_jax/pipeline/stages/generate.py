@@ -10,6 +10,7 @@ the record of the waves, anew after each (JSON):
     waves           one object a wave, its fields those of `loop.course.Point`
     stopped_at      the wave whose answers led to the end before all rows were there, else null
     ended           why it ended, in words; null while it works
+    caps            {setting: cap} that held for requests, tokens and money, null where there was none
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from synalign_jax.pipeline.asking.ask import Asker, NoAnswersError, open_asker
 from synalign_jax.pipeline.asking.calls import Desk, row_shape
 from synalign_jax.pipeline.asking.prompts import load_prompts
 from synalign_jax.pipeline.asking.quotas import quotas
-from synalign_jax.pipeline.config import Config
+from synalign_jax.pipeline.config import Config, caps_of
 from synalign_jax.pipeline.folder import StageView
 from synalign_jax.pipeline.loop.checks import Checks, judging
 from synalign_jax.pipeline.loop.course import BUDGET
@@ -44,6 +45,7 @@ from synalign_jax.pipeline.progress import Silent
 from synalign_jax.pipeline.tools import Tools
 
 from .embed import vectors_of
+from .trial import trial_calls
 
 SYNTHETIC = pa.schema(
     [
@@ -64,7 +66,7 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
     """Ask for rows until every label has its share, or more no longer helps (SynAlign, section 3.2, stage 2).
 
     Raises:
-        NoAnswersError: no row of some label could be kept.
+        NoAnswersError: not one row could be kept.
         LLMError: the endpoint refuses every request.
     """
     with (
@@ -76,13 +78,15 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
     if reached is not None:
         loop.stop(BUDGET)
         view.warn(f"{reached}: the run goes on with the {len(loop.kept)} rows that it has")
-    _tell(view, loop, ended=True)
+    _tell(view, config, loop, ended=True)
     view.write_rows("rejected", loop.rejected, REJECTED)
     dropped = Counter(row["reason"] for row in loop.rejected)
+    if not loop.kept:
+        raise NoAnswersError("row", "", loop.failed, view.root, dropped, reached)
     for state in sorted(loop.labels.values(), key=lambda state: state.label):
         if not state.rows:
-            raise NoAnswersError("row", state.label, loop.failed, view.root, dropped)
-        if state.missing > 0 and loop.stopped is None:
+            view.warn(f"no row could be kept for the label '{state.label}': the pool lacks it")
+        elif state.missing > 0 and loop.stopped is None:
             view.warn(
                 f"{len(state.rows)} of {state.wanted} rows wanted for the label '{state.label}' after"
                 f" {state.calls} calls; [generate] calls_factor allows more"
@@ -133,15 +137,12 @@ def _generation(
         for cluster in view.read_rows("clusters")
         if cluster["cluster"] in attributes
     ]
-    shape = row_shape(config, texts)
-    desk = Desk(
-        config,
-        load_prompts(config),
-        shape,
-        view.read_json("form")["form"],
-        texts,
-        hidden_rows(config.rules, texts, lambda _: None),
-    )
+    shape, form = row_shape(config, texts), view.read_json("form")
+    hidden = hidden_rows(config.rules, texts, lambda _: None)
+    desk = Desk(config, load_prompts(config), shape, form["form"], texts, hidden)
+    # In the order in which they were asked, so that each is known to the endpoint that it was put to.
+    tried = [dataclasses.replace(desk, form=name) for name in form["usable"]]
+    first = [call for own in tried for call in trial_calls(own, view.read_rows("clusters"))]
     labels = {
         label: LabelState(
             label,
@@ -166,9 +167,10 @@ def _generation(
         Sieve(desk, sorted(labels), user_rules(config.rules)),
         embed=lambda texts: vectors_of(view, quiet, texts, "generate: embed rows"),
         length_scale=_length_scale(vectors),
+        first=first,
         checks=checks,
         till=till,
-        told=lambda loop: _tell(view, loop),
+        told=lambda loop: _tell(view, config, loop),
     )
     return loop, checks
 
@@ -180,7 +182,7 @@ def _length_scale(vectors: np.ndarray) -> float:
         return 1.0
 
 
-def _tell(view: StageView, loop: Generation, *, ended: bool = False) -> None:
+def _tell(view: StageView, config: Config, loop: Generation, *, ended: bool = False) -> None:
     """Leave what there is for whoever looks into the folder."""
     view.write_rows("synthetic", loop.kept, SYNTHETIC)
     view.write_json(
@@ -193,5 +195,6 @@ def _tell(view: StageView, loop: Generation, *, ended: bool = False) -> None:
             "waves": [dataclasses.asdict(point) for point in loop.points],
             "stopped_at": loop.stopped_at,
             "ended": loop.why() if ended else None,
+            "caps": caps_of(config),
         },
     )

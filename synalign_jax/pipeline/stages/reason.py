@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from synalign_jax.llm.driver import Outcome
-from synalign_jax.llm.protocol import ChatRequest, Message
+from synalign_jax.llm.protocol import BudgetReached, ChatRequest, Message
 from synalign_jax.pipeline.asking.ask import Asker, NoAnswersError, open_asker
 from synalign_jax.pipeline.asking.forms import JSON, LIST, extra, line_values, values_grammar
 from synalign_jax.pipeline.asking.lineage import draw_seed, prompt_hash
@@ -46,7 +46,7 @@ _VALUE_CHARACTERS = 120
 
 
 def run(view: StageView, config: Config, tools: Tools) -> None:
-    """Ask for the attributes of every cluster (SynAlign, section 3.2, stage 1).
+    """Ask for the attributes of every cluster (SynAlign, section 3.2, stage 1), as far as the budget goes.
 
     Raises:
         ConfigError: a preset or template that cannot be used.
@@ -63,9 +63,13 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
     rows = found.rows
     failed = len(clusters) - len(rows)
     bare = sorted({cluster["label"] for cluster in clusters} - {row["label"] for row in rows})
-    if bare:
+    if found.reached is not None:
+        view.warn(f"{found.reached}: {failed} of {len(clusters)} clusters have no attributes")
+        # Rows that are paid for need none: those of the trial.
+        rows = rows + [_counted(cluster, texts) for cluster in clusters if cluster["label"] in bare]
+    elif bare:
         raise NoAnswersError("attributes", bare[0], found.outcomes, view.root)
-    if failed:
+    elif failed:
         view.warn(f"{failed} of {len(clusters)} clusters got no usable attributes and were left out")
     view.write_rows("attributes", rows, ATTRIBUTES)
     silent = found.values - found.telling
@@ -84,13 +88,15 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
 class Reasoned:
     """Attributes of clusters: one row a cluster whose answer could be used.
 
-    `values` were given in all, `telling` of them say something. `outcomes` has one entry a cluster.
+    `values` were given in all, `telling` of them say something. `outcomes` has one entry a cluster, None
+    where the budget ended before: `reached`.
     """
 
     rows: list[dict[str, Any]]
-    outcomes: list[Outcome]
+    outcomes: list[Outcome | None]
     values: int
     telling: int
+    reached: BudgetReached | None
 
 
 def named(
@@ -121,11 +127,13 @@ def reasoned(
 ) -> Reasoned:
     """Ask for the attributes of `clusters`."""
     requests = [attributes_request(config, prompts, cluster, texts, form) for cluster in clusters]
-    outcomes = asker.ask(title, requests)
+    outcomes, reached = asker.ask_within(title, requests)
     answered = [
         (cluster, request, outcome.response, values)
         for cluster, request, outcome in zip(clusters, requests, outcomes, strict=True)
-        if outcome.response is not None and (values := _values(outcome, prompts)) is not None
+        if outcome is not None
+        and outcome.response is not None
+        and (values := _values(outcome, prompts)) is not None
     ]
     told = without_common(
         [
@@ -136,17 +144,23 @@ def reasoned(
     count = sum(map(len, told))
     rows: list[dict[str, Any]] = []
     for (cluster, request, response, _), values in zip(answered, told, strict=True):
-        values["length"] = length_of([texts[i] for i in cluster["members"]])
-        rows.append(
-            {
-                "cluster": cluster["cluster"],
-                "label": cluster["label"],
-                "attributes": json.dumps(values),
-                "prompt_hash": prompt_hash(request),
-                "model": response.model,
-            }
-        )
-    return Reasoned(rows, outcomes, sum(len(values) for *_, values in answered), count)
+        row = _counted(cluster, texts, values)
+        rows.append({**row, "prompt_hash": prompt_hash(request), "model": response.model})
+    return Reasoned(rows, outcomes, sum(len(values) for *_, values in answered), count, reached)
+
+
+def _counted(
+    cluster: Mapping[str, Any], texts: list[str], values: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """The row of a cluster with the attribute that is counted beside those that were asked for, if any."""
+    length = length_of([texts[i] for i in cluster["members"]])
+    return {
+        "cluster": cluster["cluster"],
+        "label": cluster["label"],
+        "attributes": json.dumps({**(values or {}), "length": length}),
+        "prompt_hash": "",
+        "model": "",
+    }
 
 
 def _values(outcome: Outcome, prompts: Prompts) -> dict[str, str] | None:
@@ -269,9 +283,9 @@ def _ask_names(
             "additionalProperties": False,
         },
     )
-    outcome = asker.ask("reason: attribute names", [request])[0]
+    (outcome,), _ = asker.ask_within("reason: attribute names", [request])
     found: dict[str, str] = {}
-    for item in outcome.value["attributes"] if outcome.value is not None else ():
+    for item in outcome.value["attributes"] if outcome is not None and outcome.value is not None else ():
         name = re.sub(r"[^a-z]+", "_", item["name"].lower()).strip("_")
         if len(name) >= 3 and name != "length":
             found.setdefault(name, " ".join(item["question"].split()))

@@ -5,11 +5,12 @@ Reads `few_shot` and `clusters`; writes `form`: the form, and the share of usabl
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from synalign_jax.llm.protocol import LLMError
+from synalign_jax.llm.protocol import BudgetReached, LLMError
 from synalign_jax.pipeline.asking.ask import Asker, open_asker
-from synalign_jax.pipeline.asking.calls import Desk, row_shape, rows_of
+from synalign_jax.pipeline.asking.calls import Call, Desk, row_shape, rows_of
 from synalign_jax.pipeline.asking.forms import JSON, LIST
 from synalign_jax.pipeline.asking.prompts import load_prompts
 from synalign_jax.pipeline.config import Config
@@ -20,10 +21,13 @@ from synalign_jax.pipeline.tools import Tools
 _CALLS = 4
 # A model that does this well at JSON needs no other form; below it the list has to be better.
 _GOOD = 0.8
+_NAMES = {JSON: "JSON", LIST: "lists"}
 
 
 def run(view: StageView, config: Config, tools: Tools) -> None:
     """Choose the form: JSON where the model can do it, otherwise that of more usable rows.
+
+    Where the budget ends before that is known, what was seen decides.
 
     Raises:
         LLMError: the endpoint refuses every request.
@@ -36,15 +40,12 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
         view.facts.update(form=wanted)
         return
     with open_asker(view, config, tools, config.generate.llm) as asker:
-        usable = {JSON: _usable(view, config, asker, JSON)}
-        if usable[JSON] < _GOOD:
-            try:
-                usable[LIST] = _usable(view, config, asker, LIST)
-            except LLMError as error:  # an endpoint that knows chats alone
-                view.warn(f"the endpoint does not go on with a text ({error}); it is asked for JSON")
-    form = max(usable, key=lambda name: (usable[name], name == JSON))
+        usable, reached = _tried(view, config, asker)
+    form = max(usable, key=lambda name: (usable[name], name == JSON), default=JSON)
     view.write_json("form", {"form": form, "usable": usable})
-    if form == LIST:
+    if reached is not None:
+        view.warn(f"{reached}: the model is asked for {_NAMES[form]}, by what was seen until then")
+    elif form == LIST:
         view.warn(
             f"of the rows asked for as JSON {usable[JSON]:.0%} could be used, of those asked for as a list"
             f' {usable[LIST]:.0%}: the model is asked for lists ([generate] form = "json" decides otherwise)'
@@ -54,23 +55,51 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
     view.facts.update(form=form, **{f"usable_{name}": share for name, share in usable.items()})
 
 
-def _usable(view: StageView, config: Config, asker: Asker, form: str) -> float:
-    """Of the rows asked for in a few calls, the share of those that would be kept."""
-    real = view.read_rows("few_shot")
-    clusters = view.read_rows("clusters")
-    texts = [row["text"] for row in real]
-    prompts = load_prompts(config)
-    desk = Desk(config, prompts, row_shape(config, texts), form, texts)
-    sieve = Sieve(desk, sorted({row["label"] for row in real}))
-    calls = [
-        desk.call(clusters[number * len(clusters) // _CALLS], {}, number, use=f"trial {form}")
+def trial_calls(desk: Desk, clusters: Sequence[dict[str, Any]]) -> list[Call]:
+    """The calls by which the form of `desk` is tried; a run keeps the rows that they bring."""
+    return [
+        desk.call(clusters[number * len(clusters) // _CALLS], {}, number, use=f"trial {desk.form}")
         for number in range(min(_CALLS, len(clusters)))
     ]
-    outcomes = asker.ask(f"trial: rows as {form}", [call.request for call in calls])
+
+
+def _tried(view: StageView, config: Config, asker: Asker) -> tuple[dict[str, float], BudgetReached | None]:
+    """The share of usable rows in each form that was tried, and what ended it before all was tried."""
+    usable: dict[str, float] = {}
+    for form in (JSON, LIST):
+        try:
+            share, reached = _usable(view, config, asker, form)
+        except LLMError as error:  # an endpoint that knows chats alone
+            if form == JSON:
+                raise
+            view.warn(f"the endpoint does not go on with a text ({error}); it is asked for JSON")
+            break
+        if share is not None:
+            usable[form] = share
+        if reached is not None:
+            return usable, reached
+        if usable.get(form, 0.0) >= _GOOD:
+            break
+    return usable, None
+
+
+def _usable(
+    view: StageView, config: Config, asker: Asker, form: str
+) -> tuple[float | None, BudgetReached | None]:
+    """Of the rows asked for in a few calls, the share of those that would be kept; None without an answer."""
+    real = view.read_rows("few_shot")
+    texts = [row["text"] for row in real]
+    desk = Desk(config, load_prompts(config), row_shape(config, texts), form, texts)
+    sieve = Sieve(desk, sorted({row["label"] for row in real}))
+    calls = trial_calls(desk, view.read_rows("clusters"))
+    outcomes, reached = asker.ask_within(f"trial: rows as {form}", [call.request for call in calls])
     rows: list[dict[str, Any]] = [
         {**row, "text": sieve.cleaned(row["text"])}
         for call, outcome in zip(calls, outcomes, strict=True)
         for row in rows_of(call, outcome)
     ]
+    answered = sum(outcome is not None for outcome in outcomes)
+    if not answered:
+        return None, reached
     kept = sum(sieve.verdict(row) is None for row in rows)
-    return min(kept / (len(calls) * desk.shape.rows_per_call), 1.0)
+    return min(kept / (answered * desk.shape.rows_per_call), 1.0), reached
