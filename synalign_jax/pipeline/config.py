@@ -172,14 +172,16 @@ class Loop(_Section, frozen=True, kw_only=True):
     """What generation learns between its waves, and when it stops before all rows are there.
 
     After each wave the rows are weighed. `demonstrations` come from where no weighted row stands for real
-    text, `attributes` are drawn by the weight of the rows that they led to, and with `contrast` the prompt
-    shows rows that weigh most and least. `stop` ends it when the held-out distance is inside the noise band
-    of the real rows, `min_gain` when another wave is expected to take less than that share of the distance
-    away, `min_loss_gain` less than that share of the loss of a student of the real rows and these.
+    text and no earlier demonstration was ("auto"; "witness" and "variance" heed one of the two alone, "off"
+    is the order of exploration), `attributes` are drawn by the weight of the rows that they led to, and with
+    `contrast` the prompt shows rows that weigh most and least. `stop` ends it when the held-out distance is
+    inside the noise band of the real rows, `min_gain` when another wave is expected to take less than that
+    share of the distance away, `min_loss_gain` less than that share of the loss of a student of the real rows
+    and these.
     `same_meaning` is the cosine from which two rows mean the same: "auto" takes it from the real rows.
     """
 
-    demonstrations: bool = True
+    demonstrations: Literal["auto", "witness", "variance", "off"] | bool = "auto"
     attributes: bool = True
     contrast: bool = False
     stop: bool = True

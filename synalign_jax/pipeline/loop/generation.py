@@ -146,7 +146,8 @@ class Generation:
             odds = attribute_odds([self.kept[i] for i in state.rows], relative)
         if known is not None and settings.contrast:
             told = contrast([self.kept[i] for i in state.rows], relative)
-        if known is not None and settings.demonstrations and count:
+        by = {True: "auto", False: "off"}.get(settings.demonstrations, settings.demonstrations)
+        if known is not None and by != "off" and count:
             own = self.weigher.rows[state.label]
             chosen = demonstrations(
                 self._vectors[own],
@@ -155,6 +156,7 @@ class Generation:
                 count,
                 neighbors=min(self._config.explore.neighbors, len(own) - 1),
                 length_scale=self._scale,
+                by=str(by),
             )
         state.looked_at.append([cluster[0] for cluster in chosen])
         order = generator(self._config.run.seed, "turns", state.label).permutation(len(state.clusters))
@@ -256,7 +258,7 @@ class Generation:
             self.picture = self.weigher.picture(self.made, labels)
         picture, loss, alone = self.picture, None, None
         wanted = sum(state.wanted for state in self.labels.values())
-        if picture is not None:
+        if picture is not None and picture.distance is not None:
             if self._loss is None:
                 self._loss = StudentLoss(self._vectors, self._real_labels, self.weigher, wanted)
             loss, alone = self._loss(self.made, labels, picture), self._loss.alone

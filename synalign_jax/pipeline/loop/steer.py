@@ -23,6 +23,7 @@ def demonstrations(
     *,
     neighbors: int,
     length_scale: float,
+    by: str = "auto",
 ) -> list[list[int]]:
     """Clusters of one label's real rows (positions), each a centre and its nearest rows.
 
@@ -37,12 +38,15 @@ def demonstrations(
         count: clusters wanted.
         neighbors: rows beside each centre.
         length_scale: of the RBF kernel.
+        by: "auto", or "witness" or "variance" for that factor alone.
     """
     n = len(real)
     kernel = np.exp(-_squares(real) / (2.0 * length_scale**2))
     # Where every place is over-supplied the least so comes first.
     need = np.maximum(witness - witness.min(), 0.0) if witness.max() <= 0 else np.maximum(witness, 0.0)
     need = need + 1e-6 * max(float(need.max()), 1e-12)
+    need = np.ones(n) if by == "variance" else need
+    picked = np.zeros(n, bool)
     variance = np.ones(n)
     factor: list[np.ndarray] = []
     clusters: list[list[int]] = []
@@ -60,8 +64,13 @@ def demonstrations(
     for _ in range(count):
         if len(factor) >= n:
             variance[:], factor = 1.0, []
-        center = int(np.argmax(need * variance))
-        observe(center)
+        if by == "witness":  # without the variance nothing else keeps a centre from being taken again
+            picked &= not picked.all()
+            center = int(np.argmax(np.where(picked, -1.0, need)))
+            picked[center] = True
+        else:
+            center = int(np.argmax(need * variance))
+            observe(center)
         near = np.argsort(-kernel[center], kind="stable")
         clusters.append([center, *near[near != center][:neighbors].tolist()])
     return clusters

@@ -43,12 +43,14 @@ class LabelPicture:
 
 @dataclass(frozen=True)
 class Picture:
-    """All labels' pictures, and their sum: labels count by the square of their share of the real rows."""
+    """The pictures of the labels that have rows, and their sum once all have: labels count by the square of
+    their share of the real rows.
+    """
 
     labels: Mapping[str, LabelPicture]
-    distance: float
-    plain: float
-    band: float
+    distance: float | None
+    plain: float | None
+    band: float | None
 
 
 class Weigher:
@@ -88,21 +90,25 @@ class Weigher:
         return [label for label, rows in self.rows.items() if len(rows) < FEWEST_REAL]
 
     def picture(self, made: Float[np.ndarray, "m d"], labels: Sequence[str]) -> Picture | None:
-        """What the pool leaves open; None while a label that can be learnt of has fewer than two rows."""
+        """What the pool leaves open; None while no label that can be learnt of has two rows."""
         of_label = np.asarray(labels)
         pictures: dict[str, LabelPicture] = {}
+        whole = True
         for label, real in self._real.items():
             rows = np.flatnonzero(of_label == label)
             if len(real) < FEWEST_REAL:
                 continue
             if len(rows) < 2:
-                return None
+                whole = False
+                continue
             pictures[label] = self._label(label, real, np.asarray(made[rows], np.float64))
         if not pictures:
             return None
         share = {label: self._share[label] ** 2 for label in pictures}
 
-        def total(name: str) -> float:
+        def total(name: str) -> float | None:
+            if not whole:
+                return None
             return float(sum(share[label] * getattr(found, name) for label, found in pictures.items()))
 
         return Picture(pictures, total("distance"), total("plain"), total("band"))

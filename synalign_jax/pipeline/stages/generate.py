@@ -98,7 +98,7 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
             view.warn(
                 f"{held} of {len(loop.kept)} new rows seem to hold personal data ([rules] personal_data)"
             )
-    if loop.points and loop.picture is None:
+    if len(loop.weigher.says_nothing) == len(loop.weigher.rows):
         view.warn("the real rows are too few to say what the new ones lack: waves went by plan")
     view.facts.update(
         rows=len(loop.kept),

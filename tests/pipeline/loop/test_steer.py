@@ -35,6 +35,17 @@ def test_the_posterior_variance_is_that_of_the_gaussian_process() -> None:
         seen.append(pick)
 
 
+def test_each_of_the_two_factors_can_be_heeded_alone() -> None:
+    real = np.concatenate([np.eye(3), np.eye(3) + 0.01])
+    witness = np.array([0.3, 0.2, 0.1, 0.3, 0.2, 0.1])
+    settings = {"neighbors": 0, "length_scale": 0.5}
+    greedy = demonstrations(real, witness, [], 6, by="witness", **settings)
+    assert [cluster[0] % 3 for cluster in greedy] == [0, 0, 1, 1, 2, 2]
+    level = demonstrations(real, witness, [], 3, by="variance", **settings)
+    assert sorted(cluster[0] % 3 for cluster in level) == [0, 1, 2]
+    assert [c[0] % 3 for c in demonstrations(real, witness, [], 3, **settings)] == [0, 1, 2]
+
+
 def test_more_clusters_than_rows() -> None:
     clusters = demonstrations(np.eye(3), np.full(3, -1.0), [0, 1, 2], 5, neighbors=1, length_scale=1.0)
     assert len(clusters) == 5

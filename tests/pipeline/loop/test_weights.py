@@ -92,10 +92,13 @@ def test_too_few_real_rows_say_nothing() -> None:
     assert weigher.picture(_rows(rng, 20, 0), ["a"] * 20) is None
 
 
-def test_a_label_without_rows_yet_gives_no_picture() -> None:
+def test_a_label_without_rows_yet_leaves_the_others_their_picture_but_no_distance() -> None:
     rng = np.random.default_rng(5)
     weigher = Weigher(_rows(rng, 40, 0), ["a"] * 20 + ["b"] * 20, 1.0, 0)
-    assert weigher.picture(_rows(rng, 5, 0), ["a"] * 5) is None
+    picture = weigher.picture(_rows(rng, 5, 0), ["a"] * 5)
+    assert picture is not None
+    assert (set(picture.labels), picture.distance, picture.band) == ({"a"}, None, None)
+    assert weigher.picture(_rows(rng, 2, 0), ["a", "b"]) is None
 
 
 def test_one_and_the_same_row_many_times() -> None:
