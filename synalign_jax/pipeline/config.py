@@ -146,9 +146,11 @@ class Reason(_Section, frozen=True, kw_only=True):
 class Generate(_Section, frozen=True, kw_only=True):
     """`rows` new rows in all, shared among the labels as the real rows are.
 
-    `waves` splits the asking: each learns from those before the last ([loop]). `calls_factor`
-    bounds the calls at that many times what the rows need when none is dropped. `template` is a Jinja file
-    of your own; it sees `task`, `label`, `attributes`, `demonstrations` and `count`.
+    `waves` splits the asking: each learns from those before the last ([loop]); there are fewer where each
+    would have less than eight calls, and two are in flight at once. `calls_factor` bounds the calls at that
+    many times what the rows need when none is dropped. `max_row_characters` "auto" is what the real rows
+    shown in a call suggest, and at most what all of them do. `template` is a Jinja file of your own; it sees
+    `task`, `label`, `attributes`, `demonstrations` and `count`.
     `form` is how the model is asked: "json" in a chat, "list" as a text to go on with (small and base
     models); "auto" tries both in a few calls where need be. `of_the_kind` drops rows that echo the request
     or are unlike every real row in length, script or make-up.
@@ -164,7 +166,7 @@ class Generate(_Section, frozen=True, kw_only=True):
     max_row_characters: Annotated[int, Meta(ge=20)] | Literal["auto"] = "auto"
     show_demonstrations: bool = True
     waves: Count = 8
-    calls_factor: Annotated[float, Meta(ge=1)] = 3.0
+    calls_factor: Annotated[float, Meta(ge=1)] = 5.0
     template: str | None = None
 
 

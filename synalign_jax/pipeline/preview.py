@@ -23,7 +23,7 @@ from synalign_jax.llm.protocol import Usage
 from synalign_jax.llm.records import Summary
 
 from .asking.ask import NoAnswersError, open_asker
-from .asking.calls import Desk, mixed_attributes, row_shape, rows_of
+from .asking.calls import Desk, mixed_attributes, row_shape
 from .asking.prompts import load_prompts
 from .asking.quotas import quotas
 from .config import Config, ConfigError
@@ -199,9 +199,8 @@ def _make(view: StageView, config: Config, tools: Tools, rows: int) -> tuple[Out
     sieve = Sieve(desk, sorted({row["label"] for row in real}))
     for call, outcome in zip(calls, answers, strict=True):
         outcomes.setdefault(("rows", call.label), []).append(outcome)
-        for row in rows_of(call, outcome):
-            row["text"] = sieve.cleaned(row["text"])
-            made.append(PreviewRow(row["text"], row["label"] or None, call.attributes, sieve.verdict(row)))
+        for row, reason in sieve.sift(call, outcome):
+            made.append(PreviewRow(row["text"], row["label"] or None, call.attributes, reason))
     return outcomes, made, len(calls) * shape.rows_per_call
 
 

@@ -38,7 +38,6 @@ neighbors = 1
 preset = "sst2"
 [generate]
 rows_per_call = 3
-of_the_kind = false
 {more}
 [evaluate]
 seeds = 2
@@ -111,7 +110,11 @@ def generate(folder: Path, address: str, *, llm: str = "", more: str = "", few_s
 
 def _placed(folder: Path, address: str, llm: str, more: str, few_shot: int) -> Path:
     folder.mkdir(exist_ok=True)
-    more = more if "rows = " in more else f"rows = 12\n{more}"
+    usual = {"rows": "12", "of_the_kind": "false", "form": '"json"'}
+    more = (
+        "\n".join(f"{name} = {value}" for name, value in usual.items() if f"{name} = " not in more)
+        + f"\n{more}"
+    )
     path = folder / "run.toml"
     path.write_text(CONFIG.format(address=address, llm=llm, more=more, few_shot=few_shot))
     return path

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,14 +20,30 @@ from .prompts import ROWS_SAMPLE, Prompts, render, shown
 
 FEWEST_CHARACTERS = 3
 _CHARACTERS_PER_TOKEN = 3.0
+_LONGER = 1.25  # times the real rows' length that a new row may have
+_LEAST = 60  # characters that a row may have however short the real ones are
+# The lengths that a call may name: endpoints compile a schema when they first see it, and keep few.
+_STEPS = (64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072)
 
 
 @dataclass(frozen=True)
 class RowShape:
-    """How long a row may be and how many a call asks for: from the real rows and the context's size."""
+    """How long a row may be and how many a call asks for: from the real rows and the context's size.
+
+    `given` says that the length is the settings'.
+    """
 
     characters: int
     rows_per_call: int
+    given: bool = False
+
+    def of(self, members: Sequence[str]) -> RowShape:
+        """The same for a call that shows `members`: rows are about as long as those, or cost for nothing."""
+        if self.given or not members:
+            return self
+        longest = _LONGER * max(len(text) for text in members)
+        step = next((step for step in _STEPS if step >= longest), self.characters)
+        return replace(self, characters=min(step, self.characters))
 
     @property
     def max_tokens(self) -> int:
@@ -36,21 +52,26 @@ class RowShape:
 
 def row_shape(config: Config, texts: list[str]) -> RowShape:
     characters = config.generate.max_row_characters
+    given = characters != "auto"
     if characters == "auto":
-        characters = int(np.clip(1.25 * np.quantile([len(text) for text in texts], 0.95), 60, 4_000))
+        usual = np.quantile([len(text) for text in texts], 0.95)
+        characters = int(np.clip(_LONGER * usual, _LEAST, 4_000))
     tokens = characters / _CHARACTERS_PER_TOKEN + 8
     fitting = max(1, int(config.llm.context / 2 / tokens))
-    return RowShape(characters, min(config.generate.rows_per_call, fitting))
+    return RowShape(characters, min(config.generate.rows_per_call, fitting), given)
 
 
 @dataclass(frozen=True)
 class Call:
-    """A request, and what it was made of. `cluster` has the id, label and members (real rows shown)."""
+    """A request, and what it was made of. `cluster` has the id, label and members (real rows shown);
+    `characters` is how long a row may be.
+    """
 
     label: str
     cluster: dict[str, Any]
     attributes: dict[str, str]
     request: ChatRequest
+    characters: int
 
 
 @dataclass(frozen=True)
@@ -84,23 +105,30 @@ class Desk:
         cluster = {**cluster, "members": [i for i in cluster["members"] if i not in self.hidden]}
         values = {"task": self.prompts.task, "label": label, "attributes": attributes}
         members = [self.texts[i] for i in cluster["members"]] if config.generate.show_demonstrations else []
+        told = shown(members)
+        # A list goes on as it began, and what a small model writes beyond that is of no use.
+        shape = self.shape.of(told if self.form == LIST else members)
         make = self._list if self.form == LIST else self._json
-        request = make(values, shown(members), contrast)
+        request = make(values, told, shape, contrast)
         seed = draw_seed(config, f"{use} {label}", number)
         request = ChatRequest(
             model=config.llm.model,
-            max_tokens=self.shape.max_tokens,
+            max_tokens=shape.max_tokens,
             temperature=config.llm.temperature,
             top_p=config.llm.top_p,
             seed=seed,
             **request,
         )
-        return Call(label, cluster, attributes, request)
+        return Call(label, cluster, attributes, request, shape.characters)
 
     def _json(
-        self, values: dict[str, Any], members: list[str], contrast: tuple[Sequence[str], Sequence[str]]
+        self,
+        values: dict[str, Any],
+        members: list[str],
+        shape: RowShape,
+        contrast: tuple[Sequence[str], Sequence[str]],
     ) -> dict[str, Any]:
-        count, template = self.shape.rows_per_call, self.prompts.rows_template
+        count, template = shape.rows_per_call, self.prompts.rows_template
         good, bad = (shown(list(texts)) for texts in contrast)
         told = {"good": good, "bad": bad}
         messages: list[Message] = []
@@ -117,7 +145,7 @@ class Desk:
             template,
             values | told | {"demonstrations": demonstrations, "count": count, "again": bool(messages)},
         )
-        item = {"type": "string", "minLength": FEWEST_CHARACTERS, "maxLength": self.shape.characters}
+        item = {"type": "string", "minLength": FEWEST_CHARACTERS, "maxLength": shape.characters}
         # Small models stop after a row or two unless the grammar holds them to more; an answer that was cut
         # off still counts when most of its rows are whole.
         rows = {"type": "array", "items": item, "minItems": count // 2 + 1, "maxItems": count}
@@ -132,12 +160,16 @@ class Desk:
         }
 
     def _list(
-        self, values: dict[str, Any], members: list[str], contrast: tuple[Sequence[str], Sequence[str]]
+        self,
+        values: dict[str, Any],
+        members: list[str],
+        shape: RowShape,
+        contrast: tuple[Sequence[str], Sequence[str]],
     ) -> dict[str, Any]:
         # A list goes on as it began: a bad row in it would bring more of its kind.
         del contrast
         content = render(self.prompts.rows_list_template, values | {"demonstrations": members})
-        grammar = list_grammar(self.shape.rows_per_call, FEWEST_CHARACTERS, self.shape.characters)
+        grammar = list_grammar(shape.rows_per_call, FEWEST_CHARACTERS, shape.characters)
         return {
             "messages": (Message("user", content),),
             "continues": True,

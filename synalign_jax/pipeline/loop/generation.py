@@ -14,7 +14,7 @@ import numpy as np
 from synalign_jax.llm.driver import Outcome
 from synalign_jax.llm.protocol import ChatRequest
 from synalign_jax.pipeline.asking.ask import prices_of
-from synalign_jax.pipeline.asking.calls import Call, Desk, mixed_attributes, rows_of
+from synalign_jax.pipeline.asking.calls import Call, Desk, mixed_attributes
 from synalign_jax.pipeline.seeds import generator
 
 from .course import ALL_CALLS, ALL_ROWS, DRY, Point, ahead, reason_to_stop
@@ -26,6 +26,7 @@ from .till import Till
 from .weights import Picture, Weigher
 
 _DRY_WAVES = 3  # waves in a row without a new row, after which a label is given up
+_FEWEST_CALLS = 8  # in a wave, of all labels: fewer would leave slots idle and teach little
 
 
 class Check(Protocol):
@@ -103,6 +104,9 @@ class Generation:
         if settings.same_meaning != "off":
             given = settings.same_meaning
             self._meanings = Meanings(vectors, None if isinstance(given, str) else float(given))
+        per_call = desk.shape.rows_per_call
+        needed = sum(math.ceil(state.wanted / per_call) for state in labels.values())
+        self._step, self._steps = 0, max(min(desk.config.generate.waves, needed // _FEWEST_CALLS), 1)
         self._prices, self._till = prices_of(desk.config), till or Till()
         self._real_labels, self._loss = list(real_labels), None
         self._waves: dict[int, list[Call]] = {}
@@ -125,17 +129,36 @@ class Generation:
     def propose(self, wave: int) -> list[ChatRequest]:
         """The requests of a wave; those of the labels in turn, so that a budget that ends serves them
         alike."""
-        calls: list[list[Call]] = []
-        if self.stopped is None:
-            for state in self.labels.values():
-                share = min(wave / self._config.generate.waves, 1.0)
-                count = state.calls_for(math.ceil(state.wanted * share), self._desk.shape.rows_per_call)
-                calls.append(self._calls(state, count))
-                state.calls += count
+        calls = []
+        counts = self._counts() if self.stopped is None else {}
+        for label, count in counts.items():
+            calls.append(self._calls(self.labels[label], count))
+            self.labels[label].calls += count
         first, self._first = self._first, []
         mixed = first + [call for turn in itertools.zip_longest(*calls) for call in turn if call is not None]
         self._waves[wave] = mixed
         return [call.request for call in mixed]
+
+    def _counts(self) -> dict[str, int]:
+        """Calls of the next wave by label: those that its share of the rows needs.
+
+        A wave that needs none, because the waves before brought more than theirs, is passed over, unless
+        there are answers to wait for.
+        """
+        per_call, states = self._desk.shape.rows_per_call, self.labels.values()
+        in_flight = bool(self._first) or any(state.calls > state.answered for state in states)
+        while True:
+            self._step += 1
+            share = min(self._step / self._steps, 1.0)
+            # A wave is at most twice as large as planned: an endpoint that gives nothing gets no chance to
+            # give much of it.
+            most = {s.label: 2 * math.ceil(s.wanted / self._steps / per_call) for s in states}
+            counts = {
+                s.label: min(s.calls_for(math.ceil(s.wanted * share), per_call), most[s.label])
+                for s in states
+            }
+            if any(counts.values()) or in_flight or share == 1.0:
+                return counts
 
     def _calls(self, state: LabelState, count: int) -> list[Call]:
         settings, picture = self._config.loop, self.picture
@@ -146,7 +169,8 @@ class Generation:
             odds = attribute_odds([self.kept[i] for i in state.rows], relative)
         if known is not None and settings.contrast:
             told = contrast([self.kept[i] for i in state.rows], relative)
-        by = {True: "auto", False: "off"}.get(settings.demonstrations, settings.demonstrations)
+        by = settings.demonstrations
+        by = ("auto" if by else "off") if isinstance(by, bool) else by
         if known is not None and by != "off" and count:
             own = self.weigher.rows[state.label]
             chosen = demonstrations(
@@ -156,7 +180,7 @@ class Generation:
                 count,
                 neighbors=min(self._config.explore.neighbors, len(own) - 1),
                 length_scale=self._scale,
-                by=str(by),
+                by=by,
             )
         state.looked_at.append([cluster[0] for cluster in chosen])
         order = generator(self._config.run.seed, "turns", state.label).permutation(len(state.clusters))
@@ -203,9 +227,7 @@ class Generation:
 
     def _sifted(self, call: Call, outcome: Outcome) -> list[dict[str, Any]]:
         good = []
-        for row in rows_of(call, outcome):
-            row["text"] = self._sieve.cleaned(row["text"])
-            reason = self._sieve.verdict(row)
+        for row, reason in self._sieve.sift(call, outcome):
             if reason is None:
                 good.append(row)
             else:
@@ -274,7 +296,7 @@ class Generation:
             loss=loss,
             loss_alone=alone,
         )
-        more = math.ceil(wanted / self._config.generate.waves)
+        more = math.ceil(wanted / self._steps)
         self.points.append(ahead([*self.points, point], more, len(self._vectors)))
         reason = reason_to_stop(
             self.points,

@@ -17,6 +17,10 @@ _MARKS = (
     "http", "www.", "</", "/>", "<br", "```", "**", "##", "\\n", "\\u", "{{", "}}", "[[", "]]", "@", "://",
     "__", "��", "<|", "|>",
 )  # fmt: skip
+_ENDS = ".!?…。！？।؟"
+_AFTER = "\"'”’)]} "  # what may follow the end of a sentence
+# An initial, an abbreviation or a number before a full stop does not end a sentence.
+_SENTENCE_END = re.compile(r"(?<=\w\w\w)['\")\]”’]*\s?[.!?…]+['\")\]”’]*(?=\s)|[。！？।؟]")
 _LENGTH_SLACK = 1.5  # times the longest real row, and its inverse times the shortest
 _SHARE_SLACK = 0.05
 _FOREIGN = 0.1  # share of letters in scripts that no real row uses
@@ -150,5 +154,13 @@ def breaks_off(text: str, *, most: int) -> str | None:
     """Says so if the text is as long as it was allowed to be and does not end as a sentence does."""
     if len(text) < 0.95 * most:
         return None
-    ends = text.rstrip("\"'”’)]} ")[-1:] in tuple(".!?…。！？।؟:")
+    ends = text.rstrip(_AFTER)[-1:] in tuple(_ENDS + ":")
     return None if ends else "breaks off"
+
+
+def without_the_last(text: str, *, most: int) -> str:
+    """A text that breaks off, as far as its last whole sentence, if that leaves at least half of it."""
+    if breaks_off(text, most=most) is None:
+        return text
+    whole = [match.end() for match in _SENTENCE_END.finditer(text)]
+    return text[: whole[-1]] if whole and 2 * whole[-1] >= len(text) else text

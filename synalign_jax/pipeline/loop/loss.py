@@ -42,12 +42,12 @@ class StudentLoss:
         """The loss with the new rows; None where `alone` is None."""
         if self.alone is None or not len(made):
             return self.alone
-        of_label = np.asarray(labels)
+        of_label, names = np.asarray(labels), list(labels)
         held = np.ones((len(made), self._fold.max() + 1))
         for label, own in picture.labels.items():
             held[of_label == label, : own.held.shape[1]] = own.held
         some = np.unique(np.linspace(0, len(made) - 1, min(len(made), self._room)).astype(int))
-        codes = np.array([self._code[labels[i]] for i in some])
+        codes = np.array([self._code[names[i]] for i in some])
         total = min(len(made), len(self._real))
         return self._loss(made[some], codes, held[some].T * (total / len(some)))
 

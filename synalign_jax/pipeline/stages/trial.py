@@ -10,7 +10,7 @@ from typing import Any
 
 from synalign_jax.llm.protocol import BudgetReached, LLMError
 from synalign_jax.pipeline.asking.ask import Asker, open_asker
-from synalign_jax.pipeline.asking.calls import Call, Desk, row_shape, rows_of
+from synalign_jax.pipeline.asking.calls import Call, Desk, row_shape
 from synalign_jax.pipeline.asking.forms import JSON, LIST
 from synalign_jax.pipeline.asking.prompts import load_prompts
 from synalign_jax.pipeline.config import Config
@@ -93,13 +93,12 @@ def _usable(
     sieve = Sieve(desk, sorted({row["label"] for row in real}))
     calls = trial_calls(desk, view.read_rows("clusters"))
     outcomes, reached = asker.ask_within(f"trial: rows as {form}", [call.request for call in calls])
-    rows: list[dict[str, Any]] = [
-        {**row, "text": sieve.cleaned(row["text"])}
-        for call, outcome in zip(calls, outcomes, strict=True)
-        for row in rows_of(call, outcome)
-    ]
     answered = sum(outcome is not None for outcome in outcomes)
     if not answered:
         return None, reached
-    kept = sum(sieve.verdict(row) is None for row in rows)
+    kept = sum(
+        reason is None
+        for call, outcome in zip(calls, outcomes, strict=True)
+        for _, reason in sieve.sift(call, outcome)
+    )
     return min(kept / (answered * desk.shape.rows_per_call), 1.0), reached

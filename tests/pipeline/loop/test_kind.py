@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synalign_jax.pipeline.loop.kind import breaks_off, learn_kind, rules_that_hold
+from synalign_jax.pipeline.loop.kind import breaks_off, learn_kind, rules_that_hold, without_the_last
+from synalign_jax.pipeline.loop.repeats import learn_repeats, said_again
 
 REAL = [
     "a quiet family drama with a little bit of romance and a dose of darkness .",
@@ -64,3 +65,24 @@ def test_only_a_row_at_the_limit_can_break_off() -> None:
     assert breaks_off("x" * 99, most=100) == "breaks off"
     assert breaks_off("x" * 98 + ".", most=100) is None
     assert breaks_off("x" * 50, most=100) is None
+
+
+def test_a_row_that_breaks_off_is_kept_as_far_as_its_last_whole_sentence() -> None:
+    text = "The bank said it will cut rates. It gave no reason for the cut, traders say. Analysts were sur"
+    assert without_the_last(text, most=len(text)) == text[: text.index(" Analysts")]
+    assert without_the_last(text, most=200) == text
+    assert without_the_last("Too short. " + "x" * 80, most=90).endswith("x"), "less than half would be left"
+    abbreviated = "It rose by 3.5 pct to 1.2 mln dlrs, said the U.S. department of commerce in its report on"
+    assert without_the_last(abbreviated, most=len(abbreviated)) == abbreviated
+
+
+def test_texts_that_say_the_same_again_and_again_are_found_out() -> None:
+    news = "the bank of japan will hold its rates , officials said , and the yen falls further"
+    again = " ".join(f"the company said that it would sell unit {i} to the bank ." for i in range(12))
+    repeats = learn_repeats([news, *REAL])
+    assert repeats.verdict(again) == "says the same again and again"
+    assert [repeats.verdict(text) for text in (news, *REAL)] == [None] * 6
+    assert said_again("too short") == 0
+    assert said_again(" ".join("abcdefgh" * 4)) == pytest.approx(1 - 8 / 30)
+    # Where the real rows do so themselves it is no fault.
+    assert learn_repeats([again] * 3).verdict(again) is None
