@@ -27,7 +27,9 @@ ALLOWED = {
     },
     "pipeline.data": {*GROUND, "text", "pipeline"},
     "pipeline.asking": {*GROUND, "text", "llm", "pipeline", "pipeline.data"},
-    "pipeline.loop": {*GROUND, "text", "llm", "evaluation", "pipeline", "pipeline.asking", "pipeline.data"},
+    "pipeline.loop": {
+        *GROUND, "text", "llm", "mixing", "evaluation", "pipeline", "pipeline.asking", "pipeline.data"
+    },
     "pipeline.stages": {
         *GROUND, "text", "llm", "mixing", "evaluation",
         "pipeline", "pipeline.loop", "pipeline.asking", "pipeline.data",

@@ -9,7 +9,7 @@ import json
 import math
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from synalign_jax.llm.ledger import Ledger
 from synalign_jax.llm.protocol import Usage
 from synalign_jax.llm.records import Summary
 
-from .asking.ask import NoAnswersError, open_asker
+from .asking.ask import Asker, NoAnswersError, open_asker
 from .asking.calls import Desk, mixed_attributes, row_shape
 from .asking.prompts import load_prompts
 from .asking.quotas import quotas
@@ -34,9 +34,11 @@ from .pricing import Part, dealt, priced, summed
 from .run import STAGES, run_stages
 from .stages.load import UNLABELLED
 from .stages.reason import named, reasoned
+from .stages.trial import choose
 from .tools import Tools
 
-_STAGE = Stage("preview", lambda *_: None, ("few_shot", "clusters", "form"), ())
+_STAGE = Stage("preview", lambda *_: None, ("few_shot", "clusters"), ())
+_TRIAL_CALLS = 2  # in each form: the first of those by which a run tries it
 
 
 @dataclass(frozen=True)
@@ -113,12 +115,14 @@ def preview(config: Config, tools: Tools, rows: int) -> Facts:
     with tempfile.TemporaryDirectory(prefix="synalign-preview-") as scratch:
         inside = msgspec.structs.replace(config, run=msgspec.structs.replace(config.run, folder=scratch))
         with RunFolder(inside, ledger=ledger) as folder:
-            before = tuple(itertools.takewhile(lambda stage: stage.name != "reason", STAGES))
+            before = tuple(itertools.takewhile(lambda stage: stage.name != "trial", STAGES))
             run_stages(folder, tools, before)
             notes = [note for stage in before for note in (folder.record(stage.name) or {})["warnings"]]
             view = folder.view(_STAGE)
-            outcomes, made, asked = _make(view, inside, tools, rows)
-            requests = planned_requests(folder.view(PLAN), inside, view.read_json("form")["form"])
+            with _Askers(view, inside, tools) as askers:
+                form = choose(view, inside, lambda: askers.of(config.generate.llm), _TRIAL_CALLS).form
+                outcomes, made, asked = _make(view, inside, askers, form, rows)
+            requests = planned_requests(folder.view(PLAN), inside, form)
     notes += view.warnings
     paid_after, seconds = _paid(ledger)
     spent = Usage(
@@ -150,12 +154,35 @@ def _paid(path: Path) -> tuple[Summary, tuple[float, float] | None]:
 Outcomes = dict[tuple[str, str], list[Outcome]]  # by what was asked for and the label
 
 
-def _make(view: StageView, config: Config, tools: Tools, rows: int) -> tuple[Outcomes, list[PreviewRow], int]:
+class _Askers:
+    """Endpoints, each opened when it is first asked and kept open to the end."""
+
+    def __init__(self, view: StageView, config: Config, tools: Tools) -> None:
+        self._with, self._open = (view, config, tools), contextlib.ExitStack()
+        self._known: list[tuple[Any, Asker]] = []
+
+    def __enter__(self) -> _Askers:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._open.__exit__(*error)
+
+    def of(self, chosen: str | Mapping[str, float] | None) -> Asker:
+        for name, asker in self._known:
+            if name == chosen:
+                return asker
+        asker = self._open.enter_context(open_asker(*self._with, chosen))
+        self._known.append((chosen, asker))
+        return asker
+
+
+def _make(
+    view: StageView, config: Config, askers: _Askers, form: str, rows: int
+) -> tuple[Outcomes, list[PreviewRow], int]:
     """Attributes of a few clusters, and a call for rows from each; every row with its verdict."""
     real = view.read_rows("few_shot")
     texts = [row["text"] for row in real]
     clusters = view.read_rows("clusters")
-    form = view.read_json("form")["form"]
     shape = row_shape(config, texts)
     labels = {
         label: math.ceil(wanted / shape.rows_per_call)
@@ -169,33 +196,30 @@ def _make(view: StageView, config: Config, tools: Tools, rows: int) -> tuple[Out
     ]
     outcomes: Outcomes = {}
     made: list[PreviewRow] = []
-    with contextlib.ExitStack() as open_ones:
-        asker = open_ones.enter_context(open_asker(view, config, tools, config.reason.llm))
-        prompts = named(view, config, asker, load_prompts(config), texts, clusters, form)
-        found = reasoned(config, asker, prompts, chosen, texts, form, "preview: attributes")
-        for cluster, outcome in zip(chosen, found.outcomes, strict=True):
-            if outcome is not None:
-                outcomes.setdefault(("attributes", cluster["label"]), []).append(outcome)
-        if found.reached is not None:
-            raise found.reached
-        attributes = {row["cluster"]: json.loads(row["attributes"]) for row in found.rows}
-        own = [
-            {**cluster, "attributes": attributes[cluster["cluster"]]}
-            for cluster in chosen
-            if cluster["cluster"] in attributes
-        ]
-        if not own:
-            raise NoAnswersError("attributes", "", found.outcomes, Path(config.run.folder))
-        desk = Desk(config, prompts, shape, form, texts)
-        calls = []
-        for label, count in labels.items():
-            mine = [cluster for cluster in own if cluster["label"] == label]
-            for number in range(count if mine else 0):
-                cluster = mine[number % len(mine)]
-                calls.append(desk.call(cluster, mixed_attributes(config, cluster, mine, number), number))
-        if config.generate.llm != config.reason.llm:
-            asker = open_ones.enter_context(open_asker(view, config, tools, config.generate.llm))
-        answers = asker.ask("preview: rows", [call.request for call in calls])
+    asker = askers.of(config.reason.llm)
+    prompts = named(view, config, asker, load_prompts(config), texts, clusters, form)
+    found = reasoned(config, asker, prompts, chosen, texts, form, "preview: attributes")
+    for cluster, outcome in zip(chosen, found.outcomes, strict=True):
+        if outcome is not None:
+            outcomes.setdefault(("attributes", cluster["label"]), []).append(outcome)
+    if found.reached is not None:
+        raise found.reached
+    attributes = {row["cluster"]: json.loads(row["attributes"]) for row in found.rows}
+    own = [
+        {**cluster, "attributes": attributes[cluster["cluster"]]}
+        for cluster in chosen
+        if cluster["cluster"] in attributes
+    ]
+    if not own:
+        raise NoAnswersError("attributes", "", found.outcomes, Path(config.run.folder))
+    desk = Desk(config, prompts, shape, form, texts)
+    calls = []
+    for label, count in labels.items():
+        mine = [cluster for cluster in own if cluster["label"] == label]
+        for number in range(count if mine else 0):
+            cluster = mine[number % len(mine)]
+            calls.append(desk.call(cluster, mixed_attributes(config, cluster, mine, number), number))
+    answers = askers.of(config.generate.llm).ask("preview: rows", [call.request for call in calls])
     sieve = Sieve(desk, sorted({row["label"] for row in real}))
     for call, outcome in zip(calls, answers, strict=True):
         outcomes.setdefault(("rows", call.label), []).append(outcome)

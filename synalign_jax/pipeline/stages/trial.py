@@ -5,7 +5,9 @@ Reads `few_shot` and `clusters`; writes `form`: the form, and the share of usabl
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from synalign_jax.llm.protocol import BudgetReached, LLMError
@@ -18,7 +20,7 @@ from synalign_jax.pipeline.folder import StageView
 from synalign_jax.pipeline.loop.sieve import Sieve
 from synalign_jax.pipeline.tools import Tools
 
-_CALLS = 4
+CALLS = 4
 # A model that does this well at JSON needs no other form; below it the list has to be better.
 _GOOD = 0.8
 _NAMES = {JSON: "JSON", LIST: "lists"}
@@ -32,17 +34,37 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
     Raises:
         LLMError: the endpoint refuses every request.
     """
-    wanted = config.generate.form
-    if wanted == "auto" and config.generate.template is not None:
-        wanted = JSON
-    if wanted != "auto":
-        view.write_json("form", {"form": wanted, "usable": {}})
-        view.facts.update(form=wanted)
-        return
-    with open_asker(view, config, tools, config.generate.llm) as asker:
-        usable, reached = _tried(view, config, asker)
+    with contextlib.ExitStack() as stack:
+
+        def asker() -> Asker:
+            return stack.enter_context(open_asker(view, config, tools, config.generate.llm))
+
+        found = choose(view, config, asker)
+    view.write_json("form", {"form": found.form, "usable": found.usable})
+    view.facts.update(form=found.form, **{f"usable_{name}": share for name, share in found.usable.items()})
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The form, and the share of usable rows in each that was tried, in the order they were tried."""
+
+    form: str
+    usable: dict[str, float]
+
+
+def choose(view: StageView, config: Config, asker: Callable[[], Asker], calls: int = CALLS) -> Choice:
+    """The form by what the settings say, or by a few `calls` in each; what the user should hear is noted.
+
+    Args:
+        asker: opens the endpoint, if it is needed.
+    """
+    form = config.generate.form
+    if form == "auto" and config.generate.template is not None:
+        form = JSON
+    if form != "auto":
+        return Choice(form, {})
+    usable, reached = _tried(view, config, asker(), calls)
     form = max(usable, key=lambda name: (usable[name], name == JSON), default=JSON)
-    view.write_json("form", {"form": form, "usable": usable})
     if reached is not None:
         view.warn(f"{reached}: the model is asked for {_NAMES[form]}, by what was seen until then")
     elif form == LIST:
@@ -52,23 +74,25 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
         )
     elif usable[JSON] < _GOOD:
         view.warn(f"only {usable[JSON]:.0%} of the rows that the model wrote on trial could be used")
-    view.facts.update(form=form, **{f"usable_{name}": share for name, share in usable.items()})
+    return Choice(form, usable)
 
 
-def trial_calls(desk: Desk, clusters: Sequence[dict[str, Any]]) -> list[Call]:
-    """The calls by which the form of `desk` is tried; a run keeps the rows that they bring."""
+def trial_calls(desk: Desk, clusters: Sequence[dict[str, Any]], calls: int = CALLS) -> list[Call]:
+    """The first so many calls by which the form of `desk` is tried; a run keeps the rows that they bring."""
     return [
-        desk.call(clusters[number * len(clusters) // _CALLS], {}, number, use=f"trial {desk.form}")
-        for number in range(min(_CALLS, len(clusters)))
+        desk.call(clusters[number * len(clusters) // CALLS], {}, number, use=f"trial {desk.form}")
+        for number in range(min(calls, CALLS, len(clusters)))
     ]
 
 
-def _tried(view: StageView, config: Config, asker: Asker) -> tuple[dict[str, float], BudgetReached | None]:
+def _tried(
+    view: StageView, config: Config, asker: Asker, calls: int
+) -> tuple[dict[str, float], BudgetReached | None]:
     """The share of usable rows in each form that was tried, and what ended it before all was tried."""
     usable: dict[str, float] = {}
     for form in (JSON, LIST):
         try:
-            share, reached = _usable(view, config, asker, form)
+            share, reached = _usable(view, config, asker, form, calls)
         except LLMError as error:  # an endpoint that knows chats alone
             if form == JSON:
                 raise
@@ -84,14 +108,14 @@ def _tried(view: StageView, config: Config, asker: Asker) -> tuple[dict[str, flo
 
 
 def _usable(
-    view: StageView, config: Config, asker: Asker, form: str
+    view: StageView, config: Config, asker: Asker, form: str, count: int
 ) -> tuple[float | None, BudgetReached | None]:
     """Of the rows asked for in a few calls, the share of those that would be kept; None without an answer."""
     real = view.read_rows("few_shot")
     texts = [row["text"] for row in real]
     desk = Desk(config, load_prompts(config), row_shape(config, texts), form, texts)
     sieve = Sieve(desk, sorted({row["label"] for row in real}))
-    calls = trial_calls(desk, view.read_rows("clusters"))
+    calls = trial_calls(desk, view.read_rows("clusters"), count)
     outcomes, reached = asker.ask_within(f"trial: rows as {form}", [call.request for call in calls])
     answered = sum(outcome is not None for outcome in outcomes)
     if not answered:
