@@ -1,8 +1,8 @@
-"""The ways to weigh a pool: as generated, aligned, by trust in its labels, and products of these."""
+"""The ways to weigh a pool: as generated, aligned, by what is thought of its labels, and products."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -11,53 +11,39 @@ from synalign_jax.core.align.landmarks.witness import ClosedForm
 from synalign_jax.core.align.path import penalty_path, spaced
 from synalign_jax.core.kernels import pooled_rbf
 
-from .logistic import fit, log_probabilities
+from .agreement import with_real, within
 from .task import Task
 
 STRENGTHS = (0.25, 4.0)  # penalties of alignment in noise bands: strong, and on the way to equal weights
-_TRUST_PENALTY = 1.5
 _PSEUDO_ROWS = 50  # rows that the pool's own label shares count for beside those of the real rows
+_DOUBTED = 0.02  # what a row counts for whose label students of other rows find wrong, others counting 1
 
 
 class Family(NamedTuple):
-    """`strength` is a position in STRENGTHS; `trust` a key of `Opinions`; `grouped` spreads weights evenly
-    within every group.
+    """`strength` is a position in STRENGTHS; `labels` how labels are held against what students of other rows
+    say: "chances" weighs by the squared probability, "pool" and "both" leave out the rows that students of
+    the pool, or of the real rows and the pool, label otherwise; `grouped` spreads weights evenly within every
+    group.
     """
 
     name: str
     strength: int | None = None
-    trust: str | None = None
+    labels: Literal["chances", "pool", "both"] | None = None
     grouped: bool = False
 
 
 FAMILIES = (
     Family("as generated"),
     Family("aligned", strength=1),
-    Family("aligned strongly", strength=0),
-    Family("trusted", trust="near"),
-    Family("trusted twice", trust="far"),
-    Family("aligned and trusted", strength=1, trust="far"),
+    Family("trusted", labels="chances"),
+    Family("agreed", labels="pool"),
+    Family("agreed with the real rows", labels="both"),
+    Family("aligned and agreed", strength=1, labels="both"),
 )
 GROUPED = (
     Family("aligned, by group", strength=0, grouped=True),
-    Family("trusted, by group", trust="far", grouped=True),
+    Family("agreed, by group", labels="both", grouped=True),
 )
-
-
-class Opinion(NamedTuple):
-    """What students of the real rows and of half the pool think of the pool's labels.
-
-    `own` is (folds + 1, s): the probability of each row's label by the student that saw the other half.
-    `students` are the two that saw every real row, for further rows.
-    """
-
-    own: Float[np.ndarray, "f s"]
-    students: Float[np.ndarray, "2 d1 k"]
-
-    def of(self, z: Float[np.ndarray, "n d"], codes: Int[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-        """Probabilities of the labels of rows that neither student saw."""
-        both = np.exp(log_probabilities(self.students, z)).mean(axis=0)
-        return both[np.arange(len(codes)), codes]
 
 
 class Weigher:
@@ -69,20 +55,16 @@ class Weigher:
         for fold, rows in enumerate(folds):
             self.kept[fold, rows] = 0.0
         self._aligned, self._rules = self._align(folds)
-        z = np.concatenate([task.scale(task.real), task.scale(task.rows)])
-        even = np.ones((len(self.kept), len(task.rows)))
-        near = self._ask(z, even, float(len(task.real)))
-        once = near if len(task.rows) <= len(task.real) else self._ask(z, even, float(len(task.rows)))
-        far = self._ask(z, once.own**2, float(len(task.rows)))
-        self._opinions = {"near": near, "far": far}
+        pool = within(task)
+        self._opinions = {"pool": pool, "both": with_real(task, self.kept, pool)}
 
     def sample(self, family: Family, groups: Int[np.ndarray, " s"] | None = None) -> np.ndarray:
         """(folds + 1, s) weights that sum to 1, the last of them learned from all real rows."""
         weights = np.ones((len(self.kept), len(self.task.rows)))
         if family.strength is not None:
             weights = weights * self._aligned[family.strength]
-        if family.trust is not None:
-            weights = weights * self._opinions[family.trust].own ** 2
+        if family.labels is not None:
+            weights = weights * self._of_labels(family)
         if family.grouped and groups is not None:
             weights = _spread(weights, groups)
         totals = weights.sum(axis=1, keepdims=True)
@@ -101,10 +83,11 @@ class Weigher:
                 rule, share = self._rules[family.strength].get(label, (None, 1.0))
                 if len(of_label):
                     weights[of_label] *= share * (1.0 if rule is None else rule(rows[of_label]))
-        if family.trust is not None:
+        if family.labels is not None:
             known = np.flatnonzero(codes >= 0)
             z = self.task.scale(rows[known])
-            weights[known] *= self._opinions[family.trust].of(z, codes[known]) ** 2
+            asked = self._opinions["pool" if family.labels == "pool" else "both"]
+            weights[known] *= _from(family, *asked.of(z, codes[known]))
         return weights
 
     def raw(self, family: Family) -> Float[np.ndarray, " s"]:
@@ -112,9 +95,13 @@ class Weigher:
         weights = np.ones(len(self.task.rows))
         if family.strength is not None:
             weights = weights * self._aligned[family.strength, -1]
-        if family.trust is not None:
-            weights = weights * self._opinions[family.trust].own[-1] ** 2
+        if family.labels is not None:
+            weights = weights * self._of_labels(family)[-1]
         return weights
+
+    def _of_labels(self, family: Family) -> Float[np.ndarray, "f s"]:
+        asked = self._opinions["pool" if family.labels == "pool" else "both"]
+        return _from(family, asked.own, asked.right)
 
     def _align(
         self, folds: list[np.ndarray]
@@ -144,24 +131,9 @@ class Weigher:
                 rule[label] = (closed, factor)
         return multiples, rules
 
-    def _ask(self, z: np.ndarray, weights: np.ndarray, total: float) -> Opinion:
-        """P(label | text) by students for which the pool counts `total` real rows, each half by the other.
 
-        A student that had seen the row itself would agree with its label; one of the real rows alone knows
-        too little where they are few.
-        """
-        task = self.task
-        scaled = weights / weights.mean(axis=1, keepdims=True) * (total / len(task.rows))
-        codes = np.concatenate([task.codes, task.row_codes])
-        place = np.arange(len(task.rows))
-        seen = np.concatenate(
-            [np.concatenate([self.kept, 2.0 * scaled * (task.halves == half)], axis=1) for half in (0, 1)]
-        )
-        found = fit(z, codes, seen, np.full(len(seen), _TRUST_PENALTY), classes=task.classes)
-        chances = np.exp(log_probabilities(found, z[len(task.real) :]))[:, place, task.row_codes]
-        by_first, by_second = np.split(chances, 2)
-        students = found[[len(self.kept) - 1, -1]]
-        return Opinion(np.where(task.halves == 0, by_second, by_first), students)
+def _from(family: Family, own: np.ndarray, right: np.ndarray) -> np.ndarray:
+    return own**2 if family.labels == "chances" else np.maximum(right, _DOUBTED)
 
 
 def _spread(weights: Float[np.ndarray, "f s"], groups: Int[np.ndarray, " s"]) -> Float[np.ndarray, "f s"]:

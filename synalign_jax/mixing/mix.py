@@ -15,13 +15,14 @@ from synalign_jax.core.effective import effective_rows
 from synalign_jax.core.progress import Tell, silent
 
 from .choice import choose, standard_errors
+from .expected import expected
 from .families import FAMILIES, GROUPED, Family, Weigher
 from .judge import REAL_ALONE, Table, judge
 from .mixture import Candidate, Gain, Mixture
 from .task import Labels, build_task, deal
-from .verdict import gain_of, not_judged, sureness, verdict
+from .verdict import not_judged, sureness, verdict
 
-SHARES = (0.3, 1.0, 4.0, 16.0, 64.0)
+SHARES = (0.5, 2.0, 8.0, 64.0)
 _SAMPLE = 3_072  # rows of the pool that candidates are judged with
 _FEW = 100  # real rows up to which twice as many folds are dealt
 _FOLDS = 5
@@ -43,16 +44,16 @@ def mix(
 ) -> Mixture:
     """Choose the weights of a pool's rows for training a student on the real rows and these.
 
-    Candidates are the real rows alone, and the pool as generated, aligned at two strengths, weighed by trust
-    in its labels, both, and by group, each at several shares. All are judged by the cross-entropy of a linear
-    student on real rows that neither the student nor the weights saw.
+    Candidates are the real rows alone, and the pool as generated, aligned, weighed by what students of other
+    rows think of its labels, both, and by group, each at several shares. All are judged by the cross-entropy
+    of a linear student on real rows that neither the student nor the weights saw.
 
     Args:
         real: (n, d) embeddings of real rows.
         real_labels: n labels, strings or integers; None where there are none.
         pool: (m, d) embeddings of synthetic rows; a `numpy.memmap` need not fit in memory.
         pool_labels: m labels. Rows whose label no real row has get weight 0.
-        key: decides the folds, the halves and the sample.
+        key: decides the folds, the parts and the sample.
         groups: what each row of the pool comes from (generator, cluster, attribute value): then weights
             that are equal within a group are candidates too.
         shares: totals of the pool to try, in multiples of the real rows. Those that would count a row of the
@@ -86,7 +87,7 @@ def mix(
     known = np.count_nonzero(task.pool_codes >= 0)
     tried = sorted({min(share, known / n) for share in shares})
     table = judge(task, weights, tried, folds, on_progress)
-    return _mixture(table, weigher, families, weights, pool, of_row, on_progress)
+    return _mixture(table, weigher, families, weights, pool, of_row, rng, on_progress)
 
 
 def _mixture(
@@ -96,19 +97,18 @@ def _mixture(
     of_sample: dict[str, np.ndarray],
     pool: Any,
     groups: np.ndarray | None,
+    rng: np.random.Generator,
     tell: Tell,
 ) -> Mixture:
     task, n = weigher.task, len(weigher.task.real)
-    choice = choose(table)
-    used = table.arms[choice.arm] != REAL_ALONE
+    chosen = choose(table).arm
+    used = table.arms[chosen] != REAL_ALONE
     # What is said of a pool that is not used is said of the best that could have been done with it.
-    spoken = choice.arm if used else 1 + int(np.argmin(table.losses[1:].mean(axis=1)))
+    pick = (lambda given: choose(given).arm) if used else _best
+    spoken = pick(table)
     arm = table.arms[spoken]
-    over = table.losses[0] - table.losses
-    errors = standard_errors(over)
-    hits = table.hits.astype(float) - table.hits[0]
-    accuracy = gain_of(float(hits[spoken].mean()), float(standard_errors(hits)[spoken]))
-    loss = gain_of(float(over[spoken].mean()), float(errors[spoken]))
+    accuracy, loss = expected(table, spoken, pick, rng)
+    errors = standard_errors(table.losses[0] - table.losses)
     sure = sureness(loss.value, float(errors[spoken]))
     weights = np.zeros(len(task.pool_codes), np.float32)
     if used:
@@ -130,7 +130,7 @@ def _mixture(
                 accuracy=float(table.hits[i].mean()),
                 effective_rows=0.0 if each == REAL_ALONE else effective_rows(of_sample[each.family][-1]),
                 penalty=table.penalties[i],
-                chosen=i == choice.arm,
+                chosen=i == chosen,
             )
             for i, each in enumerate(table.arms)
         ),
@@ -149,6 +149,11 @@ def _mixture(
             for i, name in enumerate(task.names)
         },
     )
+
+
+def _best(table: Table) -> int:
+    """The mixture of least loss, the real rows alone left out."""
+    return 1 + int(np.argmin(table.losses[1:].mean(axis=1)))
 
 
 def _everywhere(

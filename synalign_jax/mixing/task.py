@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from synalign_jax.core.checks import InputError, check_rows
 
 Labels = Sequence[Any] | np.ndarray
+PARTS = 4
 
 
 class Scale(NamedTuple):
@@ -30,7 +31,7 @@ class Task(NamedTuple):
     sample: (s,) positions in the pool of the rows that candidates are judged with, in rising order.
     rows, row_codes: (s, d) those rows and their labels.
     pool_codes: (m,) labels of the whole pool; -1 where no real row has the label.
-    halves: (s,) 0 or 1; each half's label trust comes from students that saw the other.
+    parts: (s,) below `PARTS`; what is thought of a part's labels comes from students that saw the others.
     """
 
     real: Float[np.ndarray, "n d"]
@@ -39,7 +40,7 @@ class Task(NamedTuple):
     rows: Float[np.ndarray, "s d"]
     row_codes: Int[np.ndarray, " s"]
     pool_codes: Int[np.ndarray, " m"]
-    halves: Int[np.ndarray, " s"]
+    parts: Int[np.ndarray, " s"]
     names: tuple[Any, ...]
     scale: Scale
 
@@ -87,7 +88,7 @@ def build_task(
     sample = np.sort(rng.permutation(known)[:most])
     rows = np.asarray(pool[sample], np.float32)
     plain = np.asarray(real, np.float32)
-    # Copies share a half, or they would vouch for each other's labels.
+    # Copies share a part, or they would vouch for each other's labels.
     of_content = np.unique(rows, axis=0, return_inverse=True)[1].ravel()
     both = np.concatenate([plain, rows])
     center = both.mean(axis=0, dtype=np.float64)
@@ -99,7 +100,7 @@ def build_task(
         rows=rows,
         row_codes=pool_codes[sample],
         pool_codes=pool_codes,
-        halves=rng.permutation(of_content.max() + 1)[of_content] % 2,
+        parts=rng.permutation(of_content.max() + 1)[of_content] % PARTS,
         names=tuple(names),
         scale=Scale(center.astype(np.float32), size if size > 0 else 1.0),
     )

@@ -63,5 +63,7 @@ def _points(value: float) -> str:
 
 
 def _percent(chance: float) -> str:
-    """Never all: the chance comes from few rows, and the best of many candidates flatters itself."""
-    return "over 99%" if chance > 0.99 else f"{chance:.0%}"
+    """Never all: the chance comes from few rows."""
+    if chance > 0.99:
+        return "over 99%"
+    return f"{chance:.0%}" if chance > 0.6 else f"only {chance:.0%}"

@@ -4,7 +4,8 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 
 from synalign_jax.core.progress import silent
-from synalign_jax.mixing.choice import choose
+from synalign_jax.mixing.choice import INCUMBENT, choose
+from synalign_jax.mixing.expected import expected
 from synalign_jax.mixing.judge import PENALTIES, REAL_ALONE, Arm, Table, judge
 from synalign_jax.mixing.task import build_task, deal
 
@@ -53,11 +54,11 @@ def _table(means: list[float], n: int = 100, noise: float = 0.0) -> Table:
     rng = np.random.default_rng(0)
     shape = (len(means), n)
     losses = np.array(means)[:, None] + noise * rng.normal(size=shape) + rng.normal(size=(1, n))
-    arms = (REAL_ALONE, Arm("as generated", 2.0), Arm("aligned", 2.0))
+    arms = (REAL_ALONE, Arm(INCUMBENT, 2.0), Arm("aligned", 2.0))
     return Table(arms, losses, np.zeros(shape, bool), (1.0,) * len(means))
 
 
-def test_the_plain_mixture_is_left_for_a_gain_that_is_more_than_noise() -> None:
+def test_the_first_guess_is_left_for_a_gain_that_is_more_than_noise() -> None:
     assert choose(_table([0.7, 0.5, 0.4])).arm == 2
     assert choose(_table([0.7, 0.5, 0.6])).arm == 1
     assert choose(_table([0.4, 0.5, 0.6])).arm == 0
@@ -66,3 +67,32 @@ def test_the_plain_mixture_is_left_for_a_gain_that_is_more_than_noise() -> None:
     table.losses[2] += 0.49 - table.losses[2].mean()
     table.losses[1] += 0.50 - table.losses[1].mean()
     assert choose(table).arm == 1
+
+
+def test_the_expected_gain_is_not_that_of_the_best_of_many() -> None:
+    """Thirty mixtures worth nothing: chosen among, they look better than nothing; corrected, they do not."""
+    rng = np.random.default_rng(0)
+    arms = (REAL_ALONE, *(Arm(name, share) for name in ("a", "b", "c", "d", "e", "f") for share in range(5)))
+    for n, seen in ((32, 40), (200, 40)):
+        apparent, corrected, covered = [], [], 0
+        for _ in range(seen):
+            own = rng.normal(size=(len(arms), n))
+            own[0] = 0.0
+            losses = 0.7 + rng.normal(size=(1, n)) + 0.3 * own
+            table = Table(arms, losses, losses < 0.7, (1.0,) * len(arms))
+            best = int(np.argmin(losses.mean(axis=1)))
+            found = expected(table, best, lambda given: int(np.argmin(given.losses.mean(axis=1))), rng, 40)
+            apparent.append(losses[0].mean() - losses[best].mean())
+            corrected.append(found.loss.value)
+            covered += found.loss.lower <= 0.0 <= found.loss.upper
+        error = 0.3 / np.sqrt(n)
+        assert np.mean(apparent) > 1.5 * error
+        # The mean of 40 that scatter by about one error.
+        assert abs(np.mean(corrected)) < 0.5 * error
+        assert covered >= 0.85 * seen
+
+
+def test_a_gain_that_is_surely_there_keeps_its_size() -> None:
+    table = _table([0.9, 0.5, 0.8], n=200, noise=0.2)
+    found = expected(table, 1, lambda given: choose(given).arm, np.random.default_rng(0))
+    np.testing.assert_allclose(found.loss.value, 0.4, atol=0.04)

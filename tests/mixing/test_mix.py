@@ -64,7 +64,7 @@ def test_the_weights_follow_the_rows_and_not_their_order_or_axes() -> None:
     np.testing.assert_allclose(moved.weights, plain.weights[order], atol=0.02)
     renamed = sa.mix(real[0], real[1] == "good", pool[0], pool[1] == "good", key=jax.random.key(0))
     np.testing.assert_allclose(renamed.weights, plain.weights, atol=1e-5)
-    # The halves are dealt in the order of the rows' values, which turning changes: all but them is the same.
+    # The parts are dealt in the order of the rows' values, which turning changes: all but them is the same.
     turned = sa.mix(real[0] @ turn, real[1], pool[0] @ turn, pool[1], key=jax.random.key(0))
     for before, after in zip(plain.candidates[:6], turned.candidates[:6], strict=True):
         assert after.loss == pytest.approx(before.loss, abs=2e-3)
@@ -96,7 +96,7 @@ def test_groups_get_one_weight_each_and_labels_without_real_rows_none() -> None:
     with pytest.warns(UserWarning, match="strange"):
         found = sa.mix(*real, pool[0], labels, key=jax.random.key(0), groups=groups)
     assert not found.weights[:20].any()
-    assert {"aligned, by group", "trusted, by group"} <= {c.name for c in found.candidates}
+    assert {"aligned, by group", "agreed, by group"} <= {c.name for c in found.candidates}
     task, folds, weigher = _weigher(real, pool, sample=300)
     for family in GROUPED:
         weights = weigher.sample(family, groups)
