@@ -1,5 +1,7 @@
 """What `mix` promises: scale, invariances, the table behind the choice, and what it refuses."""
 
+from typing import Any
+
 import jax
 import numpy as np
 import pytest
@@ -19,7 +21,7 @@ def _rows(rng: np.random.Generator, count: int, shift: float = 0.0) -> tuple[np.
     return (x + shift).astype("f4"), NAMES[codes]
 
 
-def _mix(n: int = 40, m: int = 240, seed: int = 0, **changes: object) -> sa.Mixture:
+def _mix(n: int = 40, m: int = 240, seed: int = 0, **changes: Any) -> sa.Mixture:
     rng = np.random.default_rng(seed)
     real, pool = _rows(rng, n), _rows(rng, m)
     given = {"real": real[0], "real_labels": real[1], "pool": pool[0], "pool_labels": pool[1]} | changes
