@@ -1,0 +1,124 @@
+"""The whole job beside an endpoint that costs nothing: what each stage takes a row, and how that grows.
+
+python benchmarks/whole_line.py [ROWS ...] [--keep FOLDER]     (default: 2000 10000)
+
+A stub endpoint in its own process answers with halves of real sentences and embeds by hashed words, so what
+is left is the line itself: requests, ledger, checks, duplicates, weights, students, files and report.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from _report import Report, machine
+
+from synalign_jax.pipeline.data.sources import Columns, load_source
+from synalign_jax.pipeline.folder import stage_record
+from synalign_jax.pipeline.run import STAGES
+
+CONFIG = """
+[run]
+folder = "{folder}"
+[data]
+source = "rotten_tomatoes"
+few_shot = 200
+test_rows = 1000
+ceiling_rows = 1500
+[llm]
+base_url = "{url}"
+model = "stub"
+concurrency = 64
+[encoder]
+kind = "openai"
+model = "stub-embed"
+base_url = "{url}"
+[explore]
+rounds = 10
+[reason]
+preset = "sst2"
+[generate]
+rows = {rows}
+rows_per_call = 20
+[loop]
+stop = false
+"""
+
+
+def sentences() -> list[str]:
+    source = load_source("rotten_tomatoes", Columns("text", "label"))
+    return [" ".join(text.split()) for text in source.rows.texts]
+
+
+def measure(rows: int, url: str, folder: Path) -> tuple[dict[str, float], float, float]:
+    """Seconds of each stage, of the whole process, and its peak memory in GiB."""
+    config = folder / f"{rows}.toml"
+    config.write_text(CONFIG.format(folder=folder / str(rows), url=url, rows=rows))
+    start = time.monotonic()
+    environment = {**os.environ, "SYNALIGN_CACHE": str(folder / "cache")}
+    with (folder / f"{rows}.log").open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "synalign_jax", "run", str(config)],
+            env=environment,
+            stdout=log,
+            stderr=log,
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(f"{rows} rows: the run failed; see {log.name}")
+    records = {stage.name: stage_record(folder / str(rows), stage.name) for stage in STAGES}
+    seconds = {name: record["seconds"] for name, record in records.items() if record}
+    return seconds, time.monotonic() - start, usage.ru_maxrss / 2**20
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("rows", nargs="*", type=int, default=[2_000, 10_000])
+    parser.add_argument("--keep", type=Path, help="leave the runs here")
+    options = parser.parse_args()
+    folder = options.keep or Path(tempfile.mkdtemp())
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "sentences.txt").write_text("\n".join(sentences()), encoding="utf-8")
+    stub = subprocess.Popen(
+        [sys.executable, str(Path(__file__).with_name("_stub.py")), str(folder / "sentences.txt")],
+        stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert stub.stdout is not None
+    url = stub.stdout.readline().strip()
+    found = {}
+    try:
+        for rows in options.rows:
+            found[rows] = measure(rows, url, folder)
+    finally:
+        stub.kill()
+        if options.keep is None:
+            shutil.rmtree(folder, ignore_errors=True)
+    with Report("whole-line") as report:
+        show(report, found)
+
+
+def show(report: Report, found: dict[int, tuple[dict[str, float], float, float]]) -> None:
+    report(machine("jax", "synalign-jax", "aiohttp", "pyarrow"))
+    report("synalign run beside a stub endpoint; the loop weighs the rows between waves\n")
+    report(f"{'seconds':<18}" + "".join(f"{rows:>12,}" for rows in found) + f"{'ms a row':>12}{'slope':>8}")
+    few, many = min(found), max(found)
+    for name in [stage.name for stage in STAGES] + ["whole process"]:
+        taken = [
+            whole if name == "whole process" else parts.get(name, 0.0) for parts, whole, _ in found.values()
+        ]
+        line = f"{name:<18}" + "".join(f"{seconds:>12.1f}" for seconds in taken)
+        least, most = (taken[list(found).index(rows)] for rows in (few, many))
+        # 1 is linear: time grows as rows do. Of less than a second nothing can be said.
+        slope = f"{(most / least) / (many / few):>8.2f}" if many > few and least >= 1.0 else f"{'':>8}"
+        report(f"{line}{1e3 * most / many:>12.3f}{slope}")
+    report(f"{'peak GiB':<18}" + "".join(f"{peak:>12.2f}" for _, _, peak in found.values()))
+
+
+if __name__ == "__main__":
+    main()
