@@ -36,14 +36,17 @@ class Data(_Section, frozen=True, kw_only=True):
     are held out. Up to `ceiling_rows` of the rows left over serve as "all real rows" in the evaluation,
     and nowhere else.
 
-    `text` may be a template over columns, as "{question} {answer}". With `multi_label` a row may have several
-    labels, and each combination of them counts as a label. `file_encoding` is that of text files that are not
-    UTF-8.
+    `text` may be a template over columns, as "{question} {answer}": then each new row has those fields, too.
+    `fields` (name = description) tells the model what they are; without a template each is a line of the
+    text.
+    With `multi_label` a row may have several labels, and each combination of them counts as a label.
+    `file_encoding` is that of text files that are not UTF-8.
     """
 
     source: str
     subset: str | None = None
     text: str = "text"
+    fields: dict[str, str] = {}
     label: str = "label"
     multi_label: bool = False
     file_encoding: str | None = None
@@ -245,11 +248,12 @@ class Align(_Section, frozen=True, kw_only=True):
 
 class Resample(_Section, frozen=True, kw_only=True):
     """`rows` of the aligned set; "auto" is what the weights count for together, at most the rows they are
-    worth (their effective sample size).
+    worth (their effective sample size). Both sets are written as JSONL and Parquet, and in `formats` besides.
     """
 
     rows: Count | Literal["auto"] = "auto"
     labels: Literal["real", "balanced"] = "real"
+    formats: list[Literal["csv", "tsv"]] = []
 
 
 class Evaluate(_Section, frozen=True, kw_only=True):

@@ -10,7 +10,9 @@ from typing import Any
 
 import msgspec
 
-from .config import Config, ConfigError, Llm
+from .config import Config, ConfigError, Data, Llm
+from .data.columns import Template
+from .data.fields import template_of
 
 
 def load_config(path: str | Path) -> Config:
@@ -113,6 +115,16 @@ def _anchored(config: Config, base: Path) -> Config:
     )
 
 
+def _check_fields(data: Data, name: str) -> None:
+    known = Template(template_of(data.text, data.fields)).fields
+    for field in data.fields:
+        if field.rstrip("?") not in known:
+            raise ConfigError(
+                f"{name}: [data.fields] '{field}' is not in [data] text = {data.text!r};"
+                f" put {{{field}}} where it belongs in it"
+            )
+
+
 def _llm_anchored(llm: Llm, base: Path) -> Llm:
     return llm if llm.kind == "openai" else msgspec.structs.replace(llm, model=_model_path(llm.model, base))
 
@@ -124,6 +136,7 @@ def _model_path(model: str, base: Path) -> str:
 
 
 def _check_sense(config: Config, name: str) -> None:
+    _check_fields(config.data, name)
     named = {f"llms.{key}": llm for key, llm in config.llms.items()}
     if config.judge.endpoint is not None:
         named["judge.endpoint"] = config.judge.endpoint

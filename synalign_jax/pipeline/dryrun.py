@@ -11,7 +11,7 @@ from pathlib import Path
 from synalign_jax.llm.estimate import Estimate
 from synalign_jax.llm.protocol import ChatRequest
 
-from .asking.calls import Desk, row_shape
+from .asking.calls import make_desk
 from .asking.forms import JSON
 from .asking.prompts import load_prompts
 from .asking.quotas import quotas
@@ -21,10 +21,11 @@ from .loop.checks import judging
 from .loop.judge import Judge
 from .pricing import dealt, priced, summed
 from .run import STAGES, run_stages
+from .stages.load import fields_in
 from .stages.reason import FALLBACK, attributes_request
 from .tools import Tools
 
-PLAN = Stage("plan", lambda *_: None, ("few_shot", "clusters"), ())
+PLAN = Stage("plan", lambda *_: None, ("few_shot", "fields", "clusters"), ())
 # What stands for an answer that is not there yet: about as long as attributes are.
 _PLACEHOLDER = "(to be summarised by the model from the rows above)"
 
@@ -71,8 +72,7 @@ def planned_requests(
         prompts = prompts.with_attributes(FALLBACK)
     attributes = [attributes_request(config, prompts, cluster, texts, form) for cluster in clusters]
     requests: list[ChatRequest] = []
-    shape = row_shape(config, texts)
-    desk = Desk(config, prompts, shape, form, texts)
+    desk = make_desk(config, prompts, form, rows, fields_in(view))
     for label, wanted in quotas(Counter(row["label"] for row in rows), config.generate.rows).items():
         own = [
             {**cluster, "attributes": dict.fromkeys(prompts.attributes, _PLACEHOLDER)}
@@ -81,7 +81,7 @@ def planned_requests(
         ]
         requests += [
             desk.call(cluster := own[number % len(own)], cluster["attributes"], number).request
-            for number in range(math.ceil(wanted / shape.rows_per_call))
+            for number in range(math.ceil(wanted / desk.shape.rows_per_call))
         ]
     planned = {"attributes": attributes, "rows": requests}
     labels = sorted({row["label"] for row in rows})

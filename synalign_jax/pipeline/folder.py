@@ -56,14 +56,14 @@ class StageView:
 
     def write_rows(self, name: str, rows: list[dict[str, Any]], schema: pa.Schema) -> None:
         table = pa.Table.from_pylist(rows, schema=schema)
-        with self._replacing(name, ".parquet") as path:
+        with self.writing(name, ".parquet") as path:
             pq.write_table(table, path)
 
     def read_array(self, name: str) -> np.ndarray:
         return np.load(self._readable(name, ".npy"), mmap_mode="r", allow_pickle=False)
 
     def write_array(self, name: str, array: np.ndarray) -> None:
-        with self._replacing(name, ".npy") as path, path.open("wb") as file:
+        with self.writing(name, ".npy") as path, path.open("wb") as file:
             np.save(file, array, allow_pickle=False)
 
     def read_json(self, name: str) -> Any:
@@ -73,7 +73,7 @@ class StageView:
         self.write_text(name, ".json", json.dumps(value, indent=1))
 
     def write_text(self, name: str, suffix: str, text: str) -> None:
-        with self._replacing(name, suffix) as path:
+        with self.writing(name, suffix) as path:
             path.write_text(text, encoding="utf-8", errors="replace")
 
     def warn(self, message: str) -> None:
@@ -90,7 +90,8 @@ class StageView:
         return self.root / f"{name}{suffix}"
 
     @contextlib.contextmanager
-    def _replacing(self, name: str, suffix: str) -> Iterator[Path]:
+    def writing(self, name: str, suffix: str) -> Iterator[Path]:
+        """A temporary path that becomes the file when the block ends well."""
         if name not in self.stage.writes:
             raise SealedError(f"stage '{self.stage.name}' does not declare that it writes '{name}'")
         with replacing(self.root / f"{name}{suffix}") as temporary:

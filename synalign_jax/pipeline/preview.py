@@ -23,7 +23,7 @@ from synalign_jax.llm.protocol import Usage
 from synalign_jax.llm.records import Summary
 
 from .asking.ask import Asker, NoAnswersError, open_asker
-from .asking.calls import Desk, mixed_attributes, row_shape
+from .asking.calls import make_desk, mixed_attributes
 from .asking.prompts import load_prompts
 from .asking.quotas import quotas
 from .config import Config, ConfigError
@@ -32,12 +32,12 @@ from .folder import RunFolder, Stage, StageView
 from .loop.sieve import Sieve
 from .pricing import Part, dealt, priced, summed
 from .run import STAGES, run_stages
-from .stages.load import UNLABELLED
+from .stages.load import UNLABELLED, fields_in
 from .stages.reason import named, reasoned
 from .stages.trial import choose
 from .tools import Tools
 
-_STAGE = Stage("preview", lambda *_: None, ("few_shot", "clusters"), ())
+_STAGE = Stage("preview", lambda *_: None, ("few_shot", "fields", "clusters"), ())
 _TRIAL_CALLS = 2  # in each form: the first of those by which a run tries it
 
 
@@ -183,7 +183,8 @@ def _make(
     real = view.read_rows("few_shot")
     texts = [row["text"] for row in real]
     clusters = view.read_rows("clusters")
-    shape = row_shape(config, texts)
+    fields = fields_in(view)
+    shape = make_desk(config, load_prompts(config), form, real, fields).shape
     labels = {
         label: math.ceil(wanted / shape.rows_per_call)
         for label, wanted in quotas(Counter(row["label"] for row in real), rows).items()
@@ -212,7 +213,7 @@ def _make(
     ]
     if not own:
         raise NoAnswersError("attributes", "", found.outcomes, Path(config.run.folder))
-    desk = Desk(config, prompts, shape, form, texts)
+    desk = make_desk(config, prompts, form, real, fields)
     calls = []
     for label, count in labels.items():
         mine = [cluster for cluster in own if cluster["label"] == label]

@@ -14,15 +14,15 @@ from .stages import align, embed, evaluate, explore, generate, load, reason, rep
 from .tools import Tools
 
 STAGES = (
-    Stage("load", load.run, (), ("few_shot", "held_out")),
+    Stage("load", load.run, (), ("few_shot", "held_out", "fields")),
     Stage("embed_real", embed.real, ("few_shot",), ("real_vectors",)),
     Stage("explore", explore.run, ("few_shot", "real_vectors"), ("clusters", "coverage")),
-    Stage("trial", trial.run, ("few_shot", "clusters"), ("form",)),
+    Stage("trial", trial.run, ("few_shot", "fields", "clusters"), ("form",)),
     Stage("reason", reason.run, ("few_shot", "clusters", "form"), ("attributes",)),
     Stage(
         "generate",
         generate.run,
-        ("few_shot", "real_vectors", "clusters", "form", "attributes"),
+        ("few_shot", "fields", "real_vectors", "clusters", "form", "attributes"),
         ("synthetic", "rejected", "loop"),
     ),
     Stage("embed_synthetic", embed.synthetic, ("synthetic",), ("synthetic_vectors",)),
@@ -35,7 +35,7 @@ STAGES = (
     Stage(
         "resample",
         resample.run,
-        ("few_shot", "real_vectors", "synthetic", "synthetic_vectors", "weights", "distribution"),
+        ("few_shot", "fields", "real_vectors", "synthetic", "synthetic_vectors", "weights", "distribution"),
         ("aligned", "weighted"),
     ),
     Stage(

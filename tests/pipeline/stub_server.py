@@ -31,6 +31,14 @@ def answer(body: dict) -> dict:
         count = schema["properties"]["texts"]["maxItems"]
         texts = [f"a {tone} {' '.join(rng.sample(WORDS, 6))}" for _ in range(count)]
         return {"texts": texts}
+    if "rows" in schema["properties"]:
+        rows = schema["properties"]["rows"]
+        names = list(rows["items"]["properties"])
+
+        def value() -> str:
+            return f"a {tone} {' '.join(rng.sample(WORDS, 6))}"
+
+        return {"rows": [{name: value() for name in names} for _ in range(rows["maxItems"])]}
     return {name: f"{rng.choice(WORDS)} and {rng.choice(WORDS)}" for name in schema["properties"]}
 
 

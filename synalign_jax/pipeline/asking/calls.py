@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,11 +12,13 @@ import numpy as np
 from synalign_jax.llm.driver import Outcome
 from synalign_jax.llm.protocol import ChatRequest, Message
 from synalign_jax.pipeline.config import Config
+from synalign_jax.pipeline.data.fields import Fields
 from synalign_jax.pipeline.seeds import generator
 
 from .forms import LIST, extra, list_grammar, list_items, plain
 from .lineage import draw_seed, prompt_hash
-from .prompts import ROWS_SAMPLE, Prompts, render, shown
+from .prompts import ROWS_SAMPLE, Prompts, labelled, render, shown, shown_values
+from .rows import FieldRows
 
 FEWEST_CHARACTERS = 3
 _CHARACTERS_PER_TOKEN = 3.0
@@ -30,16 +32,17 @@ _STEPS = (64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072)
 class RowShape:
     """How long a row may be and how many a call asks for: from the real rows and the context's size.
 
-    `given` says that the length is the settings'.
+    `given` says that the length is the settings', `fields` how long each field may be, if there are several.
     """
 
     characters: int
     rows_per_call: int
     given: bool = False
+    fields: Mapping[str, int] = field(default_factory=dict)
 
     def of(self, members: Sequence[str]) -> RowShape:
         """The same for a call that shows `members`: rows are about as long as those, or cost for nothing."""
-        if self.given or not members:
+        if self.given or self.fields or not members:
             return self
         longest = _LONGER * max(len(text) for text in members)
         step = next((step for step in _STEPS if step >= longest), self.characters)
@@ -47,18 +50,28 @@ class RowShape:
 
     @property
     def max_tokens(self) -> int:
-        return int(self.rows_per_call * (self.characters / _CHARACTERS_PER_TOKEN + 8)) + 24
+        return int(self.rows_per_call * self.row_tokens) + 24
+
+    @property
+    def row_tokens(self) -> float:
+        """A field's name and quotes come with every row."""
+        around = 8 + sum(len(name) / _CHARACTERS_PER_TOKEN + 4 for name in self.fields)
+        return self.characters / _CHARACTERS_PER_TOKEN + around
 
 
-def row_shape(config: Config, texts: list[str]) -> RowShape:
+def row_shape(config: Config, texts: Sequence[str], rows: FieldRows | None = None) -> RowShape:
     characters = config.generate.max_row_characters
     given = characters != "auto"
+    fields = dict(rows.longest) if rows is not None else {}
+    whole = sum(fields.values())
     if characters == "auto":
         usual = np.quantile([len(text) for text in texts], 0.95)
-        characters = int(np.clip(_LONGER * usual, _LEAST, 4_000))
-    tokens = characters / _CHARACTERS_PER_TOKEN + 8
-    fitting = max(1, int(config.llm.context / 2 / tokens))
-    return RowShape(characters, min(config.generate.rows_per_call, fitting), given)
+        characters = max(int(np.clip(_LONGER * usual, _LEAST, 4_000)), whole)
+    elif whole > characters:
+        fields = {name: max(1, most * characters // whole) for name, most in fields.items()}
+    shape = RowShape(characters, config.generate.rows_per_call, given, fields)
+    fitting = max(1, int(config.llm.context / 2 / shape.row_tokens))
+    return replace(shape, rows_per_call=min(shape.rows_per_call, fitting))
 
 
 @dataclass(frozen=True)
@@ -72,18 +85,23 @@ class Call:
     attributes: dict[str, str]
     request: ChatRequest
     characters: int
+    rows: FieldRows | None = None
 
 
 @dataclass(frozen=True)
 class Desk:
-    """What every request for rows is made with: settings, prompts, the form of asking and the real texts."""
+    """What every request for rows is made with: settings, prompts, the form of asking and the real texts.
+
+    `rows` has the real rows' fields where they are made of several; `hidden` rows are shown to no model.
+    """
 
     config: Config
     prompts: Prompts
     shape: RowShape
     form: str
     texts: list[str]
-    hidden: frozenset[int] = frozenset()  # real rows that no model is shown
+    hidden: frozenset[int] = frozenset()
+    rows: FieldRows | None = None
 
     def call(
         self,
@@ -103,13 +121,19 @@ class Desk:
         """
         config, label = self.config, cluster["label"]
         cluster = {**cluster, "members": [i for i in cluster["members"] if i not in self.hidden]}
-        values = {"task": self.prompts.task, "label": label, "attributes": attributes}
-        members = [self.texts[i] for i in cluster["members"]] if config.generate.show_demonstrations else []
-        told = shown(members)
+        values = {
+            "task": self.prompts.task,
+            "label": label,
+            "labelled": labelled(config, label),
+            "attributes": attributes,
+            "fields": self.rows.fields.descriptions if self.rows is not None else {},
+        }
+        members = cluster["members"] if config.generate.show_demonstrations else []
+        texts = [self.texts[i] for i in members]
         # A list goes on as it began, and what a small model writes beyond that is of no use.
-        shape = self.shape.of(told if self.form == LIST else members)
+        shape = self.shape.of(shown(texts) if self.form == LIST else texts)
         make = self._list if self.form == LIST else self._json
-        request = make(values, told, shape, contrast)
+        request = make(values, members, shape, contrast)
         seed = draw_seed(config, f"{use} {label}", number)
         request = ChatRequest(
             model=config.llm.model,
@@ -119,12 +143,12 @@ class Desk:
             seed=seed,
             **request,
         )
-        return Call(label, cluster, attributes, request, shape.characters)
+        return Call(label, cluster, attributes, request, shape.characters, self.rows)
 
     def _json(
         self,
         values: dict[str, Any],
-        members: list[str],
+        members: list[int],
         shape: RowShape,
         contrast: tuple[Sequence[str], Sequence[str]],
     ) -> dict[str, Any]:
@@ -138,38 +162,55 @@ class Desk:
             example = ROWS_SAMPLE | values | {"demonstrations": [], "count": len(members)}
             messages = [
                 Message("user", render(template, example)),
-                Message("assistant", json.dumps({"texts": members}, ensure_ascii=False)),
+                Message("assistant", self._example(members)),
             ]
-        demonstrations = members if self.prompts.own else []
+        demonstrations = self._items(members) if self.prompts.own else []
         content = render(
             template,
             values | told | {"demonstrations": demonstrations, "count": count, "again": bool(messages)},
         )
-        item = {"type": "string", "minLength": FEWEST_CHARACTERS, "maxLength": shape.characters}
         # Small models stop after a row or two unless the grammar holds them to more; an answer that was cut
         # off still counts when most of its rows are whole.
-        rows = {"type": "array", "items": item, "minItems": count // 2 + 1, "maxItems": count}
-        return {
-            "messages": (*messages, Message("user", content)),
-            "schema": {
+        fewest = count // 2 + 1
+        if self.rows is not None:
+            schema = self.rows.schema(shape.fields, fewest, count)
+        else:
+            item = {"type": "string", "minLength": FEWEST_CHARACTERS, "maxLength": shape.characters}
+            rows = {"type": "array", "items": item, "minItems": fewest, "maxItems": count}
+            schema = {
                 "type": "object",
                 "properties": {"texts": rows},
                 "required": ["texts"],
                 "additionalProperties": False,
-            },
-        }
+            }
+        return {"messages": (*messages, Message("user", content)), "schema": schema}
+
+    def _example(self, members: Sequence[int]) -> str:
+        """Real rows as an answer."""
+        if self.rows is not None:
+            return self.rows.example(shown_values([self.rows.real[i] for i in members]))
+        return json.dumps({"texts": self._items(members)}, ensure_ascii=False)
+
+    def _items(self, members: Sequence[int]) -> list[str]:
+        """Real rows as items of a list."""
+        if self.rows is not None:
+            return [self.rows.item(row) for row in shown_values([self.rows.real[i] for i in members])]
+        return shown([self.texts[i] for i in members])
 
     def _list(
         self,
         values: dict[str, Any],
-        members: list[str],
+        members: list[int],
         shape: RowShape,
         contrast: tuple[Sequence[str], Sequence[str]],
     ) -> dict[str, Any]:
         # A list goes on as it began: a bad row in it would bring more of its kind.
         del contrast
-        content = render(self.prompts.rows_list_template, values | {"demonstrations": members})
-        grammar = list_grammar(shape.rows_per_call, FEWEST_CHARACTERS, shape.characters)
+        content = render(self.prompts.rows_list_template, values | {"demonstrations": self._items(members)})
+        if self.rows is not None:
+            grammar = self.rows.grammar(shape.fields, shape.rows_per_call)
+        else:
+            grammar = list_grammar(shape.rows_per_call, FEWEST_CHARACTERS, shape.characters)
         return {
             "messages": (Message("user", content),),
             "continues": True,
@@ -206,13 +247,9 @@ def rows_of(call: Call, outcome: Outcome | None) -> list[dict[str, Any]]:
     """The rows of an answer with their lineage; none where the call failed."""
     if outcome is None or outcome.response is None:
         return []
-    if call.request.continues:
-        texts = list_items(outcome.response.text)
-    else:
-        texts = [plain(text) for text in outcome.value["texts"]] if outcome.value is not None else []
     return [
         {
-            "text": text,
+            **made,
             "label": call.label,
             "asked_label": call.label,
             "cluster": call.cluster["cluster"],
@@ -221,5 +258,35 @@ def rows_of(call: Call, outcome: Outcome | None) -> list[dict[str, Any]]:
             "prompt_hash": prompt_hash(call.request),
             "model": outcome.response.model,
         }
-        for text in texts
+        for made in _made(call, outcome, outcome.response.text)
     ]
+
+
+def _made(call: Call, outcome: Outcome, text: str) -> list[dict[str, str]]:
+    """Text and fields of each row of an answer."""
+    if call.rows is not None:
+        fields = call.rows.fields
+        if call.request.continues:
+            values = call.rows.of_list(text)
+        else:
+            values = call.rows.of_answer(outcome.value) if outcome.value is not None else []
+        return [{"text": fields.text(row), **fields.columns(row)} for row in values]
+    if call.request.continues:
+        texts = list_items(text)
+    else:
+        texts = [plain(item) for item in outcome.value["texts"]] if outcome.value is not None else []
+    return [{"text": item} for item in texts]
+
+
+def make_desk(
+    config: Config,
+    prompts: Prompts,
+    form: str,
+    real: Sequence[Mapping[str, Any]],
+    fields: Fields,
+    hidden: frozenset[int] = frozenset(),
+) -> Desk:
+    """The desk for real rows as the stage load left them."""
+    texts = [row["text"] for row in real]
+    rows = FieldRows(fields, [fields.values(row) for row in real]) if fields else None
+    return Desk(config, prompts, row_shape(config, texts, rows), form, texts, hidden, rows)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
@@ -13,6 +13,7 @@ from jinja2 import StrictUndefined, Template, TemplateError
 from jinja2.sandbox import SandboxedEnvironment
 
 from synalign_jax.pipeline.config import Config, ConfigError
+from synalign_jax.pipeline.data.values import SEPARATOR
 
 # Demonstrations of long documents are cut so that a cluster fits any context.
 _DEMONSTRATIONS_CHARACTERS = 2_400
@@ -22,7 +23,9 @@ _ENVIRONMENT = SandboxedEnvironment(undefined=StrictUndefined, keep_trailing_new
 
 
 # What a template for rows may use besides the task, the label and the demonstrations.
-ROWS_SAMPLE = {"attributes": {"style": "plain"}, "count": 2, "good": [], "bad": [], "again": False}
+ROWS_SAMPLE = {
+    "attributes": {"style": "plain"}, "count": 2, "good": [], "bad": [], "again": False, "fields": {}
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,12 @@ def load_prompts(config: Config) -> Prompts:
         own=config.generate.template is not None,
     )
     # A template that cannot render should say so now, not after an hour of generation.
-    sample: dict[str, Any] = {"task": prompts.task, "label": "a", "demonstrations": ["b"]}
+    sample: dict[str, Any] = {
+        "task": prompts.task,
+        "label": "a",
+        "labelled": labelled(config, "a"),
+        "demonstrations": ["b"],
+    }
     render(prompts.attributes_template, sample | {"attributes": {"style": "plain"}}, "[reason] template")
     render(prompts.rows_template, ROWS_SAMPLE | sample, "[generate] template")
     return prompts
@@ -94,8 +102,38 @@ def _template(path: str | None, name: str) -> Template:
         raise ConfigError(f"the template {path} cannot be used: {error}") from error
 
 
+def labelled(config: Config, label: str) -> str:
+    """How a prompt says which label texts have: words with a blank before them, or nothing."""
+    if config.data.multi_label:
+        several = label.split(SEPARATOR) if label else []
+        if len(several) != 1:
+            quoted = [f'"{one}"' for one in several]
+            return (
+                f" with the labels {', '.join(quoted[:-1])} and {quoted[-1]}"
+                if several
+                else " without a label"
+            )
+    return f' with the label "{label}"' if label else ""
+
+
 def shown(demonstrations: list[str]) -> list[str]:
     """Demonstrations on one line each, cut to a common budget."""
     limit = _DEMONSTRATIONS_CHARACTERS // max(len(demonstrations), 1)
-    lines = [" ".join(text.split()) for text in demonstrations]
-    return [line if len(line) <= limit else f"{line[:limit].rsplit(' ', 1)[0]} ..." for line in lines]
+    return [_cut(" ".join(text.split()), limit) for text in demonstrations]
+
+
+def shown_values(rows: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
+    """Demonstrations of several fields, cut to a common budget; what a short field leaves goes to others."""
+    limit = _DEMONSTRATIONS_CHARACTERS // max(len(rows), 1)
+    found = []
+    for row in rows:
+        left, parts = limit, dict(row)
+        for number, name in enumerate(sorted(row, key=lambda name: len(row[name]))):
+            parts[name] = _cut(row[name], left // (len(row) - number))
+            left -= len(parts[name])
+        found.append(parts)
+    return found
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else f"{text[:limit].rsplit(' ', 1)[0]} ..."

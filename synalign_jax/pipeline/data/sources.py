@@ -24,7 +24,7 @@ class Rows:
     Attributes:
         texts: what is embedded.
         labels: None for unlabelled text.
-        fields: the columns that each text is made of, where it is made of several.
+        fields: the columns that each text is made of by `template`; None where it is a column.
         said: what the user should know of how the rows were read.
     """
 
@@ -32,6 +32,7 @@ class Rows:
     labels: list[str] | None
     fields: list[dict[str, str]] | None = None
     said: tuple[str, ...] = ()
+    template: str = ""
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -40,7 +41,8 @@ class Rows:
         def of(column: list[Any] | None) -> list[Any] | None:
             return None if column is None else [column[i] for i in indices]
 
-        return Rows([self.texts[i] for i in indices], of(self.labels), of(self.fields), self.said)
+        texts = [self.texts[i] for i in indices]
+        return Rows(texts, of(self.labels), of(self.fields), self.said, self.template)
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,9 @@ def load_file(path: str | Path, columns: Columns) -> Rows:
     )
     if table.texts is None:
         raise DataError(f"{path}: no column '{columns.text}'; name the text's with [data] text")
-    return Rows(table.texts, table.labels, table.fields(), table.said)
+    fields = table.fields()
+    template = table.columns["text"] if fields is not None else ""
+    return Rows(table.texts, table.labels, fields, table.said, template)
 
 
 def _unlabelled(rows: Rows) -> Rows:
@@ -212,7 +216,8 @@ def _hub_rows(name: str, split: Any, columns: Columns) -> Rows:
     fields = None
     if found.template is not None:
         fields = [found.template.values(row, f"{name}: row {n}") for n, row in enumerate(split)]
-    return Rows(texts, labels if found.label is not None else None, fields, found.said)
+    template = found.template.source if found.template is not None else ""
+    return Rows(texts, labels if found.label is not None else None, fields, found.said, template)
 
 
 def _named(value: Any, names: list[str] | None) -> Any:

@@ -22,15 +22,16 @@ def check_format(name: str, setting: str) -> None:
         raise DataError(f"{setting}: {name} does not end in {', '.join(FORMATS)}")
 
 
-def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], name: str) -> None:
+def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], name: str, columns: Sequence[str] = ()) -> None:
     """
     Args:
         path: where to write.
         rows: a key that a row lacks is null there, and is left out in JSONL.
         name: its ending tells the format. CSV and TSV hold lists and dictionaries as JSON.
+        columns: those that come first, whether or not a row has them.
     """
     suffix = Path(name).suffix.lower()
-    names = list(dict.fromkeys(key for row in rows for key in row))
+    names = list(dict.fromkeys([*columns, *(key for row in rows for key in row)]))
     if suffix == ".parquet":
         pq.write_table(pa.table({key: _column([row.get(key) for row in rows]) for key in names}), path)
         return

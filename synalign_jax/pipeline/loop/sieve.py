@@ -9,7 +9,7 @@ from typing import Any
 
 from synalign_jax.llm.driver import Outcome
 from synalign_jax.pipeline.asking.calls import FEWEST_CHARACTERS, Call, Desk, rows_of
-from synalign_jax.pipeline.asking.prompts import ROWS_SAMPLE, Prompts, render
+from synalign_jax.pipeline.asking.prompts import ROWS_SAMPLE, labelled, render
 from synalign_jax.pipeline.data.duplicates import TextIndex
 
 from .echo import Echoes
@@ -29,7 +29,8 @@ class Sieve:
         more: Sequence[Rule] = (),
     ) -> None:
         texts, prompts = desk.texts, desk.prompts
-        self._echoes = Echoes(_requests(prompts, labels), [*prompts.attributes, "length"], labels, texts)
+        self._fields = desk.rows
+        self._echoes = Echoes(_requests(desk, labels), [*prompts.attributes, "length"], labels, texts)
         self._rules: list[Rule] = list(more)
         self._of_the_kind = desk.config.generate.of_the_kind
         ends = partial(breaks_off, most=desk.shape.characters)
@@ -37,6 +38,11 @@ class Sieve:
         holding = rules_that_hold(kinds, texts) if self._of_the_kind else []
         self._checks_echoes, self._checks_ends = self._echoes.verdict in holding, ends in holding
         self._rules += [rule for rule in holding if rule is not ends]
+        self._ends: dict[str, list[Rule]] = {}
+        if desk.rows is not None and self._of_the_kind:
+            for name, longest in desk.shape.fields.items():
+                values = [row[name] for row in desk.rows.real]
+                self._ends[name] = rules_that_hold([partial(_cut_off, most=longest)], values)
         self._real, self._earlier = TextIndex(), TextIndex()
         for text in texts:
             self._real.add(text)
@@ -46,9 +52,10 @@ class Sieve:
         kept and remembered."""
         found: list[tuple[dict[str, Any], str | None]] = []
         for row in rows_of(call, outcome):
-            row["text"] = self._echoes.strip(row["text"])
-            if self._of_the_kind:
-                row["text"] = without_the_last(row["text"], most=call.characters)
+            if self._fields is None:
+                row["text"] = self._echoes.strip(row["text"])
+                if self._of_the_kind:
+                    row["text"] = without_the_last(row["text"], most=call.characters)
             found.append((row, self._verdict(row, call.characters)))
         return found
 
@@ -56,6 +63,8 @@ class Sieve:
         text = row["text"]
         if len(text) < FEWEST_CHARACTERS:
             return "blank"
+        if self._fields is not None and (reason := self._fault(row)) is not None:
+            return reason
         for rule in self._rules:
             if (reason := rule(text)) is not None:
                 return reason
@@ -64,6 +73,15 @@ class Sieve:
         if self._checks_echoes:
             return self._echoes.verdict(text, json.loads(row["attributes"]).values())
         return None
+
+    def _fault(self, row: dict[str, Any]) -> str | None:
+        """What is wrong with the fields of a row."""
+        assert self._fields is not None
+        values = self._fields.fields.values(row)
+        if (reason := self._fields.fault(values)) is not None:
+            return reason
+        found = (rule(values[name]) for name, rules in self._ends.items() for rule in rules)
+        return next((reason for reason in found if reason is not None), None)
 
     def _verdict(self, row: dict[str, Any], most: int) -> str | None:
         reason = self._unlike(row, most)
@@ -77,13 +95,24 @@ class Sieve:
         return reason
 
 
-def _requests(prompts: Prompts, labels: Sequence[str]) -> list[str]:
+def _cut_off(value: str, *, most: int) -> str | None:
+    """As `breaks_off`, of a field: a grammar cuts it at just its length, blanks at its end taken off."""
+    return breaks_off(value, most=most) if most - 2 <= len(value) <= most else None
+
+
+def _requests(desk: Desk, labels: Sequence[str]) -> list[str]:
     """What is asked, with no real row in it."""
+    prompts = desk.prompts
     empty = {
         **ROWS_SAMPLE,
         "task": prompts.task,
         "demonstrations": [],
         "attributes": dict(prompts.attributes),
+        "fields": desk.rows.fields.descriptions if desk.rows is not None else {},
     }
     templates = (prompts.rows_template, prompts.rows_list_template)
-    return [render(template, {**empty, "label": label}) for template in templates for label in labels]
+    return [
+        render(template, {**empty, "label": label, "labelled": labelled(desk.config, label)})
+        for template in templates
+        for label in labels
+    ]

@@ -1,8 +1,8 @@
 """Stage generate: attributes in, new rows out; weighed and steered from wave to wave.
 
-Reads `few_shot`, `real_vectors`, `clusters`, `form` and `attributes`; writes `synthetic` (rows kept, with
-their lineage; what there is so far while it works), `rejected` (rows dropped, with the reason) and `loop`,
-the record of the waves, anew after each (JSON):
+Reads `few_shot`, `fields`, `real_vectors`, `clusters`, `form` and `attributes`; writes `synthetic` (rows
+kept, with their lineage; what there is so far while it works), `rejected` (rows dropped, with the reason) and
+`loop`, the record of the waves, anew after each (JSON):
 
     wanted, rows    {label: rows wanted}, {label: rows kept}
     rejected        {reason: rows dropped}
@@ -30,7 +30,7 @@ import pyarrow as pa
 from synalign_jax.core.checks import InputError
 from synalign_jax.core.kernels import median_length_scale
 from synalign_jax.pipeline.asking.ask import Asker, NoAnswersError, open_asker
-from synalign_jax.pipeline.asking.calls import Desk, row_shape
+from synalign_jax.pipeline.asking.calls import make_desk
 from synalign_jax.pipeline.asking.prompts import load_prompts
 from synalign_jax.pipeline.asking.quotas import quotas
 from synalign_jax.pipeline.config import Config, caps_of
@@ -45,6 +45,7 @@ from synalign_jax.pipeline.progress import Silent
 from synalign_jax.pipeline.tools import Tools
 
 from .embed import vectors_of
+from .load import fields_in, with_fields
 from .trial import trial_calls
 
 SYNTHETIC = pa.schema(
@@ -79,7 +80,7 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
         loop.stop(BUDGET)
         view.warn(f"{reached}: the run goes on with the {len(loop.kept)} rows that it has")
     _tell(view, config, loop, ended=True)
-    view.write_rows("rejected", loop.rejected, REJECTED)
+    view.write_rows("rejected", loop.rejected, with_fields(REJECTED, fields_in(view)))
     dropped = Counter(row["reason"] for row in loop.rejected)
     if not loop.kept:
         raise NoAnswersError("row", "", loop.failed, view.root, dropped, reached)
@@ -137,9 +138,9 @@ def _generation(
         for cluster in view.read_rows("clusters")
         if cluster["cluster"] in attributes
     ]
-    shape, form = row_shape(config, texts), view.read_json("form")
+    form, fields = view.read_json("form"), fields_in(view)
     hidden = hidden_rows(config.rules, texts, lambda _: None)
-    desk = Desk(config, load_prompts(config), shape, form["form"], texts, hidden)
+    desk = make_desk(config, load_prompts(config), form["form"], real, fields, hidden)
     # In the order in which they were asked, so that each is known to the endpoint that it was put to.
     tried = [dataclasses.replace(desk, form=name) for name in form["usable"]]
     first = [call for own in tried for call in trial_calls(own, view.read_rows("clusters"))]
@@ -147,7 +148,7 @@ def _generation(
         label: LabelState(
             label,
             wanted,
-            math.ceil(config.generate.calls_factor * wanted / shape.rows_per_call),
+            math.ceil(config.generate.calls_factor * wanted / desk.shape.rows_per_call),
             [cluster for cluster in clusters if cluster["label"] == label],
         )
         for label, wanted in quotas(Counter(real_labels), config.generate.rows).items()
@@ -184,7 +185,7 @@ def _length_scale(vectors: np.ndarray) -> float:
 
 def _tell(view: StageView, config: Config, loop: Generation, *, ended: bool = False) -> None:
     """Leave what there is for whoever looks into the folder."""
-    view.write_rows("synthetic", loop.kept, SYNTHETIC)
+    view.write_rows("synthetic", loop.kept, with_fields(SYNTHETIC, fields_in(view)))
     view.write_json(
         "loop",
         {

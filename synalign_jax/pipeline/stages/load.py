@@ -1,19 +1,22 @@
 """Stage load: real rows in, a few-shot set and a held-out set out.
 
-Writes `few_shot` (what the method may see) and `held_out` (what evaluation alone reads).
+Writes `few_shot` (what the method may see), `held_out` (what evaluation alone reads) and `fields` (what the
+rows are made of, where that is more than one text).
 """
 
 from __future__ import annotations
 
 import difflib
 from collections import Counter
+from typing import Any
 
 import pyarrow as pa
 
 from synalign_jax.pipeline.asking.quotas import quotas
 from synalign_jax.pipeline.config import Config, Data
 from synalign_jax.pipeline.data.columns import Columns
-from synalign_jax.pipeline.data.errors import DataError
+from synalign_jax.pipeline.data.errors import DataError, listed
+from synalign_jax.pipeline.data.fields import PLAIN, Fields, fields_of, template_of
 from synalign_jax.pipeline.data.sources import Rows, load_file, load_source
 from synalign_jax.pipeline.folder import StageView
 from synalign_jax.pipeline.seeds import generator
@@ -21,6 +24,23 @@ from synalign_jax.pipeline.tools import Tools
 
 ROWS = pa.schema([("text", pa.string()), ("label", pa.string())])
 HELD_OUT = ROWS.append(pa.field("part", pa.string()))
+
+
+def fields_in(view: StageView) -> Fields:
+    """What the rows of the run are made of; a folder that does not say so has rows of one text."""
+    try:
+        return Fields.of_plain(view.read_json("fields"))
+    except FileNotFoundError:
+        return PLAIN
+
+
+def with_fields(schema: pa.Schema, fields: Fields) -> pa.Schema:
+    """The schema with the columns of the fields behind text and label."""
+    place = schema.get_field_index("label") + 1
+    for number, field in enumerate(fields.fields):
+        schema = schema.insert(place + number, pa.field(field.column, pa.string()))
+    return schema
+
 
 UNLABELLED = ""
 """The label of every row when the texts have no labels."""
@@ -37,11 +57,12 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
     """
     data = config.data
     label = data.label or None
-    named = frozenset({"text"} if data.text != "text" else ())
-    columns = Columns(
-        data.text, label, named=named, multi_label=data.multi_label, encoding=data.file_encoding
-    )
+    template = template_of(data.text, data.fields)
+    named = frozenset({"text"} if template != "text" else ())
+    columns = Columns(template, label, named=named, multi_label=data.multi_label, encoding=data.file_encoding)
     source = load_source(data.source, columns, subset=data.subset)
+    if data.fields and source.rows.fields is None:
+        raise DataError(f"[data.fields]: {data.source} has texts alone, and no columns {listed(data.fields)}")
     for remark in source.rows.said:
         view.warn(remark)
     rows = _clean(view, source.rows, data)
@@ -75,13 +96,17 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
             f"{len(few_shot)} rows are left for the few-shot set after {len(held)} were held out;"
             f" [data] few_shot asked for {data.few_shot}"
         )
-    view.write_rows("few_shot", _records(few_shot), ROWS)
+    fields = _fields(data, few_shot)
+    view.write_json("fields", fields.plain())
+    view.write_rows("few_shot", _records(few_shot, fields), with_fields(ROWS, fields))
     view.write_rows(
         "held_out",
-        [{**row, "part": "test"} for row in _records(held)]
-        + [{**row, "part": "rest"} for row in _records(rest)],
+        [{**row, "part": "test"} for row in _records(held, PLAIN)]
+        + [{**row, "part": "rest"} for row in _records(rest, PLAIN)],
         HELD_OUT,
     )
+    if fields:
+        view.facts["fields"] = fields.names
     view.facts.update(
         source=data.source,
         real_rows=len(rows),
@@ -92,8 +117,20 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
     )
 
 
-def _records(rows: Rows) -> list[dict[str, str]]:
-    return [{"text": text, "label": label} for text, label in zip(rows.texts, rows.labels or [], strict=True)]
+def _fields(data: Data, rows: Rows) -> Fields:
+    if rows.fields is None:
+        return PLAIN
+    if template_of(data.text, data.fields) == "text" and len(rows.fields[0]) == 1:
+        return PLAIN  # a conversation that was found is a text of its own
+    return fields_of(rows.template, data.fields, rows.fields)
+
+
+def _records(rows: Rows, fields: Fields) -> list[dict[str, Any]]:
+    values = [fields.columns(row) for row in rows.fields] if fields and rows.fields else [{}] * len(rows)
+    return [
+        {"text": text, "label": label, **own}
+        for text, label, own in zip(rows.texts, rows.labels or [], values, strict=True)
+    ]
 
 
 def _clean(
@@ -109,8 +146,9 @@ def _clean(
     seen = set() if seen is None else set(seen)
     texts: list[str] = []
     kept: list[str] = []
+    places: list[int] = []
     blank = repeated = cut = 0
-    for text, label in zip(rows.texts, labels, strict=True):
+    for place, (text, label) in enumerate(zip(rows.texts, labels, strict=True)):
         if data.labels is not None and label not in data.labels:
             continue
         if not text.strip():
@@ -125,6 +163,7 @@ def _clean(
         seen.add(text)
         texts.append(text)
         kept.append(label)
+        places.append(place)
     if cut:
         view.warn(f"{cut} of the {what} were cut to {data.max_characters} characters ([data] max_characters)")
     if blank:
@@ -133,7 +172,8 @@ def _clean(
         view.warn(f"{repeated} of the {what} repeat an earlier text and were left out")
     if len(texts) == 1 and repeated:
         raise DataError(f"{data.source}: all {what} are identical; there is nothing to learn from one text")
-    return Rows(texts, kept)
+    fields = None if rows.fields is None else [rows.fields[place] for place in places]
+    return Rows(texts, kept, fields, template=rows.template)
 
 
 def _without_rare(view: StageView, rows: Rows) -> Rows:

@@ -19,7 +19,7 @@ from synalign_jax.llm.protocol import BudgetReached, ChatRequest, Message
 from synalign_jax.pipeline.asking.ask import Asker, NoAnswersError, open_asker
 from synalign_jax.pipeline.asking.forms import JSON, LIST, extra, line_values, values_grammar
 from synalign_jax.pipeline.asking.lineage import draw_seed, prompt_hash
-from synalign_jax.pipeline.asking.prompts import Prompts, load_prompts, render, shown
+from synalign_jax.pipeline.asking.prompts import Prompts, labelled, load_prompts, render, shown
 from synalign_jax.pipeline.asking.telling import telling, without_common
 from synalign_jax.pipeline.config import Config
 from synalign_jax.pipeline.folder import StageView
@@ -183,6 +183,7 @@ def attributes_request(
         {
             "task": prompts.task,
             "label": cluster["label"],
+            "labelled": labelled(config, cluster["label"]),
             "demonstrations": shown([texts[i] for i in cluster["members"]]),
             "attributes": prompts.attributes,
         },
@@ -213,6 +214,7 @@ def _attributes_list(
         {
             "task": prompts.task,
             "label": cluster["label"],
+            "labelled": labelled(config, cluster["label"]),
             "demonstrations": shown([texts[i] for i in cluster["members"]]),
             "names": list(prompts.attributes),
         },

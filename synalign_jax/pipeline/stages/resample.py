@@ -1,6 +1,7 @@
 """Stage resample: weighted rows in, the aligned set out.
 
-Writes `aligned` (the rows drawn) and `weighted` (every row with its weight), both also as JSONL for the user.
+Writes `aligned` (the rows drawn) and `weighted` (every row with its weight), for the user also as JSONL and
+in the formats that are asked for.
 `weight` is what the row counts for where each real row counts 1, `distribution` its share in the distribution
 that is nearest to the real rows'. Rows that are not worth using have weight 0, and none of them is drawn.
 Every row carries its nearest real row and the distance to it.
@@ -19,12 +20,14 @@ from synalign_jax.core.effective import effective_rows
 from synalign_jax.core.resample import resample
 from synalign_jax.pipeline.asking.quotas import quotas
 from synalign_jax.pipeline.config import Config
+from synalign_jax.pipeline.data.values import SEPARATOR
+from synalign_jax.pipeline.data.written import write_rows
 from synalign_jax.pipeline.folder import StageView
 from synalign_jax.pipeline.seeds import key
 from synalign_jax.pipeline.tools import Tools
 
 from .generate import SYNTHETIC
-from .load import UNLABELLED
+from .load import UNLABELLED, fields_in, with_fields
 
 _LINEAGE = [
     ("weight", pa.float64()),
@@ -78,10 +81,13 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
         view.warn(
             f"{repeated} of the {len(aligned)} aligned rows repeat a row: more were asked for than there are"
         )
-    view.write_rows("weighted", weighted, WEIGHTED)
-    view.write_rows("aligned", aligned, WEIGHTED)
-    view.write_text("weighted", ".jsonl", _lines(weighted))
-    view.write_text("aligned", ".jsonl", _lines(aligned))
+    schema = with_fields(WEIGHTED, fields_in(view))
+    for name, rows_out in (("weighted", weighted), ("aligned", aligned)):
+        view.write_rows(name, rows_out, schema)
+        shown = _shown(rows_out, multi_label=config.data.multi_label)
+        for suffix in ("jsonl", *config.resample.formats):
+            with view.writing(name, f".{suffix}") as path:
+                write_rows(path, shown, f"{name}.{suffix}", () if shown else schema.names)
     view.facts.update(
         rows=len(aligned), of=len(rows), labels=dict(sorted(Counter(labels[drawn].tolist()).items()))
     )
@@ -116,12 +122,14 @@ def nearest_rows(rows: np.ndarray, anchors: np.ndarray) -> tuple[np.ndarray, np.
     return index, distance
 
 
-def _lines(rows: list[dict[str, Any]]) -> str:
-    """JSONL; unlabelled rows have no label column."""
-    lines = []
+def _shown(rows: list[dict[str, Any]], *, multi_label: bool) -> list[dict[str, Any]]:
+    """Rows for the user: unlabelled ones have no label column, several labels are a list."""
+    shown = []
     for row in rows:
         row = {**row, "attributes": json.loads(row["attributes"])}
-        if row["label"] == UNLABELLED:
+        if multi_label:
+            row["label"] = row["label"].split(SEPARATOR) if row["label"] else []
+        elif row["label"] == UNLABELLED:
             del row["label"]
-        lines.append(json.dumps(row, ensure_ascii=False))
-    return "".join(f"{line}\n" for line in lines)
+        shown.append(row)
+    return shown

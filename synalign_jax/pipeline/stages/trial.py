@@ -12,13 +12,15 @@ from typing import Any
 
 from synalign_jax.llm.protocol import BudgetReached, LLMError
 from synalign_jax.pipeline.asking.ask import Asker, open_asker
-from synalign_jax.pipeline.asking.calls import Call, Desk, row_shape
+from synalign_jax.pipeline.asking.calls import Call, Desk, make_desk
 from synalign_jax.pipeline.asking.forms import JSON, LIST
 from synalign_jax.pipeline.asking.prompts import load_prompts
 from synalign_jax.pipeline.config import Config
 from synalign_jax.pipeline.folder import StageView
 from synalign_jax.pipeline.loop.sieve import Sieve
 from synalign_jax.pipeline.tools import Tools
+
+from .load import fields_in
 
 CALLS = 4
 # A model that does this well at JSON needs no other form; below it the list has to be better.
@@ -112,8 +114,7 @@ def _usable(
 ) -> tuple[float | None, BudgetReached | None]:
     """Of the rows asked for in a few calls, the share of those that would be kept; None without an answer."""
     real = view.read_rows("few_shot")
-    texts = [row["text"] for row in real]
-    desk = Desk(config, load_prompts(config), row_shape(config, texts), form, texts)
+    desk = make_desk(config, load_prompts(config), form, real, fields_in(view))
     sieve = Sieve(desk, sorted({row["label"] for row in real}))
     calls = trial_calls(desk, view.read_rows("clusters"), count)
     outcomes, reached = asker.ask_within(f"trial: rows as {form}", [call.request for call in calls])

@@ -10,7 +10,7 @@ from synalign_jax.pipeline.data.errors import DataError
 from synalign_jax.pipeline.folder import Stage, StageView
 from synalign_jax.pipeline.stages import load
 
-STAGE = Stage("load", load.run, ("few_shot", "held_out"), ("few_shot", "held_out"))
+STAGE = Stage("load", load.run, ("few_shot", "held_out", "fields"), ("few_shot", "held_out", "fields"))
 
 
 def _file(folder: Path, rows: list[tuple[str, str]]) -> Path:
