@@ -112,9 +112,11 @@ def register(subparsers: argparse._SubParsersAction) -> None:
         metavar="J",
         help="Jaccard similarity of word pairs from which two texts are one (default 0.7)",
     )
-    parser.add_argument(
-        "--leaks", default="keep", choices=("keep", "drop"), help="rows of the pool that copy a real row"
-    )
+    for name, which in (
+        ("leaks", "rows of the pool that copy a real row"),
+        ("conflicts", "rows of the pool whose text another row has under another label"),
+    ):
+        parser.add_argument(f"--{name}", default="keep", choices=("keep", "drop"), help=which)
     add_options(parser, ("real", "synthetic"))
     machines.add_options(parser)
     parser.add_argument("--seed", type=int, default=0, help="decides folds and draws (default 0)")
@@ -136,7 +138,7 @@ def _align(options: argparse.Namespace, ours: machines.Machines) -> int:
     from synalign_jax.pipeline.data.written import check_format
     from synalign_jax.pipeline.progress import Steps, Terminal
     from synalign_jax.pipeline.stages.align import mix_rows
-    from synalign_jax.pipeline.together import Together
+    from synalign_jax.pipeline.together import Together, recover
 
     from .pool_report import pool_facts
     from .pool_rows import groups_of, read_pair
@@ -146,6 +148,7 @@ def _align(options: argparse.Namespace, ours: machines.Machines) -> int:
     out = Path(options.out)
     if out.exists() and not out.is_dir():
         raise InputError(f"--out: {out} is a file; name a folder")
+    recover(out)
     check_format(options.resampled, "--resampled")
     if Path(options.resampled).name != options.resampled:
         raise InputError(f"--resampled: {options.resampled} is no plain name; the file lies in --out")

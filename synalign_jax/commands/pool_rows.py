@@ -92,7 +92,7 @@ def _without_copies(
     """The pool as --duplicates and --leaks want it; the row that stands for each of the files; remarks."""
     import numpy as np
 
-    from synalign_jax.pipeline.data.copies import find_copies
+    from synalign_jax.pipeline.data.copies import conflicting, find_copies
     from synalign_jax.pipeline.data.errors import DataError
     from synalign_jax.pipeline.data.table import choose_rows
 
@@ -100,10 +100,18 @@ def _without_copies(
         copies = find_copies(
             (pool.texts, pool_vectors),
             (real.texts, real_vectors),
+            labels=(pool.labels, real.labels),
             threshold=options.duplicate_threshold,
             tell=bar.reach,
         )
     remarks = copies.remarks(pool.position)
+    if real.texts is not None and real.labels is not None:
+        count = int(conflicting(real.texts, real.labels).sum())
+        if count:
+            remarks.append(
+                f"{options.real}: conflicting labels: {count:,} rows have a text that another one has"
+                " under another label; look which is right"
+            )
     stays = np.ones(len(pool), bool)
     if options.duplicates != "keep":
         stays[:] = False
@@ -116,6 +124,8 @@ def _without_copies(
         # All that repeat a copy of a real row go with it.
         stays &= copies.leak[copies.of] < 0
         stays &= copies.leak < 0
+    if options.conflicts == "drop":
+        stays &= ~copies.conflict
     if stays.all():
         return pool, pool_vectors, None, remarks
     kept = np.flatnonzero(stays)
@@ -127,7 +137,9 @@ def _without_copies(
     if options.duplicates == "down-weight":
         number = np.full(len(pool), -1)
         number[kept] = np.arange(len(kept))
-        of_pool = np.where((copies.leak < 0) | (options.leaks != "drop"), number[copies.of], -1)
+        left = (copies.leak < 0) | (options.leaks != "drop")
+        left &= ~copies.conflict | (options.conflicts != "drop")
+        of_pool = np.where(left, number[copies.of], -1)
         shares = np.full(pool.in_files, -1)
         shares[np.arange(len(pool)) if pool.rows is None else pool.rows] = of_pool
     return choose_rows(pool, kept), pool_vectors[kept], shares, remarks

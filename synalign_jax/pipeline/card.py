@@ -16,7 +16,7 @@ from synalign_jax.llm.ledger import Ledger
 
 from .data.errors import DataError
 from .data.tables import read_table
-from .together import Together
+from .together import Together, recover
 
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 _SHOWN = 40  # labels and prompts that the card lists
@@ -33,6 +33,7 @@ def write_dataset(source: Path, target: Path, *, licence: str = "other", title: 
     Raises:
         DataError: `source` holds neither.
     """
+    recover(source)
     tables = _tables(source)
     facts = _facts(source, tables["aligned"])
     card = _card(facts, tables, licence, title or source.resolve().name)

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import json
 import os
 import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+_JOURNAL = ".synalign-files"
+
 
 class Together:
     """Files of one result. Use as a context manager: at its end all are there, or all that was there before.
 
-    A kill between two of the last renames, which take microseconds, is the one instant at which a
-    reader could see old beside new.
+    All are written and on disk before the first takes its place, and a journal says which. A kill between the
+    last renames leaves the journal, by which `recover` finishes them at the next start.
     """
 
     def __init__(self) -> None:
@@ -24,6 +28,7 @@ class Together:
 
     def path(self, target: Path) -> Path:
         """Where to write what is to become `target`; its folder is made if need be."""
+        recover(target.parent)
         missing = [folder for folder in (target.parent, *target.parent.parents) if not folder.exists()]
         for folder in reversed(missing):
             folder.mkdir()
@@ -48,7 +53,6 @@ class Together:
                         os.fsync(file.fileno())
                 with _undisturbed():
                     self._replace()
-                kind = None
                 self._made.clear()
         finally:
             for part in self._parts.values():
@@ -58,25 +62,90 @@ class Together:
                     folder.rmdir()
 
     def _replace(self) -> None:
-        kept: dict[Path, Path | None] = {}
-        try:
-            for target in (*self._parts, *self._gone):
-                kept[target] = None
-                if target.exists():
-                    kept[target] = target.with_name(f".{target.name}.before")
-                    target.replace(kept[target])  # type: ignore[arg-type]
+        if len(self._parts) + len(self._gone) <= 1:  # one step is whole by itself
             for target, part in self._parts.items():
                 part.replace(target)
-        except BaseException:
-            for target, before in kept.items():
-                if before is not None and before.exists():
-                    before.replace(target)
-                elif before is None:
+            return
+        kept: dict[Path, Path | None] = {}
+        with _journal(self._parts, self._gone):
+            try:
+                for target in (*self._parts, *self._gone):
+                    kept[target] = _kept(target)
+                for target, part in self._parts.items():
+                    part.replace(target)
+                for target in self._gone:
                     target.unlink(missing_ok=True)
-            raise
-        for before in kept.values():
-            if before is not None:
+            except BaseException:
+                for target, before in kept.items():
+                    if before is not None:
+                        before.replace(target)
+                        before.unlink(missing_ok=True)  # two names of one file are not renamed
+                    else:
+                        target.unlink(missing_ok=True)
+                raise
+            for before in filter(None, kept.values()):
                 before.unlink(missing_ok=True)
+
+
+def recover(folder: Path) -> None:
+    """Finish what a process that was killed left half done in a folder: its files are all on disk."""
+    for place in (folder, folder.parent):  # a result may have a folder inside its own
+        journal = place / _JOURNAL
+        try:
+            file = journal.open(encoding="utf-8")
+        except OSError:
+            continue
+        with file:
+            fcntl.flock(file, fcntl.LOCK_EX)  # one that is still at work ends in no time
+            if not journal.exists():
+                continue
+            plan = json.load(file)
+            for name in plan["files"]:
+                target = place / name
+                part = target.with_name(f".{target.name}.part")
+                if part.exists():
+                    part.replace(target)
+            for name in plan["gone"]:
+                (place / name).unlink(missing_ok=True)
+            for name in (*plan["files"], *plan["gone"]):
+                target = place / name
+                target.with_name(f".{target.name}.before").unlink(missing_ok=True)
+            journal.unlink()
+
+
+@contextlib.contextmanager
+def _journal(parts: dict[Path, Path], gone: list[Path]) -> Iterator[None]:
+    """While the block runs, a file says which files take their places: locked, and whole from the first."""
+    folder = Path(os.path.commonpath([target.absolute().parent for target in (*parts, *gone)]))
+    journal = folder / _JOURNAL
+    draft = folder / f"{_JOURNAL}.part"
+
+    def names(targets: dict[Path, Path] | list[Path]) -> list[str]:
+        return [str(target.absolute().relative_to(folder)) for target in targets]
+
+    with draft.open("w", encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        json.dump({"files": names(parts), "gone": names(gone)}, file)
+        file.flush()
+        os.fsync(file.fileno())
+        draft.replace(journal)
+        try:
+            yield
+        finally:
+            journal.unlink(missing_ok=True)
+
+
+def _kept(target: Path) -> Path | None:
+    """A second name for what is there, under which it can be put back; None where nothing is."""
+    before = target.with_name(f".{target.name}.before")
+    before.unlink(missing_ok=True)
+    try:
+        os.link(target, before)
+    except FileNotFoundError:
+        return None
+    except OSError:  # file systems without links
+        target.replace(before)
+    return before
 
 
 @contextlib.contextmanager

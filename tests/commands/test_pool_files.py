@@ -190,6 +190,28 @@ def test_labels_of_one_meaning_are_one_label(tmp_path: Path, capsys: pytest.Capt
     assert "'billing' as 'Billing'" in capsys.readouterr().out
 
 
+def test_rows_of_conflicting_labels_are_named_and_left_out_as_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    labels = ["a", "b"]
+    real = _rows(30, 0.0, text=lambda i: f"the real row of number {i}")
+    rows = _rows(40, 1.0, text=lambda i: f"made {i} of {i * i}")
+    for some in (real, rows):
+        for i, row in enumerate(some):
+            row["label"] = labels[i % 2]
+    rows += [{**rows[7], "label": "a"}, {**rows[8], "text": "the real row of number 3", "label": "a"}]
+    real[9]["text"] = real[8]["text"]
+    arguments = ("--real", _jsonl(tmp_path / "real.jsonl", real), "--out", tmp_path / "out")
+    arguments += ("--synthetic", _jsonl(tmp_path / "pool.jsonl", rows), "--weights", "distribution")
+    assert _run(*arguments, "--conflicts", "drop", *_QUICK) == 0
+    weights = np.load(tmp_path / "out/distribution.npy")
+    assert np.flatnonzero(weights[[7, 40, 41]]).size == 0
+    assert weights.shape == (42,)
+    said = capsys.readouterr().out
+    assert "conflicting labels: 3 rows have a text" in said
+    assert "real.jsonl: conflicting labels: 2 rows" in said
+
+
 @pytest.mark.parametrize("way", ["keep", "drop", "down-weight"])
 def test_repetitions_count_as_asked(tmp_path: Path, capsys: pytest.CaptureFixture, way: str) -> None:
     real = _jsonl(tmp_path / "real.jsonl", _rows(30, 0.0, text=lambda i: f"the real row of number {i}"))

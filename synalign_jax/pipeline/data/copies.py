@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -22,15 +23,17 @@ class Copies:
     """
     Attributes:
         of: (m,) the earlier row of the pool that each row repeats; itself where there is none. Never a row
-            that is a repetition itself.
+            that is a repetition itself. Where rows have labels, only rows of one label repeat each other.
         kind: (m,) how: NONE, EXACT (the same characters), NEAR (nearly the same words), SEMANTIC (nearly the
             same vector).
         leak: (m,) the real row that it copies, exactly or nearly; -1 for none.
+        conflict: (m,) whether another row, of the pool or a real one, has its very text under another label.
     """
 
     of: np.ndarray
     kind: np.ndarray
     leak: np.ndarray
+    conflict: np.ndarray
 
     @property
     def distinct(self) -> np.ndarray:
@@ -58,6 +61,13 @@ class Copies:
                 f"{leaks.size:,} rows copy a real row (rows {some}, counted from 0): a student trained on"
                 " them and tested on such rows is flattered; --leaks drop leaves them out"
             )
+        if self.conflict.any():
+            some = listed([where(int(row)) for row in np.flatnonzero(self.conflict)], 5).replace("'", "")
+            said.append(
+                f"conflicting labels: {self.conflict.sum():,} rows have a text that another row, of the pool"
+                f" or a real one, has under another label (rows {some}, counted from 0); --conflicts drop"
+                " leaves them out"
+            )
         return said
 
 
@@ -65,6 +75,7 @@ def find_copies(
     pool: tuple[Sequence[str] | None, np.ndarray],
     real: tuple[Sequence[str] | None, np.ndarray],
     *,
+    labels: tuple[Sequence[str] | None, Sequence[str] | None] = (None, None),
     threshold: float = 0.7,
     cosine: float = 0.98,
     tell: Callable[[int], None] | None = None,
@@ -72,6 +83,7 @@ def find_copies(
     """
     Args:
         pool, real: texts, and (rows, d) vectors.
+        labels: of both, if there are any.
         threshold: Jaccard similarity of word pairs from which texts nearly repeat each other.
         cosine: of the vectors less their common mean, from which rows repeat each other by meaning.
         tell: called with the number of rows done.
@@ -79,8 +91,19 @@ def find_copies(
     (texts, vectors), (real_texts, real_vectors) = pool, real
     m = len(vectors)
     of, kind, leak = np.arange(m), np.zeros(m, np.uint8), np.full(m, -1)
+    own = [""] * m if labels[0] is None else labels[0]
+    conflict = np.zeros(m, bool)
     if texts is not None:
-        _by_texts(texts, of, kind, threshold, tell)
+        _by_texts(texts, own, of, kind, threshold, tell)
+        sides = [(texts, labels[0]), (real_texts, labels[1])]
+        both = [
+            (text, label)
+            for t, y in sides
+            if t is not None and y is not None
+            for text, label in zip(t, y, strict=True)
+        ]
+        if labels[0] is not None:
+            conflict = conflicting([text for text, _ in both], [label for _, label in both])[:m]
         if real_texts is not None:
             index, exact = TextIndex(threshold), {text.strip(): row for row, text in enumerate(real_texts)}
             for text in real_texts:
@@ -95,22 +118,35 @@ def find_copies(
             leak[row] = same.get(np.asarray(vectors[row], real_vectors.dtype).tobytes(), -1)
     if vectors.shape[1] >= _FEWEST_COLUMNS or texts is None:
         same = 1.0 if vectors.shape[1] < _FEWEST_COLUMNS else cosine
-        _by_vectors(vectors, of, kind, same, exact=texts is None)
+        _by_vectors(vectors, own, of, kind, same, exact=texts is None)
     while not np.array_equal(of, of[of]):
         of = of[of]
-    return Copies(of, kind, leak)
+    return Copies(of, kind, leak, conflict)
+
+
+def conflicting(texts: Sequence[str], labels: Sequence[str]) -> np.ndarray:
+    """(rows,) whether the text stands somewhere under another label; blanks around a text do not count."""
+    under: dict[str, set[str]] = defaultdict(set)
+    for text, label in zip(texts, labels, strict=True):
+        under[text.strip()].add(label)
+    return np.fromiter((len(under[text.strip()]) > 1 for text in texts), bool, len(texts))
 
 
 def _by_texts(
     texts: Sequence[str],
+    labels: Sequence[str],
     of: np.ndarray,
     kind: np.ndarray,
     threshold: float,
     tell: Callable[[int], None] | None,
 ) -> None:
-    index, first, rows = TextIndex(threshold), dict[str, int](), list[int]()
-    for row, text in enumerate(texts):
-        same = first.setdefault(text.strip(), row)
+    first: dict[tuple[str, str], int] = {}
+    seen: dict[str, tuple[TextIndex, list[int]]] = {}
+    for row, (text, label) in enumerate(zip(texts, labels, strict=True)):
+        if label not in seen:
+            seen[label] = TextIndex(threshold), []
+        index, rows = seen[label]
+        same = first.setdefault((label, text.strip()), row)
         if same != row:
             of[row], kind[row] = of[same], EXACT
         elif (found := index.find(text)) is not None:
@@ -122,7 +158,15 @@ def _by_texts(
             tell(row + 1)
 
 
-def _by_vectors(vectors: np.ndarray, of: np.ndarray, kind: np.ndarray, cosine: float, *, exact: bool) -> None:
+def _by_vectors(
+    vectors: np.ndarray,
+    labels: Sequence[str],
+    of: np.ndarray,
+    kind: np.ndarray,
+    cosine: float,
+    *,
+    exact: bool,
+) -> None:
     """Among the rows that are still distinct: those whose vectors point the way of an earlier one's."""
     rows = np.flatnonzero(kind == NONE)
     points = np.asarray(vectors[rows], np.float32)
@@ -136,7 +180,8 @@ def _by_vectors(vectors: np.ndarray, of: np.ndarray, kind: np.ndarray, cosine: f
             for number, column in zip(*np.nonzero(close >= cosine - 1e-6), strict=True):
                 later, earlier = cell[start + number], cell[column]
                 row, before = rows[later], rows[earlier]
-                if before < row and kind[row] == NONE and kind[before] == NONE:
+                new = before < row and kind[row] == NONE and kind[before] == NONE
+                if new and labels[row] == labels[before]:
                     same = exact and np.array_equal(vectors[row], vectors[before])
                     if same or cosine < 1.0:
                         of[row], kind[row] = before, EXACT if same else SEMANTIC

@@ -15,6 +15,7 @@ import pyarrow as pa
 from synalign_jax.pipeline.asking.quotas import quotas
 from synalign_jax.pipeline.config import Config, Data
 from synalign_jax.pipeline.data.columns import Columns
+from synalign_jax.pipeline.data.copies import conflicting
 from synalign_jax.pipeline.data.errors import DataError, listed
 from synalign_jax.pipeline.data.fields import PLAIN, Fields, fields_of, template_of
 from synalign_jax.pipeline.data.sources import Rows, load_file, load_source
@@ -170,6 +171,11 @@ def _clean(
         view.warn(f"{blank} of the {what} have no text and were left out")
     if repeated:
         view.warn(f"{repeated} of the {what} repeat an earlier text and were left out")
+    if conflicts := int(conflicting(rows.texts, labels).sum()):
+        view.warn(
+            f"conflicting labels: {conflicts} of the {what} have a text that another one has under another"
+            " label; the first of each counts"
+        )
     if len(texts) == 1 and repeated:
         raise DataError(f"{data.source}: all {what} are identical; there is nothing to learn from one text")
     fields = None if rows.fields is None else [rows.fields[place] for place in places]

@@ -64,6 +64,20 @@ def test_each_kind_is_counted_and_leaks_are_named() -> None:
     assert "1 rows copy a real row (rows 15, counted from 0)" in said
 
 
+def test_one_text_under_two_labels_is_a_conflict_and_no_repetition() -> None:
+    rng = np.random.default_rng(0)
+    pool = ["it was good", "it was bad", "it was good ", "it was good", "seen in the real rows", "alone"]
+    labels = ["pos", "neg", "neg", "pos", "neg", "pos"]
+    real, of_real = ["seen in the real rows", "unlike any"], ["pos", "neg"]
+    vectors = rng.normal(size=(6, 64)).astype("f4")
+    vectors[1] = vectors[0]
+    found = find_copies((pool, vectors), (real, vectors[4:]), labels=(labels, of_real))
+    assert found.kind.tolist() == [NONE, NONE, NONE, EXACT, NONE, NONE]
+    assert found.conflict.tolist() == [True, False, True, True, True, False]
+    assert "conflicting labels: 4 rows" in " ".join(found.remarks(lambda row: row))
+    assert find_copies((pool, vectors), (real, vectors[4:])).kind[2] == EXACT
+
+
 def test_vectors_alone_are_copies_where_they_are_equal() -> None:
     rng = np.random.default_rng(0)
     real = rng.normal(size=(5, 4)).astype("f4")
