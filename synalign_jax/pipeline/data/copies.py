@@ -181,7 +181,7 @@ def _by_vectors(
                 later, earlier = cell[start + number], cell[column]
                 row, before = rows[later], rows[earlier]
                 new = before < row and kind[row] == NONE and kind[before] == NONE
-                if new and labels[row] == labels[before]:
+                if new and labels[int(row)] == labels[int(before)]:
                     same = exact and np.array_equal(vectors[row], vectors[before])
                     if same or cosine < 1.0:
                         of[row], kind[row] = before, EXACT if same else SEMANTIC
