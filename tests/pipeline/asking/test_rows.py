@@ -49,10 +49,14 @@ def _desk(form: str, **more: dict):
     return make_desk(config, load_prompts(config), form, rows, FIELDS)
 
 
-def _answered(call, text: str) -> list[dict]:
+def _outcome(call, text: str) -> Outcome:
     response = ChatResponse((Choice(text, "stop"),), Usage(1, 1), "m")
     value = parse(text, call.request.schema) if call.request.schema is not None else None
-    return rows_of(call, Outcome(Job(call.request), response, value, None, cached=False, attempts=1))
+    return Outcome(Job(call.request), response, value, None, cached=False, attempts=1)
+
+
+def _answered(call, text: str) -> list[dict]:
+    return rows_of(call, _outcome(call, text))
 
 
 CLUSTER = {"cluster": 0, "label": "sum", "members": [0, 1]}
@@ -126,7 +130,7 @@ def test_a_list_of_rows_comes_back_as_it_was_written(rows: list) -> None:
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
-        ({"instruction": "Add 30 and 31, please.", "input": "", "output": ""}, "the field output is blank"),
+        ({"instruction": "Add 30 and 31, please.", "input": "", "output": " "}, "the field output is blank"),
         (
             {"instruction": "Add up!", "input": "", "output": "add  UP!"},
             "instruction and output say the same",
@@ -136,10 +140,10 @@ def test_a_list_of_rows_comes_back_as_it_was_written(rows: list) -> None:
     ],
 )
 def test_a_row_with_a_fault_that_no_real_row_has_is_dropped_by_name(row: dict, reason: str | None) -> None:
-    sieve = Sieve(_desk(JSON), ["sum"])
-    found = sieve.verdict(
-        {"text": FIELDS.text(row), **FIELDS.columns(row), "label": "sum", "attributes": "{}"}
-    )
+    desk = _desk(JSON)
+    call = desk.call(CLUSTER, {}, 0)
+    [(made, found)] = Sieve(desk, ["sum"]).sift(call, _outcome(call, json.dumps({"rows": [row]})))
+    assert FIELDS.values(made) == {name: value.strip() for name, value in row.items()}
     assert found is None if reason is None else reason in str(found)
 
 
