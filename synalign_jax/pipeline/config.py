@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
@@ -93,14 +94,16 @@ class Llm(_Section, frozen=True, kw_only=True):
 
     `kind` "openai" is any OpenAI-compatible server at `base_url`; its key is read from the environment
     variable that `api_key_env` names. "llamacpp" serves the GGUF file `model` (a path, or
-    SmolLM2-135M-Instruct) from an embedded server. "huggingface" loads a causal LM in process, with
-    torch.
+    SmolLM2-135M-Instruct), of a model with or without chat training, from an embedded server.
+    "huggingface" loads a causal LM in process, with torch.
 
     `headers` maps names of headers to the environment variables that hold their values. `extra` goes into
     every request as it is (`reasoning_effort`, `chat_template_kwargs`). `reasoning_tokens` are what an answer
     may take besides, for thoughts that it does not show; "auto" finds them out. `stream` "auto" streams long
-    answers. A wait longer than `total_timeout` stops the run. `max_cost`, `max_requests` and
-    `max_tokens_total` of [llm] hold for a run as a whole.
+    answers. `attempt_timeout` and `total_timeout` are seconds for one attempt and for all of a request; a
+    wait longer than the latter stops the run. "auto" is 180 and 900, and ten times as much for a model on
+    this machine, whose slow answers are under way. `max_cost`, `max_requests` and `max_tokens_total` of [llm]
+    hold for a run as a whole.
     """
 
     kind: Literal["openai", "llamacpp", "huggingface"] = "openai"
@@ -118,8 +121,8 @@ class Llm(_Section, frozen=True, kw_only=True):
     top_p: Annotated[float, Meta(gt=0, le=1)] = 0.95
     concurrency: Count = 16
     context: Count = 2048
-    attempt_timeout: Positive = 180.0
-    total_timeout: Positive = 900.0
+    attempt_timeout: Positive | Literal["auto"] = "auto"
+    total_timeout: Positive | Literal["auto"] = "auto"
     max_attempts: Count = 6
     requests_per_minute: Count | None = None
     tokens_per_minute: Count | None = None
@@ -291,6 +294,12 @@ def endpoints_of(config: Config) -> list[Llm]:
     """The settings of all endpoints, [llm] first."""
     judge = config.judge.endpoint
     return [config.llm, *config.llms.values(), *([judge] if judge is not None else [])]
+
+
+def model_name(llm: Llm) -> str:
+    """What rows, reports and cards call the model: never a path on this machine."""
+    here = llm.kind == "llamacpp" and llm.model.endswith(".gguf")
+    return Path(llm.model).stem if here else llm.model
 
 
 def caps_of(config: Config) -> dict[str, Any]:

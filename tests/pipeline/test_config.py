@@ -5,7 +5,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from synalign_jax.pipeline.config import ConfigError, differences, outcome_settings
+from synalign_jax.pipeline.asking.ask import limits
+from synalign_jax.pipeline.config import ConfigError, Llm, differences, model_name, outcome_settings
 from synalign_jax.pipeline.config_file import load_config, parse_config
 
 MINIMAL = {
@@ -123,3 +124,12 @@ def test_the_shipped_configs_are_valid() -> None:
     assert len(files) >= 2
     for file in files:
         load_config(file)
+
+
+def test_a_model_on_this_machine_gets_time_and_no_path_of_it_is_told() -> None:
+    here = Llm(kind="llamacpp", model="/home/somebody/models/gemma-3-270m.gguf")
+    there = Llm(base_url="http://127.0.0.1:1/v1", model="org/name.gguf")
+    assert (limits(here).attempt_timeout, limits(there).attempt_timeout) == (1800, 180)
+    assert (limits(here).total_timeout, limits(there).total_timeout) == (9000, 900)
+    assert limits(Llm(kind="llamacpp", model="m", attempt_timeout=5.0)).attempt_timeout == 5
+    assert (model_name(here), model_name(there)) == ("gemma-3-270m", "org/name.gguf")

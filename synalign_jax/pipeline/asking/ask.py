@@ -215,13 +215,19 @@ def _noted(view: StageView, tools: Tools) -> Iterator[None]:
         view.warn(text)
 
 
+_ATTEMPT_S, _TOTAL_S = 180.0, 900.0
+_HERE = 10.0  # times as much for a model on this machine: asked again it would begin anew
+
+
 def limits(llm: Llm) -> Limits:
+    times = _HERE if llm.kind in ("llamacpp", "huggingface") else 1.0
+    attempt, total = llm.attempt_timeout, llm.total_timeout
     return Limits(
         concurrency=llm.concurrency,
         requests_per_minute=llm.requests_per_minute,
         tokens_per_minute=llm.tokens_per_minute,
-        attempt_timeout=llm.attempt_timeout,
-        total_timeout=llm.total_timeout,
+        attempt_timeout=times * _ATTEMPT_S if attempt == "auto" else attempt,
+        total_timeout=times * _TOTAL_S if total == "auto" else total,
         max_attempts=llm.max_attempts,
         reasoning_tokens=None if llm.reasoning_tokens == "auto" else llm.reasoning_tokens,
     )

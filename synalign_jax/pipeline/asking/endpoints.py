@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from synalign_jax.llm.driver import Job, Outcome, Progress
 from synalign_jax.llm.protocol import LLM, ChatRequest
-from synalign_jax.pipeline.config import Llm
+from synalign_jax.pipeline.config import Llm, model_name
 
 from .background import Tell
 
@@ -32,7 +32,7 @@ class Endpoint:
         """What the lineage calls the model: the endpoint's own word, but never a path on this machine."""
         if outcome.response is None or self.settings.kind == "openai":
             return outcome
-        return replace(outcome, response=replace(outcome.response, model=self.settings.model))
+        return replace(outcome, response=replace(outcome.response, model=model_name(self.settings)))
 
 
 def put(request: ChatRequest, own: Llm, usual: Llm) -> ChatRequest:

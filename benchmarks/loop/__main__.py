@@ -1,0 +1,67 @@
+"""Generation that learns between its waves beside one-shot generation at equal calls, on a real small model.
+
+    python -m benchmarks.loop [--tasks ...] [--arms ...] [--seeds N] [--overhead] [--only tables]
+
+Needs the demo and datasets extras. A cell is a task, a seed and a way of asking; finished ones are kept in
+the cache, and one that was stopped goes on. What is there is written to benchmarks/results/loop.txt.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import sys
+from pathlib import Path
+
+from benchmarks._pools import CACHE
+from benchmarks._report import Report, machine
+
+from .cells import ARMS, TASKS, run
+from .overhead import SLOTS, measure
+from .tables import write
+
+_OVERHEAD = {"seconds": 4.0, "waves": 8, "calls": 1_024}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--cache", type=Path, default=CACHE / "loop", help="folder of the cells")
+    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
+    parser.add_argument("--arms", nargs="+", choices=ARMS, default=["one-shot", "loop"])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--overhead", action="store_true", help="measure that at a stub alone")
+    parser.add_argument("--only", choices=("tables",))
+    given = parser.parse_args()
+    given.cache.mkdir(parents=True, exist_ok=True)
+    overhead = given.cache / "overhead.json"
+    if given.overhead:
+        found = {
+            name: measure(**_OVERHEAD, steered=steered)
+            for name, steered in (("loop", True), ("one-shot", False))
+        }
+        overhead.write_text(json.dumps(found, indent=1))
+    elif given.only != "tables":
+        for seed, task, arm in itertools.product(given.seeds, given.tasks, given.arms):
+            print(f"{task}, seed {seed}, {arm}", file=sys.stderr, flush=True)
+            run(task, arm, seed, given.cache)
+    cells = [json.loads(path.read_text()) for path in sorted(given.cache.glob("*/cell.json"))]
+    with Report("loop") as say:
+        say(machine("jax", "xllamacpp", "synalign-jax"))
+        say("SmolLM2-135M-Instruct (Q4_1), embedded llama.cpp server, 8 slots; 200 real rows a task")
+        say("")
+        write(cells, say)
+        if overhead.exists():
+            for name, one in json.loads(overhead.read_text()).items():
+                say(
+                    f"{SLOTS} slots, {_OVERHEAD['seconds']:g} s an answer, {one['calls']} calls,"
+                    f" {_OVERHEAD['waves']} waves, {name}: {one['wall']:.0f} s, between waves"
+                    f" {one['between']:.1f} s ({one['between'] / one['wall']:.1%}), slots idle"
+                    f" {one['idle']:.1%}, {one['steady']:.1%} while there was something to ask"
+                )
+
+
+if __name__ == "__main__":
+    main()
