@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from synalign_jax.llm.protocol import LLM
-from synalign_jax.pipeline.config import Config, ConfigError, Llm
+from synalign_jax.pipeline.config import Config, ConfigError, Encoder, Llm
 from synalign_jax.pipeline.progress import Reporter, Terminal
 from synalign_jax.pipeline.tools import Tools
 from synalign_jax.text.protocol import Embedder
@@ -37,7 +37,7 @@ def tools_for(config: Config, reporter: Reporter | None = None) -> Tools:
     keep_compiled(cache_folder() / "xla")
     return Tools(
         open_llm=open_llm,
-        open_embedder=functools.cache(functools.partial(open_embedder, config)),
+        open_embedder=functools.cache(functools.partial(open_embedder, config.encoder)),
         reporter=reporter or Terminal(),
         cache_folder=cache_folder(),
     )
@@ -81,33 +81,63 @@ async def open_llm(llm: Llm) -> AsyncIterator[LLM]:
         yield chat
 
 
-def open_embedder(config: Config) -> Embedder:
-    """The source of embeddings of [encoder]."""
-    encoder = config.encoder
+def open_embedder(encoder: Encoder) -> Embedder:
+    """The source of embeddings of [encoder].
+
+    Raises:
+        ConfigError: a library that is not installed.
+        ModelError: a model that cannot be used.
+    """
+    from synalign_jax.text import Prompted, Prompts, load_encoder
+
     if encoder.kind == "openai":
         from synalign_adapters.embeddings import OpenAIEmbeddings
 
-        return OpenAIEmbeddings(
+        embedder = OpenAIEmbeddings(
             encoder.base_url or "",
             model=encoder.model,
             api_key=_key_in(encoder.api_key_file),
             api_key_env=encoder.api_key_env,
         )
+        words = Prompts(encoder.model).words(encoder.prompt)
+        return Prompted(embedder, words) if words else embedder
     if encoder.kind == "sentence-transformers":
         from synalign_adapters.sentence_transformers import SentenceTransformersEmbedder
 
-        return SentenceTransformersEmbedder(encoder.model)
-    from synalign_jax.text import Encoder
+        try:
+            found = SentenceTransformersEmbedder(
+                encoder.model, max_tokens=encoder.max_tokens, truncate_dim=encoder.truncate_dim
+            )
+        except ImportError as error:
+            raise ConfigError(f"[encoder] kind 'sentence-transformers': {error}") from None
+        if encoder.prompt is not None:
+            found.prompt = Prompts(encoder.model, found.prompts).words(encoder.prompt)
+        return found
+    return load_encoder(
+        encoder.model,
+        kind=encoder.kind,
+        dtype=encoder.dtype,
+        max_tokens=encoder.max_tokens,
+        prompt=encoder.prompt,
+        truncate_dim=encoder.truncate_dim,
+    )
 
-    return Encoder.from_pretrained(encoder.model, max_tokens=encoder.max_tokens)
+
+def check_key(variable: str) -> None:
+    """
+    Raises:
+        ConfigError: no such environment variable, or nothing in it.
+    """
+    if not os.environ.get(variable, "").strip():
+        raise ConfigError(f"the environment variable {variable} is not set; run: export {variable}=...")
 
 
 def _check_key(variable: str | None, file: str | None, section: str, setting: str = "api_key_env") -> None:
-    if variable is not None and not os.environ.get(variable, "").strip():
-        raise ConfigError(
-            f"[{section}] {setting}: the environment variable {variable} is not set;"
-            f" run: export {variable}=..."
-        )
+    if variable is not None:
+        try:
+            check_key(variable)
+        except ConfigError as error:
+            raise ConfigError(f"[{section}] {setting}: {error}") from None
     if file is not None and not _key_in(file):
         raise ConfigError(f"[{section}] api_key_file: {file} cannot be read or holds no key")
 

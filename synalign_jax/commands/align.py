@@ -44,6 +44,8 @@ _SETTINGS = (
     "spectral_power",
     "method",
     "encoder",
+    "encoder_kind",
+    "prompt",
     "seed",
 )
 

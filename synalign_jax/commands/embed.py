@@ -6,8 +6,14 @@ import argparse
 from pathlib import Path
 
 from .layout import HelpFormatter
+from .rows import add_encoder_options, open_encoder
 
-EXAMPLE = "Example:  synalign embed reviews.jsonl --out vectors.npy"
+EXAMPLE = (
+    "Examples:\n"
+    "  synalign embed reviews.jsonl --out vectors.npy\n"
+    "  synalign embed reviews.csv --encoder Qwen/Qwen3-Embedding-0.6B --prompt query --out vectors.npy\n"
+    "  synalign embed reviews.parquet --encoder minishlab/potion-base-8M --out vectors.npy"
+)
 
 
 def register(subparsers: argparse._SubParsersAction) -> None:
@@ -22,12 +28,6 @@ def register(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("data", metavar="DATA", help="the file with the texts")
     parser.add_argument("--out", required=True, metavar="FILE", help="the .npy file to write")
     parser.add_argument(
-        "--encoder",
-        default="all-MiniLM-L6-v2",
-        metavar="NAME",
-        help="folder, hub name or all-MiniLM-L6-v2 (default)",
-    )
-    parser.add_argument(
         "--text",
         default="text",
         metavar="COLUMN",
@@ -36,13 +36,7 @@ def register(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--file-encoding", metavar="NAME", help="of text files (default: found out, else UTF-8), as cp1252"
     )
-    parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
-    parser.add_argument(
-        "--max-tokens", type=int, metavar="N", help="cut texts at fewer tokens than the model"
-    )
-    parser.add_argument(
-        "--prompt", metavar="WORDS", help="words before every text, or the name of a prompt of the model's"
-    )
+    add_encoder_options(parser)
     parser.set_defaults(run=run)
 
 
@@ -52,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
     from synalign_jax.pipeline.data.intake import intake_of
     from synalign_jax.pipeline.data.tables import read_table
     from synalign_jax.pipeline.progress import Terminal
-    from synalign_jax.text import EmbeddingCache, Encoder, embed_texts, keep_compiled
+    from synalign_jax.text import EmbeddingCache, embed_texts
 
     out = Path(options.out)
     if out.suffix != ".npy":
@@ -71,10 +65,7 @@ def run(options: argparse.Namespace) -> int:
     for line in intake_of("rows", table).lines():
         print(line)
     texts = table.texts or []
-    keep_compiled(cache_folder() / "xla")
-    encoder = Encoder.from_pretrained(
-        options.encoder, dtype=options.dtype, max_tokens=options.max_tokens, prompt=options.prompt
-    )
+    encoder = open_encoder(options)
     with Terminal().bar("Embedding", len(texts), "texts") as bar, EmbeddingCache(cache_folder()) as cache:
         embedded = embed_texts(encoder, texts, cache=cache, out=out, on_progress=bar.advance)
     rows, width = embedded.vectors.shape

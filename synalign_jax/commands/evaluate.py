@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .layout import HelpFormatter
-from .rows import add_options, embed_rows, read_rows
+from .rows import add_options, embed_rows, open_encoder, read_rows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -204,10 +204,16 @@ def _encoder(options: argparse.Namespace, tables: dict[str, Table], paths: dict[
     from synalign_jax.core.checks import InputError
     from synalign_jax.text.encoder import Encoder
 
+    encoder = open_encoder(options)
+    if not isinstance(encoder, Encoder):
+        raise InputError(
+            f"--students encoder: {encoder.identity} is no network that is fine-tuned here;"
+            " leave that student out, or name another --encoder"
+        )
     for side, table in tables.items():
         if table.texts is None:
             raise InputError(f"{paths[side]}: no texts, which --students encoder is trained on")
-    return Encoder.from_pretrained(options.encoder)
+    return encoder
 
 
 def _check_out(out: str | None) -> None:

@@ -12,10 +12,12 @@ if TYPE_CHECKING:
 
     from synalign_jax.pipeline.data.table import Table
     from synalign_jax.pipeline.progress import Terminal
+    from synalign_jax.text.protocol import Embedder
 
 from .machines import Machines
 
 _COLUMNS = ("text", "label", "embedding")
+_EMBEDDED = "all-MiniLM-L6-v2"
 
 
 def add_options(parser: argparse.ArgumentParser, sides: Sequence[str] = ()) -> None:
@@ -41,12 +43,77 @@ def add_options(parser: argparse.ArgumentParser, sides: Sequence[str] = ()) -> N
     parser.add_argument(
         "--file-encoding", metavar="NAME", help="of text files (default: found out, else UTF-8), as cp1252"
     )
+    add_encoder_options(parser)
+
+
+def add_encoder_options(parser: argparse.ArgumentParser) -> None:
+    """The settings of [encoder], as `open_encoder` reads them."""
     parser.add_argument(
         "--encoder",
-        default="all-MiniLM-L6-v2",
+        default=_EMBEDDED,
         metavar="NAME",
-        help="embeds texts where there are no vectors (default: all-MiniLM-L6-v2)",
+        help=f"what embeds texts without vectors: folder, hub name or {_EMBEDDED} (default)",
     )
+    parser.add_argument(
+        "--encoder-kind",
+        default="flax",
+        choices=("flax", "static", "sentence-transformers", "openai"),
+        help="flax: a network's files, or static embeddings' (default); openai: an endpoint's model",
+    )
+    parser.add_argument(
+        "--encoder-url", metavar="URL", help="of --encoder-kind openai: the endpoint's base URL"
+    )
+    parser.add_argument("--encoder-key-env", metavar="VARIABLE", help="that holds the endpoint's key")
+    parser.add_argument(
+        "--prompt",
+        metavar="WORDS",
+        help="a prompt of the model's by name, or words before every text; '' for none (default: its own)",
+    )
+    parser.add_argument(
+        "--max-tokens", type=int, metavar="N", help="cut texts at fewer tokens than the model"
+    )
+    parser.add_argument("--truncate-dim", type=int, metavar="N", help="keep only so many leading columns")
+    parser.add_argument(
+        "--dtype", default="float32", choices=("float32", "bfloat16"), help="of a network (default: float32)"
+    )
+
+
+def open_encoder(options: argparse.Namespace) -> Embedder:
+    """The source of vectors that the options ask for.
+
+    Raises:
+        ConfigError: options that do not go together, or a key that is not there.
+        ModelError: a model that cannot be used.
+    """
+    from synalign_jax.api.wiring import cache_folder, check_key, open_embedder
+    from synalign_jax.pipeline.config import ConfigError, Encoder
+    from synalign_jax.pipeline.config_file import encoder_faults
+    from synalign_jax.text import keep_compiled
+
+    remote = options.encoder_kind == "openai"
+    if remote and (options.encoder == _EMBEDDED or not options.encoder_url):
+        raise ConfigError("--encoder-kind openai: needs the model's name (--encoder) and --encoder-url")
+    if options.encoder_url and not remote:
+        raise ConfigError("--encoder-url: it is for --encoder-kind openai")
+    for name in ("max_tokens", "truncate_dim"):
+        if (given := vars(options)[name]) is not None and given < 1:
+            raise ConfigError(f"--{name.replace('_', '-')}: {given}; give 1 or more")
+    settings = Encoder(
+        kind=options.encoder_kind,
+        model=options.encoder,
+        max_tokens=options.max_tokens,
+        prompt=options.prompt,
+        truncate_dim=options.truncate_dim,
+        dtype=options.dtype,
+        base_url=options.encoder_url,
+        api_key_env=options.encoder_key_env,
+    )
+    if wrong := encoder_faults(settings):
+        raise ConfigError(f"--{wrong.replace('_', '-')}")
+    if settings.api_key_env is not None:
+        check_key(settings.api_key_env)
+    keep_compiled(cache_folder() / "xla")
+    return open_embedder(settings)
 
 
 def read_rows(
@@ -132,10 +199,9 @@ def embed_rows(
         )
         source += f", since {lacking[0]} has no vectors"
     from synalign_jax.api.wiring import cache_folder
-    from synalign_jax.text import EmbeddingCache, Encoder, embed_texts, keep_compiled
+    from synalign_jax.text import EmbeddingCache, embed_texts
 
-    keep_compiled(cache_folder() / "xla")
-    encoder = Encoder.from_pretrained(options.encoder)
+    encoder = open_encoder(options)
     found = []
     with EmbeddingCache(cache_folder()) as cache:
         for path, table in files:

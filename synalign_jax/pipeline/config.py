@@ -61,13 +61,21 @@ class Data(_Section, frozen=True, kw_only=True):
 
 
 class Encoder(_Section, frozen=True, kw_only=True):
-    """`kind` "flax" loads a BERT-family encoder; "openai" asks `base_url` for embeddings;
-    "sentence-transformers" loads any model of that library, with torch.
+    """`kind` "flax" loads a model's files, a network or static embeddings; "static" insists on the latter.
+    "openai" asks `base_url` for embeddings; "sentence-transformers" loads any model of that library, with
+    torch.
+
+    `prompt` is the name of one of the model's prompts, or the words that go before every text ("query: ");
+    left out, the model's default; "" for none. `truncate_dim` keeps only so many leading columns. `dtype`
+    "bfloat16" halves the memory of a network and is meant for accelerators.
     """
 
-    kind: Literal["flax", "openai", "sentence-transformers"] = "flax"
+    kind: Literal["flax", "static", "openai", "sentence-transformers"] = "flax"
     model: str = "all-MiniLM-L6-v2"
     max_tokens: Count | None = None
+    prompt: str | None = None
+    truncate_dim: Count | None = None
+    dtype: Literal["float32", "bfloat16"] = "float32"
     base_url: str | None = None
     api_key_env: str | None = None
     api_key_file: str | None = None

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from .config import Config, ConfigError, Data, Llm
+from .config import Config, ConfigError, Data, Encoder, Llm
 from .data.columns import Template
 from .data.fields import template_of
 
@@ -135,6 +135,17 @@ def _model_path(model: str, base: Path) -> str:
     return str(beside.resolve()) if beside.exists() else model
 
 
+def encoder_faults(encoder: Encoder) -> str | None:
+    """What a kind of encoder cannot do of what is asked, in words; None where nothing is."""
+    if encoder.kind == "openai":
+        for name in ("max_tokens", "truncate_dim"):
+            if getattr(encoder, name) is not None:
+                return f"{name}: kind openai leaves that to the endpoint; leave it out"
+    if encoder.dtype != "float32" and encoder.kind != "flax":
+        return f"dtype: {encoder.dtype} is for kind flax"
+    return None
+
+
 def _check_sense(config: Config, name: str) -> None:
     _check_fields(config.data, name)
     named = {f"llms.{key}": llm for key, llm in config.llms.items()}
@@ -154,6 +165,8 @@ def _check_sense(config: Config, name: str) -> None:
                 raise ConfigError(
                     f"{name}: [{section}] base_url holds a user or password; use api_key_env or api_key_file"
                 )
+    if wrong := encoder_faults(config.encoder):
+        raise ConfigError(f"{name}: [encoder] {wrong}")
     for section, llm in {"llm": config.llm, **named}.items():
         if config.llm.max_cost is not None and llm.prices is None:
             raise ConfigError(

@@ -19,7 +19,6 @@ from .model.files import ModelFiles, hash_weights, read_model
 from .model.head import Step, apply_steps, load_steps
 from .model.network import Network
 from .model.pooling import pool
-from .model.prompts import prompt_words
 from .model.weights import load_network
 from .packing import Batch, Packer, segments_per_row
 from .tokens import Tokenizer
@@ -136,7 +135,7 @@ class Encoder:
             load_network(files, dtype=dtype),
             dtype=dtype,
             max_tokens=max_tokens or files.max_tokens,
-            prompt=prompt_words(files, prompt),
+            prompt=files.prompts.words(prompt),
             truncate_dim=truncate_dim,
             mesh=mesh,
             batch_tokens=batch_tokens,

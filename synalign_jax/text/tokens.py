@@ -3,12 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from tokenizers import Tokenizer as HuggingFaceTokenizer
 
 from .errors import ModelError
 from .model.files import ModelFiles
+
+
+def read_tokenizer(folder: Path) -> HuggingFaceTokenizer:
+    """The tokenizer of a folder.
+
+    Raises:
+        ModelError: no tokenizer.json, or one that the library does not read.
+    """
+    path = folder / "tokenizer.json"
+    if not path.is_file():
+        raise ModelError(
+            f"{folder}: no tokenizer.json; write one with"
+            " `transformers.AutoTokenizer.from_pretrained(folder).save_pretrained(folder)`"
+        )
+    try:
+        return HuggingFaceTokenizer.from_file(str(path))
+    except Exception as error:  # the library raises plain Exception for every malformed file
+        raise ModelError(f"{path}: not a tokenizer that this version reads ({error})") from None
 
 
 class Tokenizer:
@@ -22,16 +41,7 @@ class Tokenizer:
     """
 
     def __init__(self, files: ModelFiles, *, max_tokens: int, prompt: str) -> None:
-        path = files.folder / "tokenizer.json"
-        if not path.is_file():
-            raise ModelError(
-                f"{files.folder}: no tokenizer.json; write one with"
-                " `transformers.AutoTokenizer.from_pretrained(folder).save_pretrained(folder)`"
-            )
-        try:
-            self._tokenizer = HuggingFaceTokenizer.from_file(str(path))
-        except Exception as error:  # the library raises plain Exception for every malformed file
-            raise ModelError(f"{path}: not a tokenizer that this version reads ({error})") from None
+        self._tokenizer = read_tokenizer(files.folder)
         size = max(self._tokenizer.get_vocab().values(), default=-1) + 1
         if size > files.architecture.vocabulary:
             raise ModelError(

@@ -1,4 +1,4 @@
-"""Records what torch computes, for tests that run without it; needs sentence-transformers, run by hand:
+"""Records what torch and model2vec compute, for tests that run without them; run by hand where these are:
 
 python tests/text/record_reference.py
 """
@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import tiny_models
+import tiny_static
+from model2vec import StaticModel  # pyright: ignore[reportMissingImports]
 from reference_texts import mixed_texts, sketch
 from sentence_transformers import SentenceTransformer  # pyright: ignore[reportMissingImports]
 from transformers import PreTrainedTokenizerFast
@@ -43,6 +45,18 @@ def main() -> None:
             path = tiny_models.make_with_settings(Path(folder), name)
             tiny[name] = SentenceTransformer(str(path), device="cpu").encode(tiny_models.TEXTS)
     np.savez_compressed(DATA / "tiny.npz", **tiny)
+    static = {}
+    for name in tiny_static.MODELS:
+        with tempfile.TemporaryDirectory() as folder:
+            static[name] = StaticModel.from_pretrained(tiny_static.make(Path(folder), name)).encode(
+                tiny_static.TEXTS
+            )
+    with tempfile.TemporaryDirectory() as folder:
+        model = SentenceTransformer(
+            str(tiny_static.make_of_sentence_transformers(Path(folder))), device="cpu"
+        )
+        static["st"] = model.encode(tiny_static.TEXTS)
+    np.savez_compressed(DATA / "static.npz", **static)
 
 
 if __name__ == "__main__":

@@ -14,9 +14,10 @@ from synalign_jax.text.errors import ModelError
 
 from .architecture import Architecture, Names
 from .families import WAY_OUT, read_architecture
-from .find import EMBEDDED, find_model
+from .find import find_model, label_of
 from .head import Step, read_step
 from .pooling import read_pooling
+from .prompts import Prompts, read_prompts
 from .tensors import find_weights, read_file, read_json, read_optional
 
 # The names under which sentence-transformers has written a Transformer's settings.
@@ -36,8 +37,6 @@ class ModelFiles:
         max_tokens: the longest text, special tokens included.
         pool_prompt: whether the tokens of a prompt are pooled too.
         head: what comes behind the pooling.
-        prompts: prompt name -> the words that go before each text; no words are a prompt, too.
-        default_prompt: the name of the prompt that is used when none is asked for.
         truncate_dim: leading columns that are kept of a vector; None for all.
     """
 
@@ -51,8 +50,7 @@ class ModelFiles:
     pooling: tuple[str, ...]
     pool_prompt: bool
     head: tuple[Step, ...]
-    prompts: dict[str, str]
-    default_prompt: str | None
+    prompts: Prompts
     truncate_dim: int | None
 
     @property
@@ -75,9 +73,9 @@ def read_model(name: str | Path) -> ModelFiles:
     body = modules.body
     architecture, names = read_architecture(read_json(body / "config.json"))
     settings = next((read_json(body / file) for file in _SETTINGS if (body / file).is_file()), {})
-    prompts = read_optional(folder / "config_sentence_transformers.json")
+    label = label_of(name, folder)
     return ModelFiles(
-        name=str(name) if str(name) in EMBEDDED or not Path(name).is_dir() else folder.resolve().name,
+        name=label,
         folder=body,
         architecture=architecture,
         names=names,
@@ -87,9 +85,8 @@ def read_model(name: str | Path) -> ModelFiles:
         pooling=modules.pooling,
         pool_prompt=modules.pool_prompt,
         head=tuple(modules.head),
-        prompts={key: value or "" for key, value in (prompts.get("prompts") or {}).items()},
-        default_prompt=prompts.get("default_prompt_name"),
-        truncate_dim=prompts.get("truncate_dim"),
+        prompts=read_prompts(folder, label),
+        truncate_dim=read_optional(folder / "config_sentence_transformers.json").get("truncate_dim"),
     )
 
 

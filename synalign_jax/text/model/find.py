@@ -32,6 +32,11 @@ def find_model(name: str | Path) -> Path:
     return _from_hub(str(name))
 
 
+def label_of(name: str | Path, folder: Path) -> str:
+    """What a model is called: its own name, or that of the folder it was given by."""
+    return str(name) if str(name) in EMBEDDED or not Path(name).is_dir() else folder.resolve().name
+
+
 def _from_hub(name: str) -> Path:
     # Imported here: the hub client costs a second of start-up that a local folder need not pay.
     from huggingface_hub import snapshot_download
