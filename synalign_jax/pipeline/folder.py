@@ -17,7 +17,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .config import Config, differences, outcome_settings
+from .config import Config
+from .outcome import differences, outcome_settings
 
 
 class RunFolderError(ValueError):

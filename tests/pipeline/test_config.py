@@ -6,8 +6,9 @@ import msgspec
 import pytest
 
 from synalign_jax.pipeline.asking.ask import limits
-from synalign_jax.pipeline.config import ConfigError, Llm, differences, model_name, outcome_settings
+from synalign_jax.pipeline.config import ConfigError, Llm, model_name
 from synalign_jax.pipeline.config_file import load_config, parse_config
+from synalign_jax.pipeline.outcome import differences, outcome_settings
 
 MINIMAL = {
     "run": {"folder": "out"},

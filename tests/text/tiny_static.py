@@ -25,7 +25,7 @@ def make(folder: Path, name: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)
     tokens = tiny_models.write_tokenizer(folder, roberta=False)
-    tensors = {"embeddings": rng.standard_normal((tokens, COLUMNS)).astype(np.float32)}
+    tensors: dict[str, Any] = {"embeddings": rng.standard_normal((tokens, COLUMNS)).astype(np.float32)}
     if kind == "float16":
         tensors["embeddings"] = tensors["embeddings"].astype(np.float16)
     if kind == "int8":
