@@ -21,6 +21,7 @@ _LAYOUTS = (
     ("instruction", "output"),
     ("instruction", "input?", "response"),
     ("instruction", "response"),
+    ("prompt", "chosen", "rejected"),
     ("prompt", "completion"),
     ("prompt", "response"),
     ("question", "answer"),
@@ -173,9 +174,11 @@ def find_columns(name: str, given: Columns, present: Iterable[str], repeated: It
         raise DataError(f"{name}: the header names {listed(twice)} twice; which one is meant cannot be told")
     if not found.used:
         wanted = [column for column in (given.text, given.label, given.embedding) if column]
+        close = closest(given.text, present)
         raise DataError(
             f"{name}: none of the columns {listed(wanted)}; the columns are {listed(present)}:"
             " name the text's with --text, or several as in --text '{question}\\n{answer}'"
+            + (f". Is '{close}' the text? Then give --text {close!r}" if close else "")
         )
     return found
 

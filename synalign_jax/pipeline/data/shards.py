@@ -15,7 +15,15 @@ from urllib.parse import unquote
 from .errors import DataError, listed
 
 TABLES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".arrow", ".feather", ".npy")
-PACKED = (".gz", ".zst", ".bz2", ".xz")
+PACKED = (".gz", ".zst", ".bz2", ".xz", ".zip")
+_SHEET = "save the sheet as CSV UTF-8"
+_OTHERS = {
+    ".xlsx": _SHEET, ".xls": _SHEET, ".ods": _SHEET, ".numbers": _SHEET,
+    ".txt": "write one JSON object a line, or a CSV file with the header 'text'",
+    ".pkl": "pickles are never read; write the rows as JSONL or Parquet",
+    ".zip": "name the format inside, as in rows.csv.zip, or unpack it",
+    ".tar": "unpack it", ".db": "write the table to CSV or Parquet",
+}  # fmt: skip
 # What libraries leave beside the shards of a data set.
 _BESIDE = {"dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json", "config.json"}
 _SPLIT = re.compile(r"(?:^|[/_.-])(train|test|validation|valid|val|dev)(?=[/_.-]|$)", re.IGNORECASE)
@@ -84,7 +92,11 @@ def find_files(name: str) -> list[SourceFile]:
 
 
 def _unknown(name: str) -> DataError:
-    return DataError(f"{name}: unknown format '{PurePosixPath(name).suffix}'; use one of {', '.join(TABLES)}")
+    suffixes = PurePosixPath(name).suffixes
+    packed = len(suffixes) > 1 and suffixes[-1].lower() in PACKED
+    suffix = suffixes[-2 if packed else -1] if suffixes else ""
+    mend = _OTHERS.get(suffix.lower(), f"use one of {', '.join(TABLES)}")
+    return DataError(f"{name}: unknown format '{suffix}'; {mend}")
 
 
 def _nearby(path: str) -> str:

@@ -7,6 +7,7 @@ import json
 import math
 import re
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
 from .errors import DataError
@@ -38,9 +39,10 @@ def text_of(where: str, name: str, value: Any, *, optional: bool = False) -> str
         if optional:
             return ""
         raise DataError(f"{where} has no value for '{name}'; fill it in or remove the row")
+    value = _decoded(where, name, value)
     if isinstance(value, str):
         return value
-    if isinstance(value, bool | int | float):
+    if isinstance(value, bool | int | float | Decimal):
         return str(value)
     chat = _chat(value)
     if chat is None:
@@ -54,8 +56,11 @@ def label_of(where: str, name: str, value: Any) -> str:
     Raises:
         DataError: no value, or a list or dictionary of them.
     """
+    value = _decoded(where, name, value)
     if is_missing(value) or (isinstance(value, str) and not value.strip()):
         raise DataError(f"{where} has no value for '{name}'; fill it in or remove the row")
+    if isinstance(value, Decimal):
+        value = str(value)
     if isinstance(value, str):
         value = value.strip()
         whole = _WHOLE.fullmatch(value)
@@ -124,6 +129,16 @@ def _chat(value: Any) -> str | None:
             return None
         lines.append(f"{role}: {words}")
     return "\n".join(lines)
+
+
+def _decoded(where: str, name: str, value: Any) -> Any:
+    """Parquet files that do not say that their bytes are text hold text all the same."""
+    if not isinstance(value, bytes):
+        return value
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        raise DataError(f"{where}: '{name}' holds bytes that are no UTF-8 text; write text there") from None
 
 
 def _kind(value: Any) -> str:

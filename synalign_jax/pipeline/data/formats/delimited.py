@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import itertools
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -18,6 +19,8 @@ from .rows import REPORT_EVERY, RowList, Tell
 from .text import Lines
 
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+_ESCAPED = re.compile(r'(?<!\\)((?:\\\\)*)\\"')  # a quote behind an odd number of backslashes
+_MARK = "\0"  # stands for such a quote: no line holds one
 _SHOWN = 3  # lines of a file that one remark names
 
 
@@ -27,6 +30,7 @@ class _Dialect:
     quotes: bool
     skips_space: bool
     skipped: int  # lines before the header
+    escaped: bool = False  # quotes inside a text have a backslash before them
 
     def reader(self, lines: Iterator[str]) -> Any:
         return csv.reader(
@@ -53,6 +57,16 @@ def read_delimited(file: SourceFile, wanted: set[str], encoding: str | None, tel
     try:
         found, doubtful = _read(file, lines, dialect, tell)
     except DataError as error:
+        # Spark and MySQL put a backslash before a quote where others double it.
+        try:
+            found, doubtful = _read(file, lines, replace(dialect, escaped=True), tell)
+        except DataError:
+            pass
+        else:
+            found.said.append(f"{file.name}: a backslash before a quote makes it part of the text")
+            if doubtful:
+                _say_doubtful(file, found, doubtful)
+            return found
         # Many files, tab-separated ones above all, are written without quoting: there a quote is a character.
         plain = replace(dialect, quotes=False)
         try:
@@ -71,18 +85,18 @@ def read_delimited(file: SourceFile, wanted: set[str], encoding: str | None, tel
 
 
 def _dialect(file: SourceFile, lines: Lines, wanted: set[str]) -> _Dialect:
-    with lines.open() as stream:
-        head = [line.rstrip("\r\n") for line in itertools.islice(stream, 2)]
-    if not head:
+    with lines.open() as stream:  # blank lines before the header are none
+        filled = ((number, line.rstrip("\r\n")) for number, line in enumerate(stream) if line.strip())
+        skipped, header = next(filled, (0, ""))
+    if not header.strip():
         raise DataError(f"{file.name}: the file is empty")
     usual = "\t" if file.suffix == ".tsv" else ","
-    skipped = 0
-    if head[0].lower().startswith("sep=") and len(head[0]) == 5:  # Excel's own hint
-        return _Dialect(head[0][4], True, False, 1)
-    separator = _separator(head[0], usual, wanted)
+    if header.lower().startswith("sep=") and len(header) == 5:  # Excel's own hint
+        return _Dialect(header[4], True, False, skipped + 1)
+    separator = _separator(header, usual, wanted)
     if separator != usual:
         lines.said.append(f"{file.name}: read as separated by {_SEPARATORS[separator]}")
-    after = head[0].split(separator)[1:]
+    after = header.split(separator)[1:]
     return _Dialect(separator, True, bool(after) and all(part.startswith(" ") for part in after), skipped)
 
 
@@ -108,7 +122,10 @@ def _read(
     found = RowList(said=list(lines.said))
     doubtful: list[tuple[int, int]] = []
     with lines.open() as stream:
-        kept = _Remembering(itertools.islice(stream, dialect.skipped, None))
+        rest = itertools.islice(stream, dialect.skipped, None)
+        if dialect.escaped:
+            rest = (_ESCAPED.sub(rf"\1{_MARK}", line) for line in rest)
+        kept = _Remembering(rest)
         reader = dialect.reader(kept)
         try:
             header = next(reader, None)
@@ -119,10 +136,15 @@ def _read(
                 if not fields:
                     continue
                 if len(fields) != len(header):
+                    mend = "the file may be cut off there, or a quote is missing"
+                    if len(header) == 1:
+                        mend = f"is {header[0][:40]!r} the header? Texts that hold the separator need quotes"
                     raise DataError(
                         f"{file.name}: line {start} has {len(fields)} fields, the header has {len(header)};"
-                        " the file may be cut off there, or a quote is missing"
+                        f" {mend}"
                     )
+                if dialect.escaped:
+                    fields = [value.replace(_MARK, '"') for value in fields]
                 found.add(start, dict(zip(names, fields, strict=True)))
                 if len(kept.lines) > 1 and len(header) > 1:
                     cuts = len(header) - 1

@@ -33,8 +33,8 @@ def read_json(file: SourceFile, wanted: set[str], encoding: str | None, tell: Te
         first, number = next(((line, n) for n, line in enumerate(stream, 1) if line.strip()), ("", 0))
         if _is_object(first):
             for place, line in _numbered(first, number, stream):
-                row = _parsed(file, f"line {place}", line, line.endswith("\n"))
-                _add(found, file, place, row)
+                for row in _parsed(file, f"line {place}", line, found):
+                    _add(found, file, place, row)
                 if tell and len(found.rows) % REPORT_EVERY == 0:
                     tell(len(found.rows))
             single = found.rows[0] if len(found.rows) == 1 else None
@@ -55,7 +55,9 @@ def _is_object(line: str) -> bool:
     if not line.lstrip().startswith("{"):
         return False
     try:
-        return isinstance(json.loads(line), dict)
+        return isinstance(_DECODER.raw_decode(line.lstrip())[0], dict)
+    except _Repeated:
+        return True
     except ValueError:
         # "{" alone opens an object that is laid out over lines.
         return len(line.strip()) > 1 and not line.rstrip().endswith(("{", "[", ","))
@@ -76,11 +78,27 @@ class _Repeated(Exception):
 _DECODER = json.JSONDecoder(object_pairs_hook=_pairs)
 
 
-def _parsed(file: SourceFile, where: str, line: str, ended: bool) -> Any:
+def _parsed(file: SourceFile, where: str, line: str, found: RowList) -> list[Any]:
+    """The objects of a line: one, unless a writer forgot the line ends; a comma behind it is said."""
+    values: list[Any] = []
+    at = _skip(line, 0)
     try:
-        return _checked(file, where, line, _DECODER.decode(line))
+        while at < len(line) or not values:
+            value, at = _DECODER.raw_decode(line, at)
+            values.append(_checked(file, where, line, value))
+            at = _skip(line, at)
+            if line[at:].strip() == ",":
+                said = f"{file.name}: lines end in commas, which are passed over"
+                found.said += [said] if said not in found.said else []
+                break
+            if at < len(line) and line[at] != "{":
+                raise json.JSONDecodeError("Extra data", line, at)
+        if len(values) > 1:
+            said = f"{file.name}: some lines hold several objects, each of which is a row"
+            found.said += [said] if said not in found.said else []
+        return values
     except json.JSONDecodeError as error:
-        ending = "" if ended else " and the file ends there: it may have been cut off"
+        ending = "" if line.endswith("\n") else " and the file ends there: it may have been cut off"
         raise DataError(f"{file.name}: {where} is not JSON ({error.msg}){ending}") from error
     except _Repeated as error:
         raise DataError(f"{file.name}: {where} names '{error}' twice in one object") from error
@@ -138,6 +156,8 @@ def _whole(
             if text[at] != ",":
                 raise _broken(file, text, at, line, "',' expected")
             at = _skip(text, at + 1)
+            if text[at : at + 1] == "]":  # a comma too many
+                break
         number += 1
         start = at
         where = f"item {number} (line {line + text.count(chr(10), 0, at)})"
@@ -196,6 +216,11 @@ def _shaped(file: SourceFile, found: RowList, value: dict[str, Any], wanted: set
     if len(lists) == 1:
         name, rows = next(iter(lists.items()))
         return _inside(file, rows, f"'{name}'")
+    if len(lists) > 1 and len(lists) == len(value):
+        raise DataError(
+            f"{file.name}: one object holds several lists of rows ({listed(lists)}); write each to a file of"
+            " its own"
+        )
     if wanted & set(value) and all(isinstance(part, list) for part in parts):
         lengths = {len(part) for part in parts}
         if len(lengths) == 1 and not all(isinstance(i, int | float) for i in parts[0]):

@@ -7,17 +7,17 @@ import contextlib
 import gzip
 import io
 import lzma
+import zipfile
 import zlib
 from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
 
-from synalign_jax.pipeline.data.errors import DataError
+from synalign_jax.pipeline.data.errors import DataError, listed
 from synalign_jax.pipeline.data.shards import SourceFile
 
 _OTHER = {
-    b"PK\x03\x04": "a zip archive (an .xlsx workbook is one); unpack it, or save the sheet as CSV UTF-8",
     b"\xd0\xcf\x11\xe0": "an Excel workbook; save the sheet as CSV UTF-8",
     b"version https://git-lfs": "a Git LFS pointer and not the data; run: git lfs pull",
     b"<!DOCTYPE": "a web page and not the data; download the raw file",
@@ -39,7 +39,7 @@ def opened(file: SourceFile) -> Iterator[Any]:
     try:
         with contextlib.ExitStack() as stack:
             raw = stack.enter_context(file.open())
-            stream = io.BufferedReader(_unpacked(raw, stack))  # type: ignore[arg-type]
+            stream = io.BufferedReader(_unpacked(file.name, raw, stack))  # type: ignore[arg-type]
             head = stream.peek(64)[:64]
             for start, what in _OTHER.items():
                 if head.startswith(start):
@@ -47,7 +47,7 @@ def opened(file: SourceFile) -> Iterator[Any]:
             yield stream
     except FileNotFoundError as error:
         raise DataError(f"{file.name}: no such file") from error
-    except (EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile) as error:
+    except (EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile) as error:
         raise _cut(file, error) from error
     except OSError as error:
         if error.errno is not None:
@@ -59,7 +59,7 @@ def _cut(file: SourceFile, error: Exception) -> DataError:
     return DataError(f"{file.name}: not a whole compressed file ({error}); it may have been cut off")
 
 
-def _unpacked(raw: Any, stack: contextlib.ExitStack) -> Any:
+def _unpacked(name: str, raw: Any, stack: contextlib.ExitStack) -> Any:
     head = raw.read(8)
     raw.seek(0)
     if head.startswith(b"\x1f\x8b"):
@@ -70,7 +70,27 @@ def _unpacked(raw: Any, stack: contextlib.ExitStack) -> Any:
         return stack.enter_context(lzma.LZMAFile(raw))
     if head.startswith(b"\x28\xb5\x2f\xfd"):
         return stack.enter_context(pa.CompressedInputStream(raw, "zstd"))
+    if head.startswith(b"PK\x03\x04"):
+        return _only_member(name, stack.enter_context(zipfile.ZipFile(raw)), stack)
     return raw
+
+
+def _only_member(name: str, archive: zipfile.ZipFile, stack: contextlib.ExitStack) -> Any:
+    """The one file of an archive."""
+    if "[Content_Types].xml" in archive.namelist():
+        raise DataError(f"{name}: this is an Excel workbook; save the sheet as CSV UTF-8")
+    # What macOS and file managers put beside the files is none of them.
+    inside = [
+        one
+        for one in archive.infolist()
+        if not one.is_dir() and not any(part.startswith((".", "__")) for part in one.filename.split("/"))
+    ]
+    if len(inside) != 1:
+        names = listed([one.filename for one in inside], 5)
+        raise DataError(f"{name}: the zip archive holds {len(inside):,} files ({names}); unpack it")
+    if inside[0].flag_bits & 1:
+        raise DataError(f"{name}: the zip archive is locked by a password; unpack it")
+    return stack.enter_context(archive.open(inside[0]))
 
 
 def check_is_text(file: SourceFile, head: bytes) -> None:

@@ -1,0 +1,165 @@
+"""Files as spreadsheets, databases, hubs and scripts leave them: read rightly, or refused with the mend."""
+
+import datetime
+import decimal
+import io
+import json
+import zipfile
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from synalign_jax.pipeline.data.errors import DataError
+from synalign_jax.pipeline.data.tables import read_table
+
+
+def _zipped(*names: str) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for name in names:
+            archive.writestr(name, "text,label\na,x\nb,y\n")
+    return stream.getvalue()
+
+
+def _parquet(**columns: pa.Array) -> bytes:
+    stream = io.BytesIO()
+    pq.write_table(pa.table(columns), stream)
+    return stream.getvalue()
+
+
+AB, XY = ["a", "b"], ["x", "y"]
+_READ = {
+    "commas behind the objects": (
+        "r.jsonl",
+        b'{"text":"a","label":"x"},\n{"text":"b","label":"y"},\n',
+        "in commas",
+    ),
+    "a comma behind the last": (
+        "r.jsonl",
+        b'{"text":"a","label":"x"}\n{"text":"b","label":"y"} , ',
+        "in commas",
+    ),
+    "objects without line ends": (
+        "r.jsonl",
+        b'{"text":"a","label":"x"}{"text":"b","label":"y"}',
+        "several objects",
+    ),
+    "a comma before the bracket": ("r.json", b'[{"text":"a","label":"x"},\n{"text":"b","label":"y"},\n]', ""),
+    "zip": ("r.csv.zip", _zipped("deep/rows.csv"), ""),
+    "zip by macOS": ("r.csv.zip", _zipped("rows.csv", "__MACOSX/._rows.csv", ".DS_Store"), ""),
+    "zip under another name": ("r.csv", _zipped("rows.csv"), ""),
+    "blank lines before the header": ("r.csv", b"\n \r\ntext,label\na,x\nb,y\n", ""),
+    "old Macintosh line ends": ("r.csv", b"text,label\ra,x\rb,y\r", ""),
+    "padded labels and header": ("r.csv", b"text , label\n a,x \nb,  y\n", ""),
+    "bytes that are text": (
+        "r.parquet",
+        _parquet(text=pa.array([b"a", b"b"]), label=pa.array([b"x", b"y"])),
+        "",
+    ),
+    "dictionaries": (
+        "r.parquet",
+        _parquet(
+            text=pa.array(AB).dictionary_encode(), label=pa.array(XY, pa.large_string()).dictionary_encode()
+        ),
+        "",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", sorted(_READ))
+def test_it_is_read_and_what_is_odd_is_said(tmp_path: Path, kind: str) -> None:
+    name, data, said = _READ[kind]
+    (tmp_path / name).write_bytes(data)
+    table = read_table(tmp_path / name)
+    assert [text.strip() for text in table.texts or []] == AB
+    assert table.labels == XY
+    assert said in " ".join(table.said)
+    assert bool(said) == bool(table.said)
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        (r'"say \"hi\" now",x', 'say "hi" now'),
+        (r'"say \"hi, you\" now",x', 'say "hi, you" now'),
+        (r'"C:\new \"folder\"",x', r'C:\new "folder"'),
+        (r'"a path \\",x', r"a path \\"),
+        ('"it ends in \\"",x', 'it ends in "'),
+    ],
+)
+def test_a_backslash_before_a_quote_is_the_quote_alone(tmp_path: Path, written: str, meant: str) -> None:
+    (tmp_path / "r.csv").write_text(f"text,label\n{written}\nb,y\n")
+    table = read_table(tmp_path / "r.csv")
+    assert table.texts == [meant, "b"]
+    assert table.labels == ["x", "y"]
+
+
+_LABELS = {
+    "decimals": ([decimal.Decimal("1.00"), decimal.Decimal("2.50")], ["1", "2.50"]),
+    "truth": ([True, False], ["true", "false"]),
+    "whole floats": ([1.0, 0.0], ["1", "0"]),
+    "small numbers": (pa.array([1, 0], pa.int8()), ["1", "0"]),
+}
+
+
+@pytest.mark.parametrize("kind", sorted(_LABELS))
+def test_labels_of_every_type(tmp_path: Path, kind: str) -> None:
+    values, meant = _LABELS[kind]
+    pq.write_table(pa.table({"text": AB, "label": values}), tmp_path / "r.parquet")
+    assert read_table(tmp_path / "r.parquet").labels == meant
+
+
+_REFUSED = {
+    "workbook": ("r.xlsx", b"PK\x03\x04", "save the sheet as CSV UTF-8"),
+    "workbook under another name": (
+        "r.csv",
+        _zipped("[Content_Types].xml", "xl/workbook.xml"),
+        "an Excel workbook",
+    ),
+    "zip of several": (
+        "r.csv.zip",
+        _zipped("a.csv", "b.csv"),
+        r"holds 2 files \('a.csv', 'b.csv'\); unpack it",
+    ),
+    "zip without a format": ("r.zip", _zipped("a.csv"), "name the format inside"),
+    "zip cut off": ("r.csv.zip", _zipped("a.csv")[:60], "not a whole compressed file"),
+    "plain text": ("r.txt", b"a\nb\n", "one JSON object a line"),
+    "a comment on top": (
+        "r.csv",
+        b"# by me\ntext,label\na,x\n",
+        "line 2 has 2 fields.*is '# by me' the header",
+    ),
+    "texts with commas": ("r.csv", b"text\na, b\n", "line 2 has 2 fields.*need quotes"),
+    "other names": ("r.csv", b"Text,Label\na,x\n", "Is 'Text' the text"),
+    "splits in one object": (
+        "r.json",
+        b'{"train":[{"text":"a"}],"test":[{"text":"b"}]}',
+        r"several lists of rows \('train', 'test'\)",
+    ),
+    "dates for labels": (
+        "r.parquet",
+        _parquet(text=pa.array(["a"]), label=pa.array([datetime.date(2026, 1, 1)])),
+        "row 0: 'label' is a date",
+    ),
+    "bytes that are none": ("r.parquet", _parquet(text=pa.array([b"\xff\xfe"])), "no UTF-8 text"),
+    "mixed encodings": ("r.csv", "text\ncafé\n".encode() + b"caf\xe9\n", "line 3 is not UTF-8"),
+    "rubbish behind an object": ("r.jsonl", b'{"text":"a"} ]\n', "line 1 is not JSON"),
+}
+
+
+@pytest.mark.parametrize("kind", sorted(_REFUSED))
+def test_it_is_refused_with_the_mend(tmp_path: Path, kind: str) -> None:
+    name, data, message = _REFUSED[kind]
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(DataError, match=message):
+        read_table(tmp_path / name)
+
+
+def test_preference_pairs_are_a_layout(tmp_path: Path) -> None:
+    row = {"prompt": "Say hi.", "chosen": "Hi!", "rejected": "No."}
+    (tmp_path / "r.jsonl").write_text(json.dumps(row) + "\n")
+    table = read_table(tmp_path / "r.jsonl")
+    assert table.texts == ["Say hi.\nHi!\nNo."]
+    assert table.others.take([0]) == [row]
