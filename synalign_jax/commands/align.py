@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import machines
-from .layout import HelpFormatter
+from .layout import HelpFormatter, here
 from .rows import add_options
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def register(subparsers: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--real", required=True, metavar="FILE", help="the real rows")
     parser.add_argument("--synthetic", required=True, metavar="FILE", help="the pool")
-    parser.add_argument("--out", required=True, metavar="FOLDER", help="where the results go")
+    parser.add_argument("--out", type=here, required=True, metavar="FOLDER", help="where the results go")
     parser.add_argument(
         "--weights",
         choices=("student", "distribution"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .layout import HelpFormatter
+from .layout import HelpFormatter, here
 from .rows import add_encoder_options, open_encoder
 
 EXAMPLE = (
@@ -26,7 +26,7 @@ def register(subparsers: argparse._SubParsersAction) -> None:
         formatter_class=HelpFormatter,
     )
     parser.add_argument("data", metavar="DATA", help="the file with the texts")
-    parser.add_argument("--out", required=True, metavar="FILE", help="the .npy file to write")
+    parser.add_argument("--out", type=here, required=True, metavar="FILE", help="the .npy file to write")
     parser.add_argument(
         "--text",
         default="text",

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .layout import HelpFormatter
+from .layout import HelpFormatter, here
 from .rows import add_options, embed_rows, open_encoder, read_rows
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def register(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--synthetic", metavar="FILE", help="the pool")
     parser.add_argument("--weights", metavar="FILE", help=".npy, a weight for each row of the pool")
     parser.add_argument("--test", metavar="FILE", help="real rows that nothing was made or chosen by")
-    parser.add_argument("--out", metavar="FILE", help="where the numbers go, as JSON")
+    parser.add_argument("--out", type=here, metavar="FILE", help="where the numbers go, as JSON")
     parser.add_argument(
         "--students",
         nargs="+",

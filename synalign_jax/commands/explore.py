@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from . import machines
-from .layout import HelpFormatter
+from .layout import HelpFormatter, here
 from .rows import add_options, embed_rows, read_rows
 
 
@@ -34,8 +34,10 @@ def register(subparsers: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--rounds", type=int, required=True, help="clusters to choose (for each label)")
     parser.add_argument("--neighbors", type=int, default=3, help="rows beside each centre (default: 3)")
-    parser.add_argument("--out", required=True, help="where the clusters go, one JSON object a line")
-    parser.add_argument("--picture", help="SVG file (default: beside --out)")
+    parser.add_argument(
+        "--out", type=here, required=True, help="where the clusters go, one JSON object a line"
+    )
+    parser.add_argument("--picture", type=here, help="SVG file (default: beside --out)")
     parser.add_argument(
         "--acquisition",
         default="auto",

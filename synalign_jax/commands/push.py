@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .layout import HelpFormatter
+from .layout import HelpFormatter, here
 
 
 def register(subparsers: argparse._SubParsersAction) -> None:
@@ -23,7 +23,7 @@ def register(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("folder", help="the run's folder, or the --out of 'synalign align'")
     parser.add_argument("--to", metavar="OWNER/NAME", help="a data set on the hub; made if it is not there")
     parser.add_argument(
-        "--local", metavar="FOLDER", help="where the data set is written (default: FOLDER/dataset)"
+        "--local", type=here, metavar="FOLDER", help="where the data set is written (default: FOLDER/dataset)"
     )
     parser.add_argument("--public", action="store_true", help="a new data set is for everybody to see")
     parser.add_argument(

@@ -148,6 +148,10 @@ def encoder_faults(encoder: Encoder) -> str | None:
 
 def _check_sense(config: Config, name: str) -> None:
     _check_fields(config.data, name)
+    if "://" in config.run.folder:
+        raise ConfigError(
+            f"{name}: [run] folder '{config.run.folder}': a run lives on this machine; copy it after"
+        )
     named = {f"llms.{key}": llm for key, llm in config.llms.items()}
     if config.judge.endpoint is not None:
         named["judge.endpoint"] = config.judge.endpoint

@@ -24,6 +24,11 @@ _OTHERS = {
     ".zip": "name the format inside, as in rows.csv.zip, or unpack it",
     ".tar": "unpack it", ".db": "write the table to CSV or Parquet",
 }  # fmt: skip
+_DRIVERS = {
+    "s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs",
+    "hf": "huggingface_hub", "http": "aiohttp", "https": "aiohttp", "sftp": "paramiko", "ssh": "paramiko",
+    "smb": "smbprotocol", "oci": "ocifs", "oss": "ossfs", "webhdfs": "requests",
+}  # fmt: skip
 # What libraries leave beside the shards of a data set.
 _BESIDE = {"dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json", "config.json"}
 _SPLIT = re.compile(r"(?:^|[/_.-])(train|test|validation|valid|val|dev)(?=[/_.-]|$)", re.IGNORECASE)
@@ -123,10 +128,18 @@ def _remote(name: str) -> tuple[list[SourceFile], bool]:
             found, single = [path], True
         else:
             raise DataError(f"{name}: nothing is there")
-    except (ImportError, ValueError, OSError) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"{name}: cannot be reached ({error})") from error
+    except ImportError as error:
+        protocol = name.partition("://")[0]
+        package = _DRIVERS.get(protocol)
+        mend = f"run: pip install {package}" if package else str(error)
+        raise DataError(
+            f"{name}: files on {protocol}:// are not read without another package; {mend}"
+        ) from error
+    except DataError:
+        raise
+    except Exception as error:  # each driver raises its own, of which few are OSErrors
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise DataError(f"{name}: cannot be reached ({reason})") from error
     root = "" if single else str(path)
     return _shards(sorted(str(file) for file in found), root, system, single), single
 
@@ -139,7 +152,8 @@ def _shards(paths: list[str], root: str, system: Any = None, single: bool = Fals
         if not single and any(part.startswith((".", "_")) for part in parts):
             continue
         keys = dict(part.split("=", 1) for part in parts[:-1] if "=" in part)
-        files.append(SourceFile(path, path, system, {key: unquote(value) for key, value in keys.items()}))
+        shown = path if system is None else str(system.unstrip_protocol(path))
+        files.append(SourceFile(shown, path, system, {key: unquote(value) for key, value in keys.items()}))
     return files
 
 

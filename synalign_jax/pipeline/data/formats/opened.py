@@ -50,6 +50,8 @@ def opened(file: SourceFile) -> Iterator[Any]:
     except (EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile) as error:
         raise _cut(file, error) from error
     except OSError as error:
+        if file.system is not None:
+            raise DataError(f"{file.name}: could not be read to its end ({error}); try again") from error
         if error.errno is not None:
             raise
         raise _cut(file, error) from error
