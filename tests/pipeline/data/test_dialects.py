@@ -11,11 +11,11 @@ import zipfile
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.feather
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from pyarrow import feather
 
 from synalign_jax.pipeline.data.errors import DataError
 from synalign_jax.pipeline.data.tables import read_table
@@ -189,7 +189,7 @@ def test_parquet_and_arrow_give_the_same_table(tmp_path_factory: pytest.TempPath
     pq.write_table(table, folder / "x.parquet")
     with pa.ipc.new_stream(folder / "x.arrow", table.schema) as stream:
         stream.write_table(table)
-    pa.feather.write_feather(table, str(folder / "x.feather"))
+    feather.write_feather(table, str(folder / "x.feather"))
     for name in ("x.parquet", "x.arrow", "x.feather"):
         found = read_table(folder / name)
         assert (found.texts, found.labels) == ([r[0] for r in rows], [r[1] for r in rows])
