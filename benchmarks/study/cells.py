@@ -55,7 +55,7 @@ def generators(load_pool: Loader) -> Iterator[Task]:
 
 
 def spoilt(load_pool: Loader) -> Iterator[Task]:
-    """Pools with a known fault: real rows of AG News and rows of two generators, spoilt in eight ways."""
+    """Pools with a known fault: real rows of AG News and rows of two generators, spoilt in nine ways."""
     for task, real, test, name, other in (
         ("SST-2", "sst2_train", "sst2_test", "fewgen_21", "tweets"),
         ("AG News", "agnews_dev", "agnews_test", "agnews_dev", "newsgroups"),

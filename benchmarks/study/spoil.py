@@ -57,6 +57,11 @@ def flipped(share: float) -> Callable[[Pool, Pool, np.random.Generator], Pool]:
     return spoil
 
 
+def at_random(pool: Pool, _: Pool, rng: np.random.Generator) -> Pool:
+    """Labels that say nothing: the right verdict is not to use them."""
+    return replace(pool, labels=rng.permutation(pool.labels))
+
+
 def topics_missing(pool: Pool, _: Pool, __: np.random.Generator) -> Pool:
     """Half of the clusters of each label are gone."""
     kept = []
@@ -100,6 +105,7 @@ SPOILS: dict[str, Callable[[Pool, Pool, np.random.Generator], Pool]] = {
     "15 % flipped": flipped(0.15),
     "30 % flipped": flipped(0.30),
     "45 % flipped": flipped(0.45),
+    "labels at random": at_random,
     "topics missing": topics_missing,
     "half foreign": foreign,
     "one source": one_source,

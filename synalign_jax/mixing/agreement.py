@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from .logistic import fit, log_probabilities
 from .task import PARTS, Task
 
+_ENOUGH = 200
 PENALTIES = (1e-3, 1e-2, 1e-1)  # on the mean loss, rows of unit mean squared length
 
 
@@ -76,6 +77,22 @@ def with_real(task: Task, kept: Float[np.ndarray, "f n"], first: Agreement) -> A
     by_first, by_second = np.split(chances, 2)
     own, right = _of_labels(np.where((halves == 0)[:, None], by_second, by_first), task.row_codes)
     return Agreement(own, right, found[[len(kept) - 1, -1]], first.penalty)
+
+
+def say_nothing(task: Task, pool: Agreement) -> bool:
+    """Whether labels are such as chance deals: foretold from the pool's other rows no better, by one standard
+    error, than by the commonest label, and no better in cross-entropy than by how common each is.
+
+    Few real rows cannot tell such a pool from a poor one, and no weights make it worth anything. Below
+    `_ENOUGH` rows that is not to be told either, and the answer is no.
+    """
+    s = len(task.rows)
+    if s < _ENOUGH:
+        return False
+    shares = np.bincount(task.row_codes, minlength=task.classes) / s
+    hits = pool.right[0] - shares.max()
+    gains = np.log(np.maximum(pool.own[0], 1e-12)) - np.log(shares[task.row_codes])
+    return all(of.mean() * np.sqrt(s) < of.std() for of in (hits, gains))
 
 
 def _of_labels(

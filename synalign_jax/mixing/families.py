@@ -11,7 +11,7 @@ from synalign_jax.core.align.landmarks.witness import ClosedForm
 from synalign_jax.core.align.path import penalty_path, spaced
 from synalign_jax.core.kernels import pooled_rbf
 
-from .agreement import with_real, within
+from .agreement import say_nothing, with_real, within
 from .task import Task
 
 STRENGTHS = (0.25, 4.0)  # penalties of alignment in noise bands: strong, and on the way to equal weights
@@ -56,6 +56,7 @@ class Weigher:
             self.kept[fold, rows] = 0.0
         self._aligned, self._rules = self._align(folds)
         pool = within(task)
+        self.labels_say_nothing = say_nothing(task, pool)
         self._opinions = {"pool": pool, "both": with_real(task, self.kept, pool)}
 
     def sample(self, family: Family, groups: Int[np.ndarray, " s"] | None = None) -> np.ndarray:

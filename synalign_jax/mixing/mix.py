@@ -101,7 +101,8 @@ def _mixture(
     tell: Tell,
 ) -> Mixture:
     task, n = weigher.task, len(weigher.task.real)
-    chosen = choose(table).arm
+    mute = weigher.labels_say_nothing
+    chosen = table.arms.index(REAL_ALONE) if mute else choose(table).arm
     used = table.arms[chosen] != REAL_ALONE
     # What is said of a pool that is not used is said of the best that could have been done with it.
     pick = (lambda given: choose(given).arm) if used else _best
@@ -138,6 +139,7 @@ def _mixture(
             accuracy,
             sure,
             used=used,
+            mute=mute,
             family=arm.family,
             share=arm.share,
             mean_weight=arm.share * n / max(1, np.count_nonzero(task.pool_codes >= 0)),

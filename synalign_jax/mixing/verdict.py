@@ -6,6 +6,7 @@ from statistics import NormalDist
 
 from .mixture import Gain, Verdict
 
+_GUESS = 0.84  # of pools with such labels, so many are less than one standard error above chance
 _FULL = 0.5  # a mean weight from which rows of the pool are said to count like real ones
 
 
@@ -23,11 +24,26 @@ def sureness(mean: float, error: float) -> float:
 
 
 def verdict(
-    accuracy: Gain, sure: float, *, used: bool, family: str, share: float, mean_weight: float, real_rows: int
+    accuracy: Gain,
+    sure: float,
+    *,
+    used: bool,
+    mute: bool,
+    family: str,
+    share: float,
+    mean_weight: float,
+    real_rows: int,
 ) -> Verdict:
-    """`sure` is the chance that the pool so weighed helps."""
+    """`sure` is the chance that the pool so weighed helps; `mute` says that its labels say nothing."""
     points = f"{_points(accuracy.value)} points of accuracy"
     points += f" ({_points(accuracy.lower)} to {_points(accuracy.upper)})"
+    if mute:
+        return Verdict(
+            "do not use",
+            f"Do not use these rows: train on the {real_rows:,} real rows alone. Their labels are as if dealt"
+            " by chance: students of one part of them foretell those of another no better than by guessing.",
+            max(_GUESS, 1.0 - sure),
+        )
     if not used:
         return Verdict(
             "do not use",

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from synalign_jax.mixing.agreement import PENALTIES, Agreement, with_real, within
+from synalign_jax.mixing.agreement import PENALTIES, Agreement, say_nothing, with_real, within
 from synalign_jax.mixing.task import PARTS, Task, build_task
 
 
@@ -75,6 +75,21 @@ def test_a_fold_of_real_rows_is_not_heard_where_it_is_left_out() -> None:
     plain, other = (with_real(each, kept, within(task)) for each in (task, turned))
     np.testing.assert_allclose(plain.own[0], other.own[0], atol=0.01)
     assert np.abs(plain.own[1] - other.own[1]).max() > 0.02
+
+
+def test_labels_dealt_by_chance_say_nothing_and_half_of_them_right_say_something() -> None:
+    task, _ = _task()
+    assert not say_nothing(task, within(task))
+    half, _ = _task(wrong=0.4)
+    assert not say_nothing(half, within(half))
+    silent = 0
+    for seed in range(10):
+        dealt = task._replace(row_codes=np.random.default_rng(seed).permutation(task.row_codes))
+        silent += say_nothing(dealt, within(dealt))
+    # Each with a chance of about five sixths.
+    assert silent >= 6
+    few = task._replace(rows=task.rows[:90], row_codes=dealt.row_codes[:90], parts=task.parts[:90])
+    assert not say_nothing(few, within(few))
 
 
 def _asked(task: Task, both: bool) -> Agreement:
