@@ -67,7 +67,7 @@ def topics_missing(pool: Pool, _: Pool, __: np.random.Generator) -> Pool:
     kept = []
     for label in np.unique(pool.labels):
         rows = np.flatnonzero(pool.labels == label)
-        cluster = KMeans(6, n_init=2, random_state=0).fit_predict(pool.vectors[rows])
+        cluster = KMeans(6, n_init=2, random_state=0).fit_predict(pool.vectors[rows])  # pyright: ignore[reportArgumentType]
         kept.append(rows[cluster < 3])
     return pool.take(np.concatenate(kept))
 
