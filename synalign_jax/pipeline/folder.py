@@ -61,7 +61,9 @@ class StageView:
             pq.write_table(table, path)
 
     def read_array(self, name: str) -> np.ndarray:
-        return np.load(self._readable(name, ".npy"), mmap_mode="r", allow_pickle=False)
+        array = np.load(self._readable(name, ".npy"), mmap_mode="r", allow_pickle=False)
+        # float16 is what vectors are kept in, not what is computed in.
+        return array.astype(np.float32) if array.dtype == np.float16 else array
 
     def write_array(self, name: str, array: np.ndarray) -> None:
         with self.writing(name, ".npy") as path, path.open("wb") as file:
