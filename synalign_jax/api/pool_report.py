@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from synalign_jax.core.effective import effective_rows
 from synalign_jax.core.mmd.two_sample import two_sample_test
-from synalign_jax.evaluation.figures import plane_figures, weight_figure
+from synalign_jax.evaluation.figures import length_figure
 from synalign_jax.evaluation.report import MAX_ROWS, rows_shown
-from synalign_jax.evaluation.report.facts import Distance, Figure, ReportFacts, SyntheticRow
+from synalign_jax.evaluation.report.facts import Copies, Distance, Kinds, ReportFacts, SyntheticRow
+from synalign_jax.evaluation.report.kinds import kinds_by, ranges, weights_facts, word_kinds
+from synalign_jax.evaluation.report.maps import maps_of
+from synalign_jax.pipeline.data.copies import find_copies
 from synalign_jax.pipeline.data.errors import listed
+from synalign_jax.pipeline.stages.report_parts import copies_of
 from synalign_jax.pipeline.stages.resample import nearest_rows
 
 if TYPE_CHECKING:
@@ -22,8 +25,11 @@ if TYPE_CHECKING:
     from synalign_jax.core.align.alignment import Alignment
     from synalign_jax.pipeline.data.table import Table
 
-_PLANE_ROWS = 20_000  # enough to find two principal directions
 _SPLITS = 400
+_MOST_COMPARED = 200_000  # rows among which copies are looked for
+_MOST_VALUES = 20  # of another column, whose values are taken for sources
+_COLUMN_ROWS = 20_000  # rows of other columns that are read
+_COLUMNS, _CELL = 12, 200  # other columns that stand beside a row, and characters of each
 
 
 def pool_facts(
@@ -36,6 +42,8 @@ def pool_facts(
     *,
     found: Alignment | None = None,
     labels: list[str] | None = None,
+    copies: Copies | None = None,
+    group: str | None = None,
 ) -> ReportFacts:
     """Pictures, rows and, where the weights come from `align`, the distance.
 
@@ -47,38 +55,64 @@ def pool_facts(
         key: decides the splits of the real rows behind the noise band.
         found: the alignment, which knows how far the weights reach on rows left out of their fit.
         labels: of the real rows, as the alignment had them.
+        copies: as the report tells them, where they were looked for already; None looks for them here.
+        group: a column of the pool that says what a row comes from.
     """
-    real_vectors, pool_vectors = vectors
-    after_rows = drawn if len(drawn) else np.flatnonzero(weights)
-    before, after, share = plane_figures(
-        _some(real_vectors), _some(pool_vectors), pool_vectors[_spaced(after_rows, _PLANE_ROWS)]
-    )
-    points = "text" if pool.texts is not None else "row"
-    figures = (
-        Figure(
-            "Where the rows lie",
-            f"Each point is a {points}; the plane holds {share:.0%} of the variance of the embeddings."
-            " Equally many synthetic points are drawn on both sides.",
-            (("the pool as it is", before), ("after alignment", after)),
-        ),
-        Figure(
-            "Weights",
-            "How many rows of the pool have which weight; 1 is the even weight.",
-            (("", weight_figure(weights)),),
-        ),
-    )
+    if copies is None and len(pool) <= _MOST_COMPARED:
+        looked = find_copies((pool.texts, vectors[1]), (real.texts, vectors[0]))
+        copies = copies_of(looked, pool.texts, real.texts)
+    maps, maps_note = maps_of(*vectors, weights, drawn)
+    texts = pool.texts
     return ReportFacts(
         title="Aligned pool",
         created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        distance=None if found is None else _distance(found, labels, real_vectors, key),
-        effective_rows=effective_rows(weights) if found is None else found.ess,
-        pool_rows=len(weights),
-        figures=figures,
-        rows=_rows(weights, real, pool, real_vectors, pool_vectors, drawn),
+        distance=None if found is None else distance_of(found, labels, vectors[0], key),
+        weights=weights_facts(weights),
+        kinds=_kinds(real, pool, weights, group),
+        lengths=None if texts is None else length_figure(real.texts, texts, weights),
+        words=None if texts is None else word_kinds(texts, weights, real.texts),
+        copies=copies,
+        rows=_rows(weights, real, pool, *vectors, drawn),
+        maps=maps,
+        maps_note=maps_note,
     )
 
 
-def _distance(
+def _kinds(real: Table, pool: Table, weights: np.ndarray, group: str | None) -> tuple[Kinds, ...]:
+    """Rows by label, and by every other column that has few values: what they come from, mostly."""
+    found: list[Kinds | None] = []
+    if pool.label_sets is not None:
+        own = [label for labels in pool.label_sets for label in labels]
+        of_row = np.repeat(weights, [len(labels) for labels in pool.label_sets])
+        found.append(
+            kinds_by("label", own, of_row, [label for row in real.label_sets or [] for label in row])
+        )
+    elif pool.labels is not None:
+        found.append(kinds_by("label", pool.labels, weights, real.labels))
+    names = [name for name in pool.others.names if name != group]
+    if group is not None:
+        names.insert(0, group)
+    rows = _some(len(pool))
+    if names and np.any(weights[rows]):
+        columns, theirs = pool.others.take(rows.tolist()), real.others.take(_some(len(real)).tolist())
+        for name in names:
+            values = [row.get(name) for row in columns]
+            of_theirs = [row.get(name) for row in theirs] if name in real.others.names else None
+            plain = all(isinstance(value, str | int) or value is None for value in values)
+            if name == group or (plain and len(set(values)) <= min(_MOST_VALUES, len(values) // 4)):
+                found.append(kinds_by(name, values, weights[rows], of_theirs))
+            elif (fifths := ranges(values, of_theirs or values)) is not None:
+                found.append(
+                    kinds_by(name, fifths, weights[rows], of_theirs and ranges(of_theirs, of_theirs))
+                )
+    return tuple(kinds for kinds in found if kinds is not None)
+
+
+def _some(rows: int) -> np.ndarray:
+    return np.linspace(0, rows - 1, min(rows, _COLUMN_ROWS)).astype(int)
+
+
+def distance_of(
     found: Alignment, of_real: list[str] | None, vectors: np.ndarray, key: PRNGKeyArray
 ) -> Distance | None:
     """To a sample of as many real rows as there are, which the weights have not seen.
@@ -106,7 +140,7 @@ def _distance(
         before=before,
         after=after,
         noise=(float(low), float(high)),
-        rows=f"{counted:,} real rows; “aligned” by cross-validation, on rows left out of the fit"
+        rows=f"{counted:,} real rows; “weighted” by cross-validation, on rows left out of the fit"
         + (f"; without {left_out:,} labels of one real row each" if left_out else ""),
     )
 
@@ -149,6 +183,7 @@ def _rows(
     shown = rows_shown(weights, MAX_ROWS)
     index, distance = nearest_rows(pool_vectors[shown], real_vectors)
     even, kept = weights.sum() / len(weights), set(drawn.tolist())
+    others = pool.others.take(shown.tolist())
     return tuple(
         SyntheticRow(
             text=pool.texts[i],
@@ -156,19 +191,12 @@ def _rows(
             weight=float(weights[i] / even),
             chosen=i in kept,
             demonstrations=(),
-            attributes={},
+            attributes={name: str(value)[:_CELL] for name, value in list(own.items())[:_COLUMNS]},
             nearest_text=f"row {nearest}" if real.texts is None else real.texts[nearest],
             nearest_distance=float(far),
             model="",
         )
-        for i, nearest, far in zip(shown.tolist(), index.tolist(), distance.tolist(), strict=True)
+        for i, nearest, far, own in zip(
+            shown.tolist(), index.tolist(), distance.tolist(), others, strict=True
+        )
     )
-
-
-def _some(rows: np.ndarray) -> np.ndarray:
-    return rows[_spaced(np.arange(len(rows)), _PLANE_ROWS)]
-
-
-def _spaced(values: np.ndarray, most: int) -> np.ndarray:
-    """At most so many of the values, at even steps."""
-    return values[np.linspace(0, len(values) - 1, min(most, len(values))).astype(int)]

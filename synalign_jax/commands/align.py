@@ -200,12 +200,21 @@ def _align(options: argparse.Namespace, ours: machines.Machines) -> int:
         )
     ]
     with terminal.console.status("Writing the report"), Together() as files:
-        facts = pool_facts(found, mixture, pair, drawn, report_key)
+        facts = pool_facts(
+            found,
+            mixture,
+            pair,
+            drawn,
+            report_key,
+            out=out,
+            resampled=options.resampled,
+            group=options.group,
+        )
         settings = {name: vars(options)[name] for name in _SETTINGS}
         facts = replace(facts, settings=settings, stages=tuple(stages), warnings=tuple(notes))
         _write(files, out, options.resampled, (found, mixture), pair, drawn)
         write_report(facts, files.path(out / "report.html"))
-    tell((found, mixture), drawn, out, options.resampled)
+    tell((found, mixture), facts.distance, drawn, out, options.resampled)
     return 0
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from synalign_jax.api import pool_report
-from synalign_jax.evaluation.report.facts import ReportFacts
+from synalign_jax.evaluation.report.facts import ReportFacts, Use
+from synalign_jax.evaluation.report.kinds import weights_shown
 from synalign_jax.evaluation.report.worth import worth_facts
-from synalign_jax.pipeline.stages.report import went_in
+from synalign_jax.pipeline.stages.report_parts import went_in
 
 if TYPE_CHECKING:
     from jaxtyping import PRNGKeyArray
@@ -20,10 +22,6 @@ if TYPE_CHECKING:
 
     from .pool_rows import Pair
 
-_CODE = """import numpy as np
-sample_weight = np.concatenate([np.ones(len(real)), np.load("weights.npy")])
-model.fit(real + pool, real_labels + pool_labels, sample_weight=sample_weight)"""
-
 
 def pool_facts(
     found: Alignment,
@@ -31,6 +29,10 @@ def pool_facts(
     pair: Pair,
     drawn: np.ndarray,
     key: PRNGKeyArray,
+    *,
+    out: Path,
+    resampled: str,
+    group: str | None,
 ) -> ReportFacts:
     """What is to be said of an aligned pool, settings and stages aside.
 
@@ -41,19 +43,52 @@ def pool_facts(
         pair: real rows and pool, with their vectors.
         drawn: positions of the resampled rows in the pool.
         key: decides the splits of the real rows behind the noise band.
+        out, resampled: where the results go, and the name of the file of drawn rows.
+        group: a column of the pool that says what a row comes from.
     """
+    shown, note = weights_shown(np.asarray(mixture.weights), np.asarray(found.weights))
     facts = pool_report.pool_facts(
         pair.real,
         pair.pool,
         (pair.real_vectors, pair.pool_vectors),
-        mixture.weights if mixture.weights.any() else found.weights,
+        shown,
         drawn,
         key,
         found=found,
         labels=pair.labels[0],
+        copies=pair.copies,
+        group=group,
     )
     return replace(
         facts,
         went_in=tuple(went_in(side.plain()) for side in pair.intake),
-        worth=worth_facts(mixture.summary(), _CODE),
+        weights_note=note,
+        worth=worth_facts(mixture.summary()),
+        use=_use(out, resampled, bool(mixture.weights.any()), pair.labels[0] is not None),
     )
+
+
+def _use(out: Path, resampled: str, worth: bool, labelled: bool) -> Use:
+    files = (
+        (
+            str(out / "weights.npy"),
+            "what each row of the pool counts for in training, each real row counting 1",
+        ),
+        (str(out / resampled), "rows drawn by their weights, to be used without weights"),
+        (
+            str(out / "distribution.npy"),
+            "weights that bring the pool nearest to the real rows; they sum to 1",
+        ),
+        (str(out / "mixture.json"), "what was tried, and why this was chosen"),
+        (str(out / "alignment.json"), "the distances and the solver's numbers, of each label too"),
+    )
+    if not worth:
+        return Use(files)
+    lines = [
+        "import numpy as np",
+        f"weights = np.load({str(out / 'weights.npy')!r})    # one a row of the pool's file, in its order",
+        "sample_weight = np.concatenate([np.ones(len(real)), weights])",
+    ]
+    if labelled:
+        lines.append("model.fit(real + pool, real_labels + pool_labels, sample_weight=sample_weight)")
+    return Use(files, "\n".join(lines))

@@ -13,6 +13,7 @@ from .rows import embed_rows, read_rows
 if TYPE_CHECKING:
     import numpy as np
 
+    from synalign_jax.evaluation.report.facts import Copies
     from synalign_jax.pipeline.data.intake import Intake
     from synalign_jax.pipeline.data.table import Table
     from synalign_jax.pipeline.progress import Terminal
@@ -28,6 +29,7 @@ class Pair:
     pool_vectors: np.ndarray
     intake: tuple[Intake, Intake]
     shares: np.ndarray | None = None  # rows that were down-weighted: the pool's row that stands for each
+    copies: Copies | None = None  # among all rows of the file
 
     def file_weights(self, weights: np.ndarray) -> np.ndarray:
         """One weight a row of the pool's files: 0 for a row left out, an equal part for each repeated one."""
@@ -66,7 +68,7 @@ def read_pair(
     (real_vectors, pool_vectors), source = embed_rows(
         [(options.real, real), (options.synthetic, pool)], options, terminal, ours
     )
-    pool, pool_vectors, shares, found = _without_copies(
+    pool, pool_vectors, shares, found, copies = _without_copies(
         real, pool, real_vectors, pool_vectors, options, terminal
     )
     remarks += found
@@ -78,7 +80,7 @@ def read_pair(
         real_vectors, pool_vectors = joint_vectors(
             (real_vectors, pool_vectors), (real.label_sets, pool.label_sets)
         )
-    return Pair(real, pool, real_vectors, pool_vectors, intake, shares)
+    return Pair(real, pool, real_vectors, pool_vectors, intake, shares, copies)
 
 
 def _without_copies(
@@ -88,13 +90,16 @@ def _without_copies(
     pool_vectors: np.ndarray,
     options: argparse.Namespace,
     terminal: Terminal,
-) -> tuple[Table, np.ndarray, np.ndarray | None, list[str]]:
-    """The pool as --duplicates and --leaks want it; the row that stands for each of the files; remarks."""
+) -> tuple[Table, np.ndarray, np.ndarray | None, list[str], Copies]:
+    """The pool as --duplicates and --leaks want it; the row that stands for each of the files; remarks; and
+    what the report tells of copies.
+    """
     import numpy as np
 
     from synalign_jax.pipeline.data.copies import conflicting, find_copies
     from synalign_jax.pipeline.data.errors import DataError
     from synalign_jax.pipeline.data.table import choose_rows
+    from synalign_jax.pipeline.stages.report_parts import copies_of
 
     with terminal.bar("Looking for copies", len(pool), "rows") as bar:
         copies = find_copies(
@@ -112,6 +117,7 @@ def _without_copies(
                 f"{options.real}: conflicting labels: {count:,} rows have a text that another one has"
                 " under another label; look which is right"
             )
+    told = copies_of(copies, pool.texts, real.texts)
     stays = np.ones(len(pool), bool)
     if options.duplicates != "keep":
         stays[:] = False
@@ -127,7 +133,7 @@ def _without_copies(
     if options.conflicts == "drop":
         stays &= ~copies.conflict
     if stays.all():
-        return pool, pool_vectors, None, remarks
+        return pool, pool_vectors, None, remarks, told
     kept = np.flatnonzero(stays)
     if len(kept) < 2:
         raise DataError(
@@ -142,7 +148,7 @@ def _without_copies(
         of_pool = np.where(left, number[copies.of], -1)
         shares = np.full(pool.in_files, -1)
         shares[np.arange(len(pool)) if pool.rows is None else pool.rows] = of_pool
-    return choose_rows(pool, kept), pool_vectors[kept], shares, remarks
+    return choose_rows(pool, kept), pool_vectors[kept], shares, remarks, told
 
 
 def _with_labels(real: Table, pool: Table, options: argparse.Namespace) -> tuple[Table, Table, list[str]]:

@@ -59,6 +59,10 @@ def rect(x: Number, y: Number, width: Number, height: Number, class_: str) -> Ma
     return element("rect", x=x, y=y, width=max(width, 0.0), height=max(height, 0.0), class_=class_)
 
 
+def circle(x: Number, y: Number, radius: Number, class_: str) -> Markup:
+    return element("circle", cx=x, cy=y, r=radius, class_=class_)
+
+
 def polyline(x: Iterable[Number], y: Iterable[Number], class_: str) -> Markup:
     return element("polyline", points=_points(x, y), class_=class_)
 

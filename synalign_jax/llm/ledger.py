@@ -133,6 +133,11 @@ class Ledger:
         with self._reading() as db:
             return tables.seconds_an_answer(db)
 
+    def bodies(self) -> Iterator[dict[str, Any]]:
+        """What the answered requests were, as `request_body` has it, in the order they were first asked."""
+        with self._reading() as db:
+            yield from tables.answered_bodies(db)
+
     def dead_letters(self, kind: str | None = None) -> Iterator[DeadLetter]:
         """The requests that were given up (for one kind of reason), in the order they were first asked."""
         with self._reading() as db:

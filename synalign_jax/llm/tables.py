@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from .budget import Amount
@@ -287,6 +287,11 @@ def summary(db: sqlite3.Connection, alive: Collection[int]) -> Summary:
         maybe_tokens=maybe_tokens,
         maybe_cost=maybe_cost,
     )
+
+
+def answered_bodies(db: sqlite3.Connection) -> Iterator[dict[str, Any]]:
+    for (body,) in db.execute("SELECT body FROM requests WHERE state = 'answered' ORDER BY id"):
+        yield json.loads(body)
 
 
 def dead_letters(db: sqlite3.Connection, kind: str | None) -> list[str]:

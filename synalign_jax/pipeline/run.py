@@ -60,6 +60,8 @@ STAGES = (
             "few_shot",
             "real_vectors",
             "coverage",
+            "attributes",
+            "loop",
             "synthetic_vectors",
             "weights",
             "distribution",

@@ -9,7 +9,7 @@ import pytest
 import synalign_jax as sa
 
 KEY = jax.random.key(0)
-JUDGED = "Is it distributed like the real text?"
+JUDGED = "Is it like the real text?"
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def test_weights_from_elsewhere_are_shown_and_not_judged(rows, tmp_path: Path) -
     page = path.read_text(encoding="utf-8")
     assert JUDGED not in page
     assert "not judged here" in page
-    assert "Where the rows lie" in page
+    assert "Where does it lie?" in page
 
 
 def test_what_cannot_be_told_of_is_named(rows, tmp_path: Path) -> None:

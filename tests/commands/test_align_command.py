@@ -4,6 +4,7 @@ import argparse
 import errno
 import json
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -61,12 +62,16 @@ def test_weights_and_rows_are_written(
     assert [label["label"] for label in numbers["labels"]] == ["a", "b"]
     assert sum(label["pool_rows"] for label in numbers["labels"]) == 120
     report = (out / "report.html").read_text(encoding="utf-8")
-    assert "Is it distributed like the real text?" in report
-    assert report.count("in the final set") == 30
+    assert "Is it like the real text?" in report
+    assert report.count("<span>drawn</span>") == 30
     printed = capsys.readouterr()
     assert "Memory: method exact" in printed.err
-    for fact in ("held-out", "noise band", "effective sample size", "converged"):
+    for fact in ("effective sample size", "converged"):
         assert fact in printed.out
+    # One distance, in one unit, in the terminal and on the page.
+    for line in ("synthetic as generated", "weighted", "real rows themselves"):
+        (value,) = re.findall(rf"^  {line} +(\S+)", printed.out, re.MULTILINE)
+        assert f"<dd>{value}" in report
 
 
 def test_npy_files_have_no_labels(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -84,9 +89,9 @@ def test_npy_files_have_no_labels(tmp_path: Path, capsys: pytest.CaptureFixture)
     assert _run(*arguments, "--regularization", "0.01") == 0
     assert np.load(tmp_path / "out/weights.npy").shape == (60,)
     report = (tmp_path / "out/report.html").read_text(encoding="utf-8")
-    assert "Where the rows lie" in report
+    assert "Where does it lie?" in report
     # A given penalty holds nothing out, so there is no honest distance to judge by.
-    assert "Is it distributed like the real text?" not in report
+    assert "Is it like the real text?" not in report
     assert "spectral power, regularisation gamma 0, 0.01" in " ".join(capsys.readouterr().out.split())
     assert _run(*arguments, "--spectral-power", "1") == 0
     assert "spectral power, regularisation gamma 1, " in " ".join(capsys.readouterr().out.split())
@@ -170,7 +175,7 @@ def test_the_verdict_opens_terminal_and_report_and_a_column_groups_the_pool(
     assert any(c["name"] == "aligned, by group" for c in mixture["candidates"])
     assert mixture["verdict"] in capsys.readouterr().out
     report = (tmp_path / "out/report.html").read_text(encoding="utf-8")
-    assert "Is it worth training on?" in report
+    assert "Should I use it, and how?" in report
     assert "weights.npy" in report
     rows = (tmp_path / "out/resampled.jsonl").read_text(encoding="utf-8").splitlines()
     assert len(rows) <= round(mixture["total_weight"])

@@ -69,7 +69,7 @@ def test_a_folder_of_parquet_shards_with_names_of_its_own(
     assert "synthetic rows: 120, " in said
     assert "labels: 0 60, 1 60" in said
     report = (out / "report.html").read_text(encoding="utf-8")
-    assert report.index("What went in?") < report.index("Is it distributed like the real text?")
+    assert report.index("What went in?") < report.index("Is it like the real text?")
     assert "text: output, label: mark, embedding: embedding" in report
     assert _run(*arguments, "--resampled", "resampled.csv") == 0
     assert not (out / "resampled.parquet").exists(), (

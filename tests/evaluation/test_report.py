@@ -21,11 +21,26 @@ from synalign_jax.evaluation import (
     coverage_figure,
     plane_figures,
     render_report,
-    weight_figure,
     write_report,
 )
 from synalign_jax.evaluation.cleaning import readable
-from synalign_jax.evaluation.report import MAX_ROWS
+from synalign_jax.evaluation.figures import length_figure
+from synalign_jax.evaluation.measures.halves import Measure, Spread
+from synalign_jax.evaluation.report import MAX_ROWS, rows_shown
+from synalign_jax.evaluation.report.facts import (
+    Copies,
+    Course,
+    Kind,
+    Kinds,
+    ModelRows,
+    Prompt,
+    Use,
+    Wave,
+    WentIn,
+    Worth,
+    WorthRow,
+)
+from synalign_jax.evaluation.report.kinds import weights_facts
 from synalign_jax.evaluation.report.page import policy_hash
 from synalign_jax.evaluation.report.verdict import distance_verdict, gain_verdict
 
@@ -69,29 +84,45 @@ def _facts(text: str = "a fine film") -> ReportFacts:
     )
     before, after, _ = plane_figures(real, pool, pool[:20])
     row = SyntheticRow(text, text, 1.5, True, (text, text), {text: [text, 1]}, text, 0.4, text)
+    kinds = Kinds(text, (Kind(text, 0.2, 0.3, 0.5), Kind("x", 0.8, 0.7, 0.5)), 3, text)
+    spread = Spread(0.5, 0.1)
     return ReportFacts(
         title=text,
         created=text,
         command=text,
-        settings={text: text, "numbers": (1, 2)},
-        stages=(Stage(text, 5, 0.1, text), Stage("x", None, 0.0)),
-        distance=Distance(0.01, 0.001, (-1e-4, 0.002), text),
-        effective_rows=20.0,
-        pool_rows=50,
-        students=Comparison(scores, "few", 400, (text,), 8, 0.95),
-        judged=(text,),
-        losses={text: 3},
-        usage=LLMUsage(text, text, 10, 1, 1_000, 200, 2.0),
         warnings=(text,),
-        figures=(
-            Figure(text, text, ((text, before), (text, after))),
-            Figure(
-                text,
-                text,
-                (("", weight_figure(rng.uniform(size=50))), ("", coverage_figure({text: [0.1, 0.5]}))),
-            ),
+        went_in=(WentIn(text, text, 30, 31, text, text, text, (text,)),),
+        distance=Distance(0.01, 0.001, (-1e-4, 0.002), text, 0.003),
+        measures=(Measure(text, text, text, text, spread, spread, spread),),
+        worth=Worth("use", text, 0.5, 15.0, (WorthRow(text, 0.5, 0.7, 0.1, 0.02, True),)),
+        use=Use(((text, text),), text),
+        students={text: Comparison(scores, "few", 400, (text,), 8, 0.95)},
+        judged=(text,),
+        weights=weights_facts(rng.uniform(size=50)),
+        weights_note=text,
+        kinds=(kinds,),
+        lengths=length_figure(["a b c"], ["a", "two words"], [1, 2]),
+        words=kinds,
+        copies=Copies(50, {text: 2}, 3, ((text, text),)),
+        rows=(
+            *(row,) * 3,
+            *(replace(row, weight=0.1 * i, text=f"{i} {text}", chosen=False) for i in range(1, 6)),
         ),
-        rows=(row,) * 3,
+        maps=(Figure(text, text, ((text, before), (text, after))),),
+        maps_note=text,
+        usage=LLMUsage(text, text, 10, 1, 1_000, 200, 2.0, 0.5),
+        models=(ModelRows(text, 30, 1.2, 0.7), ModelRows(text, 20, 0.7, 0.3)),
+        prompts=(Prompt(text, ((text, text),)),),
+        course=Course(
+            tuple(
+                Wave(i, 10 * i, 5 * i, 0.1 * i, 0.1 / i, 0.01, None if i < 3 else 0.2) for i in range(1, 5)
+            ),
+            text,
+        ),
+        losses={text: 3},
+        making=(Figure(text, text, (("", coverage_figure({text: [0.1, 0.5]})),)),),
+        stages=(Stage(text, 5, 0.1, text), Stage("x", None, 0.0)),
+        settings={text: text, "numbers": (1, 2), "none": None, "no": False},
     )
 
 
@@ -128,7 +159,8 @@ def test_nothing_is_loaded_from_outside(text: str) -> None:
             "image",
             "foreignobject",
         }
-        assert not {"src", "href", "xlink:href", "style", "srcset", "action"} & set(attributes)
+        assert not {"src", "xlink:href", "style", "srcset", "action"} & set(attributes)
+        assert attributes.get("href", "#").startswith("#")
         assert not [name for name in attributes if name.startswith("on")]
 
 
@@ -156,23 +188,71 @@ def test_what_cannot_be_seen_is_spelt_out() -> None:
 def test_an_endless_row_is_cut_and_its_length_named() -> None:
     page = render_report(_facts(HOSTILE[5]))
     assert "[100,000 characters in all]" in page
-    assert len(page) < 200_000
+    assert len(page) < 300_000
 
 
-def test_rows_beyond_the_limit_are_sampled_evenly() -> None:
+def test_of_many_rows_the_heaviest_and_the_lightest_are_listed() -> None:
     facts = _facts()
-    rows = tuple(replace(facts.rows[0], text=f"row {i}.") for i in range(3 * MAX_ROWS))
-    page = render_report(replace(facts, rows=rows))
+    many = 3 * MAX_ROWS
+    rows = tuple(replace(facts.rows[0], text=f"row {i}.", weight=float(i)) for i in range(many))
+    page = render_report(replace(facts, rows=rows, weights=weights_facts(np.arange(1.0, many + 1))))
     assert page.count("<li data-order") == MAX_ROWS
-    assert f"{MAX_ROWS} of {3 * MAX_ROWS} rows, evenly spaced." in page
-    assert "row 897." in page
+    assert f"{MAX_ROWS} of {many} rows: those of highest and of lowest weight" in page
+    listed = [int(number) for number in re.findall(r'<p class="text" dir="auto">row (\d+)\.', page)]
+    assert listed == sorted(listed, reverse=True)
+    third = MAX_ROWS // 3
+    assert listed[:third] == [*range(many - 1, many - third - 1, -1)]
+    assert listed[-third:] == [*range(third - 1, -1, -1)]
+    most, least = re.findall(r'<ol class="brief">(.*?)</ol>', page)
+    assert re.findall(r"row (\d+)", most) == ["899", "898", "897"]
+    assert re.findall(r"row (\d+)", least) == ["0", "1", "2"]
 
 
-def test_parts_that_a_run_lacks_are_left_out() -> None:
+def test_all_of_a_few_rows_are_shown_in_their_order() -> None:
+    np.testing.assert_array_equal(rows_shown(np.array([0.3, 0.1, 0.6]), 3), [0, 1, 2])
+    assert len(rows_shown(np.random.default_rng(0).uniform(size=1_000), 10)) == 10
+
+
+QUESTIONS = [
+    "What went in?",
+    "Is it like the real text?",
+    "Should I use it, and how?",
+    "What changed?",
+    "Where does it lie?",
+    "How was it made?",
+]
+
+
+def test_the_questions_stand_in_their_order_and_are_linked() -> None:
+    page = render_report(_facts())
+    assert re.findall(r"<h2[^>]*>(.*?)</h2>", page) == QUESTIONS
+    for anchor in re.findall(r'href="#([\w-]+)"', page):
+        assert page.count(f'id="{anchor}"') == 1
+
+
+def test_questions_with_nothing_to_say_are_left_out() -> None:
     page = render_report(ReportFacts(title="Only a title", created="today"))
     assert "Only a title" in page
-    for heading in ("h-distance", "h-students", "h-rows", "h-settings"):
-        assert heading not in page
+    assert "<h2" not in page
+    assert "<nav" not in page
+    some = ReportFacts(title="Two", created="today", distance=Distance(0.2, None, (0.0, 0.1), "rows"))
+    page = render_report(replace(some, settings={"seed": 0}))
+    assert re.findall(r"<h2[^>]*>(.*?)</h2>", page) == [QUESTIONS[1], QUESTIONS[5]]
+
+
+def test_every_column_of_every_table_has_a_header() -> None:
+    page = render_report(_facts())
+    for table in re.findall(r"<table.*?</table>", page, re.DOTALL):
+        heads = len(re.findall(r'<th scope="col"', table))
+        for line in re.findall(r"<tr[^>]*>(.*?)</tr>", table.split("<tbody>")[1], re.DOTALL):
+            assert line.count("<th scope=") == 1
+            assert line.count("<td") + 1 == heads
+
+
+def test_every_picture_tells_what_it_shows() -> None:
+    pictures = [attributes for tag, attributes in PLAIN.elements if tag == "svg"]
+    assert len(pictures) > 8
+    assert all(a.get("role") == "img" and a.get("aria-label") for a in pictures)
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,8 @@ import numpy as np
 from markupsafe import Markup
 
 from synalign_jax.core.checks import check_rows
-from synalign_jax.evaluation import svg
 
-from .axes import legend, square
+from .axes import real_and_synthetic, square
 
 _MAX_POINTS = 700
 
@@ -67,17 +66,9 @@ def plane_figures(real: Any, before: Any, after: Any, *, seed: int = 0) -> tuple
         plane(np.asarray(x)[np.sort(rng.permutation(len(x))[:n])])
         for x, n in ((real, _MAX_POINTS), (before, count), (after, count))
     ]
-    to_x, to_y = square(np.concatenate(shown))
-    size = svg.WIDTH
-
-    def panel(synthetic: np.ndarray, words: str) -> Markup:
-        return svg.figure(
-            size,
-            f"{len(shown[0])} real rows and {len(synthetic)} synthetic rows {words}, in two directions",
-            svg.rect(0.5, 0.5, size - 1, size - 1, "frame"),
-            svg.dots(to_x(shown[0][:, 0]), to_y(shown[0][:, 1]), "point real"),
-            svg.dots(to_x(synthetic[:, 0]), to_y(synthetic[:, 1]), "point synthetic"),
-            *legend(("real", "real"), ("synthetic", "synthetic")),
-        )
-
-    return panel(shown[1], "as generated"), panel(shown[2], "after alignment"), plane.share
+    maps, places = square(np.concatenate(shown)), "in two directions"
+    return (
+        real_and_synthetic(shown[0], shown[1], maps, f"as generated, {places}"),
+        real_and_synthetic(shown[0], shown[2], maps, f"after alignment, {places}"),
+        plane.share,
+    )

@@ -8,9 +8,8 @@ import numpy as np
 from markupsafe import Markup
 
 from synalign_jax.core.pca import principal_components
-from synalign_jax.evaluation import svg
 
-from .axes import legend, square, two_wide
+from .axes import framed, square, two_wide
 
 _MAX_POOL_POINTS = 4_000
 
@@ -32,13 +31,12 @@ def selection_figure(rows: Any, clusters: Any) -> Markup:
             clusters[:, 0],
         )
     )
-    to_x, to_y = square(np.concatenate([pool, neighbors, centers]))
-    return svg.figure(
-        svg.WIDTH,
+    return framed(
         f"{len(centers)} clusters of {clusters.shape[1]} rows over a pool of {len(rows)}, in two directions",
-        svg.rect(0.5, 0.5, svg.WIDTH - 1, svg.WIDTH - 1, "frame"),
-        svg.dots(to_x(pool[:, 0]), to_y(pool[:, 1]), "point real"),
-        svg.dots(to_x(neighbors[:, 0]), to_y(neighbors[:, 1]), "point chosen"),
-        svg.dots(to_x(centers[:, 0]), to_y(centers[:, 1]), "point center"),
-        *legend(("pool", "real"), ("in a cluster", "chosen"), ("its centre", "center")),
+        (
+            ("pool", "point real", pool),
+            ("in a cluster", "point chosen", neighbors),
+            ("its centre", "point center", centers),
+        ),
+        square(np.concatenate([pool, neighbors, centers])),
     )

@@ -8,31 +8,38 @@ from typing import Any
 
 from markupsafe import Markup
 
+from synalign_jax.evaluation.measures.halves import Measure
 from synalign_jax.evaluation.metrics import Comparison
 
 
 @dataclass(frozen=True)
-class Stage:
-    """One stage of the run: rows that came out of it, and the seconds it took."""
+class WentIn:
+    """Rows that a piece of work was given. `columns` and `labels` are one line each."""
 
-    name: str
-    rows: int | None
-    seconds: float
-    note: str = ""
+    role: str
+    files: str
+    rows: int
+    in_files: int
+    columns: str
+    labels: str
+    vectors: str
+    remarks: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Distance:
     """MMD^2 of the synthetic rows to real rows that the alignment never saw.
 
+    `after` is that of the weighted rows, None without weights, and `drawn` that of rows drawn by them.
     `noise` is the band in which real rows differ from other real rows at the same sizes: the ends of the
     null distribution, or of repeated splits. `rows` says which real rows, as "500 held-out real rows".
     """
 
     before: float
-    after: float
+    after: float | None
     noise: tuple[float, float]
     rows: str
+    drawn: float | None = None
 
 
 @dataclass(frozen=True)
@@ -51,17 +58,117 @@ class WorthRow:
 
 @dataclass(frozen=True)
 class Worth:
-    """Whether the rows are worth training on, from the training side alone. `code` loads the weights."""
+    """Whether the rows are worth training on, from the training side alone.
+
+    `share` and `total` are what all rows count for together, in multiples of the real rows and in rows.
+    """
 
     decision: str
     text: str
+    share: float
+    total: float
     rows: tuple[WorthRow, ...]
-    code: str
+
+
+@dataclass(frozen=True)
+class Use:
+    """How to take what was found: (file, what it holds) each, and lines of Python that load it."""
+
+    files: tuple[tuple[str, str], ...] = ()
+    code: str = ""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Rows of one kind, as shares of the real rows, of the pool as it is, and of the weighted pool. `real` is
+    None where real rows have no such kinds.
+    """
+
+    value: str
+    real: float | None
+    pool: float
+    weighted: float | None
+
+    @property
+    def change(self) -> float:
+        return 0.0 if self.weighted is None else self.weighted - self.pool
+
+
+@dataclass(frozen=True)
+class Kinds:
+    """Rows by the value of one thing ("label"); `left_out` values have a share too small to be shown."""
+
+    name: str
+    values: tuple[Kind, ...]
+    left_out: int = 0
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """How the weights are spread: `effective` rows (Kish), rows that get less than a tenth of the even
+    weight, and the share of the weight that the heaviest tenth of the rows holds.
+    """
+
+    rows: int
+    effective: float
+    light: int
+    heavy_share: float
+    picture: Markup
+
+
+@dataclass(frozen=True)
+class Copies:
+    """Rows of the pool that repeat an earlier one (by what: "exactly", ...), and those that copy a real row.
+
+    `shown` are some of the latter: (row, real row).
+    """
+
+    rows: int
+    repeats: Mapping[str, int]
+    leaks: int
+    shown: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class SyntheticRow:
+    """A synthetic row with its lineage. `weight` is a multiple of the even weight 1/m."""
+
+    text: str
+    label: str
+    weight: float
+    chosen: bool
+    demonstrations: tuple[str, ...]
+    attributes: Mapping[str, Any]
+    nearest_text: str
+    nearest_distance: float
+    model: str
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One or more pictures side by side. Only Markup, which the figures return, is taken as SVG."""
+
+    title: str
+    caption: str
+    panels: tuple[tuple[str, Markup], ...]  # (heading, picture)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of the run: rows that came out of it, and the seconds it took."""
+
+    name: str
+    rows: int | None
+    seconds: float
+    note: str = ""
 
 
 @dataclass(frozen=True)
 class LLMUsage:
-    """What the LLM was asked and what that cost. `endpoint` is an address, never a secret."""
+    """What the LLM was asked and what that cost. `endpoint` is an address, never a secret; `cost` is in the
+    currency of the prices that were given, None without prices.
+    """
 
     model: str
     endpoint: str
@@ -70,6 +177,7 @@ class LLMUsage:
     prompt_tokens: int
     completion_tokens: int
     seconds: float
+    cost: float | None = None
 
 
 @dataclass(frozen=True)
@@ -90,66 +198,77 @@ class ModelRows:
 
 
 @dataclass(frozen=True)
-class WentIn:
-    """Rows that a piece of work was given. `columns` and `labels` are one line each."""
+class Wave:
+    """What was there after one wave of generation; the columns of `pipeline.loop.course.Point`."""
 
-    role: str
-    files: str
+    wave: int
     rows: int
-    in_files: int
-    columns: str
-    labels: str
-    vectors: str
-    remarks: tuple[str, ...]
+    calls: int
+    cost: float | None
+    distance: float | None
+    band: float | None
+    gain: float | None
 
 
 @dataclass(frozen=True)
-class Figure:
-    """One or more pictures side by side. Only Markup, which figures.py returns, is taken as SVG."""
+class Course:
+    """How generation went, wave by wave, and why it ended."""
 
-    title: str
-    caption: str
-    panels: tuple[tuple[str, Markup], ...]  # (heading, picture)
+    waves: tuple[Wave, ...]
+    ended: str
 
 
 @dataclass(frozen=True)
-class SyntheticRow:
-    """A synthetic row with its lineage. `weight` is a multiple of the even weight 1/m."""
+class Prompt:
+    """One request as it was sent, as (role, words) each, and what it was for."""
 
-    text: str
-    label: str
-    weight: float
-    chosen: bool
-    demonstrations: tuple[str, ...]
-    attributes: Mapping[str, Any]
-    nearest_text: str
-    nearest_distance: float
-    model: str
+    what: str
+    messages: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
 class ReportFacts:
-    """Everything the report says. Parts that a run does not have stay None or empty and are left out.
+    """Everything the report says. Parts that a piece of work does not have stay None or empty, and are left
+    out.
 
-    `losses` counts the rows that were made but not kept, by reason ("near-duplicate of an earlier row").
-    `judged` names the training sets in `students` that get a verdict of their own against the baseline.
+    `students` are the scores of several training sets by kind of student; `judged` names the sets that get a
+    verdict of their own against the baseline. `lengths` is a picture, `words` and `kinds` are shares of rows.
+    `weights_note` says which weights these are. `rows` should hold those of highest and of lowest weight.
+    `maps_note` says what picture is missing. `losses` counts the rows that were made but not kept, by reason
+    ("near-duplicate of an earlier row").
     """
 
     title: str
     created: str
     command: str = ""
+    warnings: tuple[str, ...] = ()
+    # What went in?
     went_in: tuple[WentIn, ...] = ()
-    worth: Worth | None = None
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    stages: tuple[Stage, ...] = ()
+    # Is it like the real text?
     distance: Distance | None = None
-    effective_rows: float | None = None
-    pool_rows: int | None = None
-    students: Comparison | None = None
+    measures: tuple[Measure, ...] = ()
+    # Should I use it, and how?
+    worth: Worth | None = None
+    use: Use = field(default_factory=Use)
+    students: Mapping[str, Comparison] = field(default_factory=dict)
     judged: tuple[str, ...] = ()
-    losses: Mapping[str, int] = field(default_factory=dict)
+    # What changed?
+    weights: Weights | None = None
+    weights_note: str = ""
+    kinds: tuple[Kinds, ...] = ()
+    lengths: Markup | None = None
+    words: Kinds | None = None
+    copies: Copies | None = None
+    rows: tuple[SyntheticRow, ...] = ()
+    # Where does it lie?
+    maps: tuple[Figure, ...] = ()
+    maps_note: str = ""
+    # How was it made?
     usage: LLMUsage | None = None
     models: tuple[ModelRows, ...] = ()
-    warnings: tuple[str, ...] = ()
-    figures: tuple[Figure, ...] = ()
-    rows: tuple[SyntheticRow, ...] = ()
+    prompts: tuple[Prompt, ...] = ()
+    course: Course | None = None
+    losses: Mapping[str, int] = field(default_factory=dict)
+    making: tuple[Figure, ...] = ()
+    stages: tuple[Stage, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)

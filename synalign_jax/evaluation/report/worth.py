@@ -16,12 +16,9 @@ _HEADLINES = {
 }
 
 
-def worth_facts(summary: Mapping[str, Any], code: str) -> Worth:
-    """Of a `Mixture.summary()`: of every way to weigh the rows the share of least loss, best first.
-
-    Args:
-        summary: as plain values, perhaps read from JSON.
-        code: lines that load the weights.
+def worth_facts(summary: Mapping[str, Any]) -> Worth:
+    """Of a `Mixture.summary()`, perhaps read from JSON: of every way to weigh the rows the share of least
+    loss, best first.
     """
     candidates = summary["candidates"]
     alone = next((c for c in candidates if c["share"] == 0), None)
@@ -31,6 +28,8 @@ def worth_facts(summary: Mapping[str, Any], code: str) -> Worth:
     return Worth(
         decision=summary["decision"],
         text=summary["verdict"],
+        share=summary["share"],
+        total=summary["total_weight"],
         rows=tuple(
             WorthRow(
                 name=c["name"],
@@ -42,7 +41,6 @@ def worth_facts(summary: Mapping[str, Any], code: str) -> Worth:
             )
             for c in sorted(best.values(), key=lambda c: c["loss"])
         ),
-        code="" if summary["decision"] == "do not use" else code,
     )
 
 

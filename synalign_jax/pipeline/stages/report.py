@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,76 +13,133 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from synalign_jax.evaluation.cleaning import readable
-from synalign_jax.evaluation.figures import (
-    coverage_figure,
-    plane_figures,
-    weight_figure,
-)
+from synalign_jax.evaluation.figures import coverage_figure, length_figure
 from synalign_jax.evaluation.metrics import Comparison
-from synalign_jax.evaluation.report import render_report, rows_shown
 from synalign_jax.evaluation.report.by_model import by_model
 from synalign_jax.evaluation.report.facts import (
-    Distance,
     Figure,
+    Kinds,
     LLMUsage,
     ModelRows,
+    Prompt,
     ReportFacts,
     Stage,
     SyntheticRow,
+    Use,
     WentIn,
 )
+from synalign_jax.evaluation.report.kinds import (
+    attribute_kinds,
+    kinds_by,
+    weights_facts,
+    weights_shown,
+    word_kinds,
+)
+from synalign_jax.evaluation.report.maps import maps_of
+from synalign_jax.evaluation.report.numbers import distance_lines
+from synalign_jax.evaluation.report.page import render_report, rows_shown
 from synalign_jax.evaluation.report.worth import worth_facts
 from synalign_jax.llm.ledger import Ledger
 from synalign_jax.pipeline.asking.endpoints import shares_of
-from synalign_jax.pipeline.config import Config, Llm
+from synalign_jax.pipeline.config import Config, Llm, endpoints_of
+from synalign_jax.pipeline.data.copies import find_copies
 from synalign_jax.pipeline.data.intake import Intake
 from synalign_jax.pipeline.folder import StageView
 from synalign_jax.pipeline.tools import Tools
 
 from .evaluate import JUDGED
+from .load import UNLABELLED
+from .report_parts import copies_of, course_of, distance_of, prompts_of, went_in
 
-_POINTS_SEED = 0
 _LLM_STAGES = ("reason", "generate")
-_CODE = """import json
-rows = [json.loads(line) for line in open("weighted.jsonl", encoding="utf-8")]
-texts = real_texts + [row["text"] for row in rows]
-labels = real_labels + [row["label"] for row in rows]
-sample_weight = [1.0] * len(real_texts) + [row["weight"] for row in rows]"""
+_MOST_COMPARED = 200_000  # rows among which copies are looked for
 
 
 def run(view: StageView, config: Config, tools: Tools, records: Sequence[dict[str, Any]]) -> None:
     """Write `report.html`."""
     evaluation = view.read_json("evaluation")
-    alignment = view.read_json("alignment")
     weights = np.asarray(view.read_array("weights"))
-    # Pictures of rows that are not worth using show what brings them nearest to the real ones.
-    shown = weights if weights.any() else np.asarray(view.read_array("distribution"))
-    weighted = view.read_rows("weighted")
+    shown, note = weights_shown(weights, np.asarray(view.read_array("distribution")))
+    real, weighted = view.read_rows("few_shot"), view.read_rows("weighted")
+    texts, real_texts = [row["text"] for row in weighted], [row["text"] for row in real]
+    vectors = np.asarray(view.read_array("real_vectors")), np.asarray(view.read_array("synthetic_vectors"))
     chosen = {row["index"] for row in view.read_rows("aligned")}
-    students = msgspec.convert(evaluation["students"], Comparison) if "students" in evaluation else None
+    students = {}
+    if "students" in evaluation:
+        students["linear"] = msgspec.convert(evaluation["students"], Comparison)
+    copies = None
+    if len(texts) <= _MOST_COMPARED:
+        copies = copies_of(find_copies((texts, vectors[1]), (real_texts, vectors[0])), texts, real_texts)
+    maps, maps_note = maps_of(*vectors, shown, np.array(sorted(chosen), int))
+    usage, prompts = _asked(view, config, records, weighted)
+    labelled = any(row["label"] != UNLABELLED for row in real)
     facts = ReportFacts(
         title=config.report.title,
         created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         command=f"synalign report {view.root}",
+        warnings=tuple(text for record in records for text in record["warnings"]),
         went_in=_went_in(config, records),
-        settings=_settings(config),
+        distance=distance_of(evaluation),
+        worth=worth_facts(view.read_json("mixture")),
+        use=_use(view.root, bool(weights.any()), labelled),
+        students=students,
+        judged=JUDGED if students else (),
+        weights=weights_facts(shown),
+        weights_note=note,
+        kinds=_kinds(real, weighted, shown, labelled),
+        lengths=length_figure(real_texts, texts, shown),
+        words=word_kinds(texts, shown, real_texts),
+        copies=copies,
+        rows=_rows(real_texts, weighted, shown, chosen, config.report.rows),
+        maps=maps,
+        maps_note=maps_note,
+        usage=usage,
+        models=by_model([row["model"] for row in weighted], shown),
+        prompts=prompts,
+        course=course_of(view.read_json("loop")),
+        losses=next((r["facts"]["rejected"] for r in records if r["stage"] == "generate"), {}),
+        making=_coverage(view),
         stages=tuple(
             Stage(record["stage"], record["facts"].get("rows"), record["seconds"]) for record in records
         ),
-        distance=_distance(evaluation),
-        effective_rows=alignment["ess"],
-        pool_rows=len(weighted),
-        students=students,
-        judged=JUDGED if students is not None else (),
-        losses=next((r["facts"]["rejected"] for r in records if r["stage"] == "generate"), {}),
-        usage=_usage(view, config, records),
-        models=by_model([row["model"] for row in weighted], shown),
-        warnings=tuple(text for record in records for text in record["warnings"]),
-        figures=_figures(view, shown, sorted(chosen)),
-        rows=_rows(view, weighted, shown, chosen, config.report.rows),
-        worth=worth_facts(view.read_json("mixture"), _CODE),
+        settings=_settings(config),
     )
     view.write_text("report", ".html", render_report(facts))
+
+
+def _use(root: Path, worth: bool, labelled: bool) -> Use:
+    files = (
+        (
+            str(root / "weighted.jsonl"),
+            "every row that was made, with its weight beside real rows that count 1",
+        ),
+        (str(root / "aligned.jsonl"), "rows drawn by their weights, to be used without weights"),
+        (str(root / "mixture.json"), "what was tried, and why this was chosen"),
+    )
+    if not worth:
+        return Use(files)
+    lines = [
+        "import json",
+        f'with open({str(root / "weighted.jsonl")!r}, encoding="utf-8") as file:',
+        "    rows = [json.loads(line) for line in file]",
+        'texts = real_texts + [row["text"] for row in rows]',
+    ]
+    if labelled:
+        lines.append('labels = real_labels + [row["label"] for row in rows]')
+    lines.append('sample_weight = [1.0] * len(real_texts) + [row["weight"] for row in rows]')
+    return Use(files, "\n".join(lines))
+
+
+def _kinds(
+    real: list[dict[str, Any]], made: list[dict[str, Any]], weights: np.ndarray, labelled: bool
+) -> tuple[Kinds, ...]:
+    found = []
+    if labelled:
+        labels = [row["label"] for row in made]
+        found.append(kinds_by("label", labels, weights, [row["label"] for row in real]))
+    found.append(kinds_by("model", [row["model"] for row in made], weights))
+    found += attribute_kinds([json.loads(row["attributes"]) for row in made], weights)
+    return tuple(kinds for kinds in found if kinds is not None)
 
 
 def _went_in(config: Config, records: Sequence[dict[str, Any]]) -> tuple[WentIn, ...]:
@@ -129,42 +186,23 @@ def _used(config: Config) -> list[Llm]:
     return [config.llm if n == "llm" else config.llms[n] for n in names] + ([judge] if judge else [])
 
 
-def went_in(side: Mapping[str, Any]) -> WentIn:
-    """An `Intake`'s plain values, as the report shows them."""
-    intake = Intake(**side)
-    columns = ", ".join(f"{part}: {value}" for part, value in intake.columns.items())
-    return WentIn(
-        intake.role,
-        intake.files,
-        intake.rows,
-        intake.in_files,
-        columns,
-        intake.counted(),
-        intake.vectors,
-        tuple(intake.remarks),
-    )
-
-
-def _distance(evaluation: dict[str, Any]) -> Distance | None:
-    if "mmd2" not in evaluation:
-        return None
-    mmd2 = evaluation["mmd2"]
-    low, _, high = mmd2["real_band"]
-    rows = f"{evaluation['test_rows']:,} held-out real rows"
-    return Distance(mmd2["before"], mmd2["after"], (low, high), rows)
-
-
 def _settings(config: Config) -> dict[str, Any]:
     """Every setting as section.name. A config holds no key, only the name of its variable."""
     plain = msgspec.to_builtins(config)
     return {f"{section}.{name}": value for section, values in plain.items() for name, value in values.items()}
 
 
-def _usage(view: StageView, config: Config, records: Sequence[dict[str, Any]]) -> LLMUsage:
+def _asked(
+    view: StageView, config: Config, records: Sequence[dict[str, Any]], made: list[dict[str, Any]]
+) -> tuple[LLMUsage, tuple[Prompt, ...]]:
+    """What the LLM was asked in all, and one request of each kind."""
+    reasons = view.read_rows("attributes")
+    wanted = {row["prompt_hash"]: "A request for the attributes of real rows" for row in reasons[:1]}
+    wanted |= {row["prompt_hash"]: "A request for new rows" for row in made[:1]}
     with Ledger(view.ledger_path) as ledger:
-        summary = ledger.summary()
+        summary, prompts = ledger.summary(), prompts_of(ledger, wanted)
     used = _used(config)
-    return LLMUsage(
+    usage = LLMUsage(
         model=", ".join(dict.fromkeys(llm.model for llm in used)),
         endpoint=", ".join(dict.fromkeys(llm.base_url or llm.kind for llm in used)),
         requests=summary.answered + summary.dead,
@@ -172,46 +210,27 @@ def _usage(view: StageView, config: Config, records: Sequence[dict[str, Any]]) -
         prompt_tokens=summary.usage.prompt_tokens,
         completion_tokens=summary.usage.completion_tokens,
         seconds=sum(record["seconds"] for record in records if record["stage"] in _LLM_STAGES),
+        cost=summary.cost if any(llm.prices is not None for llm in endpoints_of(config)) else None,
     )
+    return usage, prompts
 
 
-def _figures(view: StageView, weights: np.ndarray, chosen: list[int]) -> tuple[Figure, ...]:
-    real = np.asarray(view.read_array("real_vectors"))
-    made = np.asarray(view.read_array("synthetic_vectors"))
-    after_rows = made[chosen] if chosen else made[np.flatnonzero(weights)]
-    before, after, share = plane_figures(real, made, after_rows, seed=_POINTS_SEED)
-    figures = [
-        Figure(
-            "Where the rows lie",
-            f"Each point is a text; the plane holds {share:.0%} of the variance of the embeddings."
-            " Equally many synthetic points are drawn on both sides.",
-            (("as generated", before), ("after alignment", after)),
-        )
-    ]
-    figures.append(
-        Figure(
-            "Weights",
-            "How many synthetic rows have which weight; 1 is the even weight.",
-            (("", weight_figure(weights)),),
-        )
-    )
+def _coverage(view: StageView) -> tuple[Figure, ...]:
     coverage = view.read_json("coverage")
     curves = {"GP": coverage["hull"], "random": np.array(coverage["hull_random"]).T}
-    figures.append(
+    return (
         Figure(
             "What the demonstrations cover",
             "Share of the few-shot rows' convex hull (first two principal components) that the rows shown to"
             " the LLM span, round by round, beside equally many random rows.",
             (("", coverage_figure(curves)),),
-        )
+        ),
     )
-    return tuple(figures)
 
 
 def _rows(
-    view: StageView, weighted: list[dict[str, Any]], weights: np.ndarray, chosen: set[int], most: int
+    texts: list[str], weighted: list[dict[str, Any]], weights: np.ndarray, chosen: set[int], most: int
 ) -> tuple[SyntheticRow, ...]:
-    texts = [row["text"] for row in view.read_rows("few_shot")]
     even = weights.sum() / len(weights)
     return tuple(
         SyntheticRow(
@@ -241,17 +260,8 @@ def summary(folder: Path) -> str:
     evaluation = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
     mixture = json.loads((folder / "mixture.json").read_text(encoding="utf-8"))
     lines = ["", mixture["verdict"], ""]
-    if "mmd2" in evaluation:
-        mmd2 = evaluation["mmd2"]
-        low, _, high = mmd2["real_band"]
-        resampled = "none drawn" if mmd2["resampled"] is None else f"{mmd2['resampled']:.5f}"
-        lines += [
-            f"MMD² to {evaluation['test_rows']:,} held-out real rows",
-            f"  synthetic as generated   {mmd2['before']:.5f}",
-            f"  weighted                 {mmd2['after']:.5f}",
-            f"  resampled                {resampled}",
-            f"  real rows themselves     {low:.5f} to {high:.5f}   (5 % to 95 % of random splits)",
-        ]
+    if (distance := distance_of(evaluation)) is not None:
+        lines += distance_lines(distance)
     if "students" in evaluation:
         lines += ["", f"{'student trained on':<24} {'rows':>6}   {'accuracy (95 %)':<24} macro-F1"]
         for score in evaluation["students"]["scores"]:
