@@ -43,11 +43,13 @@ def course_figure(
         entries.append(("noise band", "noise"))
     parts.append(svg.polyline(to_x(x), to_y(y), "curve series1"))
     parts.append(svg.dots(to_x(x), to_y(y), "dot small synthetic"))
+    known = [number for number, gain in enumerate(gains) if gain is not None]
     last = next((gain for gain in reversed(gains) if gain is not None), None)
-    for at, value, gain in zip(to_x(x), to_y(y), gains, strict=True):
-        if gain is not None and (len(x) <= 8 or at == to_x(x[-1])):
-            anchor = "end" if at > right - 24 else "middle"
-            parts.append(svg.text(float(at), float(value) - 9, f"−{gain:.0%}", class_=f"note {anchor}"))
+    # The first and the last expectation: more of them would lie over each other.
+    for number in {*known[:1], *known[-1:]}:
+        at, value, gain = float(to_x(x[number])), float(to_y(y[number])), gains[number]
+        anchor = "end" if at > right - 24 else "middle"
+        parts.append(svg.text(at, value - 9, f"−{gain:.0%}", class_=f"note {anchor}"))
     told = "" if last is None else f"; another wave was last expected to take away {last:.0%} of it"
     pattern = "{:,.0f}" if x.max() >= 10 else "{:.2g}"
     return svg.figure(
