@@ -52,12 +52,14 @@ def neighbor_figures(real: Any, before: Any, after: Any, *, seed: int = 0) -> tu
             f"The rows by their neighbours (t-SNE) are not drawn: {len(points)} rows are too few for it."
         )
     from sklearn.manifold import TSNE
+    from threadpoolctl import threadpool_limits
 
     wide = principal_components(points.astype(np.float32), min(_COMPONENTS, *points.shape)).project(points)
     wide = np.asarray(wide, np.float64)
     wide = wide / (np.abs(wide).max() or 1.0)
     start: Any = wide[:, :2] if wide.shape[1] > 1 else np.pad(wide, ((0, 0), (0, 1)))
-    with warnings.catch_warnings():
+    # Threads that wait for each other take longer than the work, where the machine has other work.
+    with warnings.catch_warnings(), threadpool_limits(1):
         warnings.simplefilter("ignore")  # about its own defaults
         found = TSNE(
             perplexity=min(30.0, len(points) / 5),

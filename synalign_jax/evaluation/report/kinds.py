@@ -18,6 +18,7 @@ from .facts import Kind, Kinds, Weights
 _MOST = 12  # values shown of one thing
 _MOST_WORDS = 8  # of those that won, and of those that lost
 _TEXTS = 20_000  # rows whose words are counted
+_CHANCE = 1.0  # standard errors that a word's change is beyond
 _RAREST = 0.02  # share of the rows, of the weight or of both, that a word shown has
 _FEWEST_ROWS = 3  # rows with a word or an attribute's value, below which a share says nothing
 _LIGHT = 0.1
@@ -163,8 +164,8 @@ def word_kinds(
     change = (after - before) / np.sqrt(middle * (1 - middle) / effective_rows(own))
     order = np.argsort(-change, kind="stable")
     order = order[np.maximum(before, after)[order] >= _RAREST]
-    won = [i for i in order[:_MOST_WORDS] if change[i] > 0]
-    lost = [i for i in order[::-1][:_MOST_WORDS] if change[i] < 0]
+    won = [i for i in order[:_MOST_WORDS] if change[i] > _CHANCE]
+    lost = [i for i in order[::-1][:_MOST_WORDS] if change[i] < -_CHANCE]
     if not won and not lost:
         return None
     of_real = Counter[str]()
