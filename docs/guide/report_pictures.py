@@ -72,7 +72,9 @@ def facts() -> ReportFacts:
     )
     told = pool_facts(real, pool, vectors, weights, np.sort(drawn), keys[3], found=found, labels=real.labels)
     columns, source = "text: text, label: label", "texts embedded by all-MiniLM-L6-v2"
-    counts = [", ".join(f"{label} {side.labels.count(label)}" for label in LABELS) for side in (real, pool)]
+    counts = [
+        ", ".join(f"{label} {(side.labels or []).count(label)}" for label in LABELS) for side in (real, pool)
+    ]
     waves = tuple(
         Wave(i, 25 * i, 9 * i, 0.04 * i, 0.004 + 0.05 / i, 0.0031, None if i < 3 else 0.5 / i)
         for i in range(1, 9)

@@ -142,6 +142,6 @@ def _table(name: str, rows: Any, texts: Sequence[str] | None, labels: Sequence[A
 def _went_in(role: str, table: Table) -> WentIn:
     intake = intake_of(role, table)
     if not table.files:
-        rows, width = np.shape(table.embeddings)
+        rows, width = np.asarray(table.embeddings).shape
         intake = replace(intake, files=f"an array of {rows:,} x {width:,}", in_files=rows)
     return went_in(intake.plain())

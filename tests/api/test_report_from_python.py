@@ -21,7 +21,9 @@ def rows() -> tuple[np.ndarray, np.ndarray]:
 def test_an_alignment_is_judged_and_rows_are_listed(rows, tmp_path: Path) -> None:
     found = sa.align(*rows, key=KEY)
     texts = [f"<b>text {i}</b>" for i in range(90)]
-    path = sa.report(*rows, found, key=KEY, out=tmp_path / "r.html", pool_texts=texts, title="My <pool>")
+    path = sa.report(
+        rows[0], rows[1], found, key=KEY, out=tmp_path / "r.html", pool_texts=texts, title="My <pool>"
+    )
     page = path.read_text(encoding="utf-8")
     assert JUDGED in page
     assert "My &lt;pool&gt;" in page
