@@ -28,10 +28,12 @@ def _points(picture: str, kind: str) -> np.ndarray:
     return np.array([[float(v) for v in pair] for pair in re.findall(r"M(-?[\d.]+) (-?[\d.]+)h0", path)])
 
 
-def test_the_plane_holds_the_variance_that_an_svd_finds() -> None:
+@pytest.mark.parametrize("width", [6, 400])
+def test_the_plane_holds_the_variance_that_an_svd_finds(width: int) -> None:
+    """Also where the rows are fewer than the columns, and the smaller Gram matrix is decomposed."""
     rng = np.random.default_rng(0)
-    real = rng.normal(size=(80, 6)) * [3, 2, 1, 1, 1, 1]
-    pool = rng.normal(size=(80, 6)) * [3, 2, 1, 1, 1, 1] + 1
+    real = rng.normal(size=(80, width)) * [9, 5, *([1] * (width - 2))]
+    pool = rng.normal(size=(80, width)) * [9, 5, *([1] * (width - 2))] + 0.5
     plane = principal_plane(real, pool)
     both = np.concatenate([real, pool])
     _, values, vectors = np.linalg.svd(both - both.mean(axis=0))

@@ -36,11 +36,20 @@ def principal_plane(real: Any, synthetic: Any) -> Projection:
     check_rows("synthetic", synthetic, width=np.shape(real)[1])
     groups = [np.asarray(x, np.float64) for x in (real, synthetic)]
     center = np.mean([x.mean(axis=0) for x in groups], axis=0)
-    covariance = np.mean([(x - center).T @ (x - center) / len(x) for x in groups], axis=0)
-    values, vectors = np.linalg.eigh(covariance)
-    axes = vectors[:, ::-1][:, :2].T
+    if sum(map(len, groups)) < len(center):  # the smaller Gram matrix: n^2 d where the other takes d^3
+        weighed = np.concatenate([(x - center) / np.sqrt(2.0 * len(x)) for x in groups])
+        values, left = np.linalg.eigh(weighed @ weighed.T)
+        lengths = np.sqrt(np.maximum(values[:-3:-1], 0.0))
+        some = lengths > 1e-7 * lengths[0]
+        axes = np.where(some, 1.0 / np.where(some, lengths, 1.0), 0.0)[:, None] * (
+            left[:, :-3:-1].T @ weighed
+        )
+    else:
+        covariance = np.mean([(x - center).T @ (x - center) / len(x) for x in groups], axis=0)
+        values, vectors = np.linalg.eigh(covariance)
+        axes = vectors[:, :-3:-1].T
     if len(axes) == 1:
-        axes = np.concatenate([axes, np.zeros((1, 1))])
+        axes = np.concatenate([axes, np.zeros((1, len(center)))])
     # An eigenvector's sign is arbitrary; fixing it makes the picture the same on every machine.
     axes = axes * np.sign(axes[np.arange(len(axes)), np.abs(axes).argmax(axis=1)])[:, None]
     total = values.sum()
