@@ -35,7 +35,7 @@ def write_dataset(source: Path, target: Path, *, licence: str = "other", title: 
     """
     recover(source)
     tables = _tables(source)
-    facts = _facts(source, tables["aligned"])
+    facts = _facts(source, tables)
     card = _card(facts, tables, licence, title or source.resolve().name)
     with Together() as files:
         for name, table in tables.items():
@@ -117,15 +117,25 @@ def _json(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
-def _facts(source: Path, aligned: pa.Table) -> dict[str, Any]:
+def _labels(table: pa.Table) -> Counter[str]:
+    """Rows of each label; of each of several where a row has them."""
+    values = table["label"].to_pylist() if "label" in table.column_names else []
+    return Counter(str(one) for value in values for one in (value if isinstance(value, list) else [value]))
+
+
+def _facts(source: Path, tables: Mapping[str, pa.Table]) -> dict[str, Any]:
+    aligned = tables["aligned"]
     done = {path.stem: _json(path) for path in sorted((source / "done").glob("*.json"))}
     return {
         "config": _json(source / "config.json"),
         "alignment": _json(source / "alignment.json"),
         "evaluation": _json(source / "evaluation.json"),
+        "verdict": _json(source / "mixture.json").get("verdict", ""),
+        "fields": [field["column"] for field in _json(source / "fields.json").get("fields", [])],
         "stages": {name: record.get("facts", {}) for name, record in done.items()},
         "warnings": [text for record in done.values() for text in record.get("warnings", [])],
-        "labels": Counter(map(str, aligned["label"].to_pylist())) if "label" in aligned.column_names else {},
+        "labels": _labels(tables["aligned"]),
+        "made": _labels(tables["weighted"]) if "weighted" in tables else {},
         "models": Counter(aligned["model"].to_pylist()) if "model" in aligned.column_names else {},
         "prompts": Counter(aligned["prompt_hash"].to_pylist())
         if "prompt_hash" in aligned.column_names
@@ -150,7 +160,10 @@ def _card(facts: Mapping[str, Any], tables: Mapping[str, pa.Table], licence: str
         " (SynAlign, arXiv 2502.08661) by synalign-jax.",
         "```python\nfrom datasets import load_dataset\n\n"
         f'rows = load_dataset({_plain(title)!r}, {next(iter(tables))!r}, split="train")\n```',
-        "## Contents\n\n" + "\n".join(f"- `{name}`: {len(table):,} rows" for name, table in tables.items()),
+        "## Contents\n\n"
+        + "\n".join(f"- `{name}`: {len(table):,} rows" for name, table in tables.items())
+        + (f"\n- a row's fields: {', '.join(map(_plain, facts['fields']))}" if facts["fields"] else ""),
+        *([_plain(facts["verdict"], 1_000)] if facts["verdict"] else []),
         *_provenance(facts),
         *_counts(facts),
         *_distances(facts),
@@ -194,8 +207,13 @@ def _cost(path: Path) -> list[str]:
 
 
 def _counts(facts: Mapping[str, Any]) -> list[str]:
-    lines = [f"| {_plain(label)} | {count:,} |" for label, count in list(facts["labels"].items())[:_SHOWN]]
-    found = ["## Rows by label\n\n| label | aligned rows |\n|---|---|\n" + "\n".join(lines)] if lines else []
+    made, drawn, found = facts["made"], facts["labels"], []
+    if made or drawn:
+        labels = list(dict.fromkeys([*made, *drawn]))[:_SHOWN]
+        lines = [
+            f"| {_plain(label)} | {made.get(label, 0):,} | {drawn.get(label, 0):,} |" for label in labels
+        ]
+        found.append("## Rows by label\n\n| label | made | aligned |\n|---|---|---|\n" + "\n".join(lines))
     rejected = facts["stages"].get("generate", {}).get("rejected", {})
     if rejected:
         lines = [f"| {_plain(reason)} | {count:,} |" for reason, count in rejected.items()]
@@ -208,10 +226,11 @@ def _distances(facts: Mapping[str, Any]) -> list[str]:
     measured = facts["evaluation"].get("mmd2")
     if measured:
         low, _, high = measured["real_band"]
+        drawn = measured["resampled"]
+        drawn = "none drawn" if drawn is None else f"{drawn:.3g} as drawn"
         lines.append(
             f"- to {facts['evaluation']['test_rows']:,} held-out real rows: {measured['before']:.3g} as made,"
-            f" {measured['after']:.3g} weighted, {measured['resampled']:.3g} as drawn; real rows among"
-            f" themselves {low:.3g} to {high:.3g}"
+            f" {measured['after']:.3g} weighted, {drawn}; real rows among themselves {low:.3g} to {high:.3g}"
         )
     alignment = facts["alignment"]
     if alignment:
@@ -225,7 +244,7 @@ def _distances(facts: Mapping[str, Any]) -> list[str]:
     return ["## Distance (MMD²)\n\n" + "\n".join(lines)] if lines else []
 
 
-def _plain(text: str) -> str:
+def _plain(text: str, most: int = 200) -> str:
     """One line without what Markdown, YAML or HTML would act on."""
     kept = "".join(letter if letter.isprintable() else " " for letter in text)
-    return "".join(f"&#{ord(letter)};" if letter in '<>&|`*[]#:{}"\\' else letter for letter in kept)[:200]
+    return "".join(f"&#{ord(letter)};" if letter in '<>&|`*[]#:{}"\\' else letter for letter in kept[:most])

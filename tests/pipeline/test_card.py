@@ -27,6 +27,14 @@ def run_folder(tmp_path: Path) -> Path:
     pq.write_table(pa.Table.from_pylist(rows[:5]), folder / "aligned.parquet")
     alignment = {"mmd2_before": 0.01, "mmd2_after": 0.002, "noise_band": 0.001, "ess": 6.0}
     (folder / "alignment.json").write_text(json.dumps(alignment), encoding="utf-8")
+    fields = [{"name": name, "column": name} for name in ("question", "answer")]
+    evaluation = {"before": 0.1, "after": 0.02, "resampled": None, "real_band": [0.001, 0.002, 0.003]}
+    for name, value in {
+        "mixture": {"verdict": "Use these rows with the weights (aligned)."},
+        "fields": {"fields": fields},
+        "evaluation": {"test_rows": 20, "mmd2": evaluation},
+    }.items():
+        (folder / f"{name}.json").write_text(json.dumps(value), encoding="utf-8")
     facts = {"facts": {"rejected": {"repeats an earlier row": 3}}, "warnings": []}
     (folder / "done/generate.json").write_text(json.dumps(facts), encoding="utf-8")
     return folder
@@ -47,7 +55,10 @@ def test_the_folder_is_what_load_dataset_reads(
     assert [part["config_name"] for part in head["configs"]] == ["aligned", "weighted"]
     assert "<script>" not in card
     for said in (
-        "| a | 3 |",
+        "| a | 5 | 3 |",
+        "a row's fields: question, answer",
+        "Use these rows with the weights",
+        "as made, 0.02 weighted, none drawn; real rows among themselves 0.001 to 0.003",
         "repeats an earlier row | 3 |",
         "noise band 0.001",
         "`ffff",

@@ -58,9 +58,25 @@ class Columns:
     def wanted(self) -> set[str]:
         """Every name that may be looked at."""
         names = {name for name in (self.text, self.label, self.embedding) if name}
-        return (
-            names | set(Template(self.text).fields) | {n.rstrip("?") for layout in _LAYOUTS for n in layout}
-        )
+        names |= set(Template(self.text).fields) | {n.rstrip("?") for layout in _LAYOUTS for n in layout}
+        return names | {name.partition(".")[0] for name in names}
+
+
+def cell(row: Mapping[str, Any], name: str) -> Any:
+    """What a row has under a name; "answers.text.0" goes into dictionaries and lists where no column is so
+    called.
+    """
+    if name in row:
+        return row[name]
+    value: Any = row
+    for part in name.split("."):
+        if isinstance(value, Mapping):
+            value = value.get(part)
+        elif isinstance(value, list | tuple) and part.isdigit() and int(part) < len(value):
+            value = value[int(part)]
+        else:
+            return None
+    return value
 
 
 class Template:
@@ -84,7 +100,7 @@ class Template:
     def values(self, row: Mapping[str, Any], where: str) -> dict[str, str]:
         """The text of each field. Raises DataError as `render` does."""
         optional = dict(self.parts)
-        return {name: text_of(where, name, row.get(name), optional=optional[name]) for name in self.fields}
+        return {n: text_of(where, n, cell(row, n), optional=optional[n]) for n in self.fields}
 
     def render(self, row: Mapping[str, Any], where: str) -> str:
         """
@@ -109,6 +125,7 @@ class Found:
     Attributes:
         text: a column's name; None where `template` makes the text, or where there is none.
         template: over `fields`.
+        used: the columns of the file that these are read from.
     """
 
     text: str | None
@@ -116,11 +133,12 @@ class Found:
     label: str | None
     embedding: str | None
     said: tuple[str, ...] = ()
+    used: tuple[str, ...] = ()
 
     @property
-    def used(self) -> tuple[str, ...]:
-        names = [*(self.template.fields if self.template else ()), self.text, self.label, self.embedding]
-        return tuple(dict.fromkeys(name for name in names if name is not None))
+    def own(self) -> set[str | None]:
+        """Columns that are text, label or vector and nothing else."""
+        return {self.text, self.label, self.embedding} - set(self.template.fields if self.template else ())
 
     def text_in(self, row: Mapping[str, Any], where: str) -> str:
         if self.template is not None:
@@ -144,6 +162,8 @@ def find_columns(name: str, given: Columns, present: Iterable[str], repeated: It
     found = Found(None, None, None, None)
     if given.text in present:
         found = replace(found, text=given.text)
+    elif "{" not in given.text and _is_there(given.text, present):
+        found = replace(found, template=Template(f"{{{given.text}}}"))
     elif Template(given.text).fields:
         for column in Template(given.text).fields:
             _require(name, column, present)
@@ -160,7 +180,7 @@ def find_columns(name: str, given: Columns, present: Iterable[str], repeated: It
                 said=(f"{name}: no column '{given.text}'; the text is made of {listed(template.fields)}",),
             )
     if given.label is not None:
-        if given.label in present:
+        if _is_there(given.label, present):
             found = replace(found, label=given.label)
         elif "label" in given.named:
             _require(name, given.label, present)
@@ -169,6 +189,9 @@ def find_columns(name: str, given: Columns, present: Iterable[str], repeated: It
             found = replace(found, embedding=given.embedding)
         elif "embedding" in given.named:
             _require(name, given.embedding, present)
+    names = [*(found.template.fields if found.template else ()), found.text, found.label, found.embedding]
+    used = [name if name in present else name.partition(".")[0] for name in names if name is not None]
+    found = replace(found, used=tuple(dict.fromkeys(used)))
     twice = sorted(set(repeated) & set(found.used))
     if twice:
         raise DataError(f"{name}: the header names {listed(twice)} twice; which one is meant cannot be told")
@@ -187,8 +210,12 @@ def _fits(layout: tuple[str, ...], present: list[str]) -> bool:
     return all(part.rstrip("?") in present for part in layout)
 
 
+def _is_there(column: str, present: list[str]) -> bool:
+    return column in present or ("." in column and column.partition(".")[0] in present)
+
+
 def _require(name: str, column: str, present: list[str]) -> None:
-    if column not in present:
+    if not _is_there(column, present):
         close = closest(column, present)
         hint = f"; did you mean '{close}'?" if close else ": name the right one"
         raise DataError(f"{name}: no column '{column}'; the columns are {listed(present)}{hint}")

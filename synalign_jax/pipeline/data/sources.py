@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from .columns import Columns, find_columns
+from .columns import Columns, cell, find_columns
 from .errors import DataError, listed
+from .labels import settle_labels
 from .shards import is_data_name
 from .tables import read_table
 from .values import SEPARATOR, label_of, labels_of
@@ -208,16 +209,20 @@ def _hub_rows(name: str, split: Any, columns: Columns) -> Rows:
         where = f"{name}: row {number}"
         texts.append(found.text_in(row, where))
         if found.label is not None:
-            value = _named(row[found.label], names)
+            value = _named(cell(row, found.label), names)
             if columns.multi_label:
                 labels.append(SEPARATOR.join(labels_of(where, found.label, value)))
             else:
                 labels.append(label_of(where, found.label, value))
+    said = found.said
+    if not columns.multi_label:
+        labels, more = settle_labels(name, labels)
+        said += tuple(more)
     fields = None
     if found.template is not None:
         fields = [found.template.values(row, f"{name}: row {n}") for n, row in enumerate(split)]
     template = found.template.source if found.template is not None else ""
-    return Rows(texts, labels if found.label is not None else None, fields, found.said, template)
+    return Rows(texts, labels if found.label is not None else None, fields, said, template)
 
 
 def _named(value: Any, names: list[str] | None) -> Any:

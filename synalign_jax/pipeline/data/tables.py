@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .columns import Columns, Found, find_columns
+from .columns import Columns, Found, cell, find_columns
 from .errors import DataError, listed
 from .formats.arrow import ArrowFile
 from .formats.delimited import read_delimited
@@ -187,18 +187,15 @@ class _Reading:
             if found.text or found.template:
                 self._texts.append(found.text_in(row, where))
             if found.label is not None:
-                self._take_label(where, found.label, row.get(found.label))
+                self._take_label(where, found.label, cell(row, found.label))
             if found.embedding is not None:
                 vectors.append(vector_of(where, found.embedding, row.get(found.embedding)))
-            for name in (found.text, found.label, found.embedding):
-                if name is not None:
-                    row.pop(name, None)
+            for name in found.own:
+                row.pop(name, None)  # type: ignore[arg-type]
         if found.embedding is not None:
             self._take_vectors(file, stack(file.name, rows.where, vectors))
-        own = {found.text, found.label, found.embedding}
-        self._parts.append(
-            HeldRows([name for name in (*rows.names, *file.columns) if name not in own], rows.rows)
-        )
+        others = [name for name in (*rows.names, *file.columns) if name not in found.own]
+        self._parts.append(HeldRows(others, rows.rows))
         self._done += len(rows.rows)
 
     def _take_label(self, where: str, name: str, value: Any) -> None:
@@ -238,10 +235,8 @@ class _Reading:
             self._take_batch(file, batch, start, found, keys)
             start += batch.num_rows
             self._tell(start)
-        own = {found.text, found.label, found.embedding}
-        self._parts.append(
-            LazyRows(source, [n for n, count in counts.items() if n not in own and count == 1])
-        )
+        others = [name for name, count in counts.items() if name not in found.own and count == 1]
+        self._parts.append(LazyRows(source, others))
         self._done += source.rows
 
     def _take_batch(
@@ -265,7 +260,7 @@ class _Reading:
             if found.text or found.template:
                 self._texts.append(found.text_in(row, where))
             if found.label is not None:
-                self._take_label(where, found.label, row[found.label])
+                self._take_label(where, found.label, cell(row, found.label))
 
     def _spill_vectors(self, file: SourceFile, start: int, name: str, values: Any) -> None:
         block = arrow_vectors(file.name, start, name, values)

@@ -46,7 +46,8 @@ def text_of(where: str, name: str, value: Any, *, optional: bool = False) -> str
         return str(value)
     chat = _chat(value)
     if chat is None:
-        raise DataError(f"{where}: '{name}' is a {_kind(value)}, expected text or a number")
+        part = f"; name a part of it, as {name}.{_first(value)}" if _first(value) is not None else ""
+        raise DataError(f"{where}: '{name}' is a {_kind(value)}, expected text or a number{part}")
     return chat
 
 
@@ -139,6 +140,13 @@ def _decoded(where: str, name: str, value: Any) -> Any:
         return value.decode("utf-8")
     except UnicodeDecodeError:
         raise DataError(f"{where}: '{name}' holds bytes that are no UTF-8 text; write text there") from None
+
+
+def _first(value: Any) -> Any:
+    """The name of a part: the first key, or 0."""
+    if isinstance(value, dict):
+        return next(iter(value), None)
+    return 0 if isinstance(value, list | tuple) and value else None
 
 
 def _kind(value: Any) -> str:

@@ -163,3 +163,37 @@ def test_preference_pairs_are_a_layout(tmp_path: Path) -> None:
     table = read_table(tmp_path / "r.jsonl")
     assert table.texts == ["Say hi.\nHi!\nNo."]
     assert table.others.take([0]) == [row]
+
+
+@pytest.mark.parametrize("ending", [".jsonl", ".parquet"])
+def test_parts_of_nested_columns_are_named_with_dots(tmp_path: Path, ending: str) -> None:
+    rows = [
+        {"meta": {"kind": "x"}, "translation": {"en": "a", "de": "b"}, "answers": {"text": ["c", "d"]}},
+        {"meta": {"kind": "y"}, "translation": {"en": "e", "de": "f"}, "answers": {"text": ["g"]}},
+    ]
+    path = tmp_path / f"rows{ending}"
+    if ending == ".jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    else:
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    template = "{translation.en} {translation.de}\n{answers.text.0}"
+    table = read_table(path, text=template, label="meta.kind", required=[template, "meta.kind"])
+    assert table.texts == ["a b\nc", "e f\ng"]
+    assert table.labels == ["x", "y"]
+    assert table.fields() == [
+        {"translation.en": "a", "translation.de": "b", "answers.text.0": "c"},
+        {"translation.en": "e", "translation.de": "f", "answers.text.0": "g"},
+    ]
+    assert table.others.take([0]) == rows[:1]
+    assert read_table(path, text="translation.de", required=["translation.de"]).texts == ["b", "f"]
+    with pytest.raises(DataError, match=r"no value for 'answers\.text\.1'"):
+        read_table(path, text="answers.text.1", required=["answers.text.1"])
+    with pytest.raises(DataError, match=r"name a part of it, as translation\.(en|de)"):
+        read_table(path, text="translation", required=["translation"])
+
+
+def test_a_label_may_be_part_of_the_text(tmp_path: Path) -> None:
+    (tmp_path / "r.csv").write_text("text,label\na,x\n")
+    table = read_table(tmp_path / "r.csv", text="{label}: {text}")
+    assert (table.texts, table.labels) == (["x: a"], ["x"])
+    assert table.fields() == [{"label": "x", "text": "a"}]

@@ -63,3 +63,35 @@ def test_an_unknown_source_lists_what_there_is() -> None:
     with pytest.raises(DataError, match="not a named data set") as caught:
         load_source("roten_tomatoes", Columns())
     assert all(name in str(caught.value) for name in NAMED)
+
+
+def _hub(monkeypatch: pytest.MonkeyPatch, features: dict, rows: dict, **columns):
+    import datasets
+
+    split = datasets.Dataset.from_dict(rows, features=datasets.Features(features))
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: datasets.DatasetDict(train=split))
+    return load_source("a/b", Columns(**columns)).rows
+
+
+def test_the_features_of_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    import datasets
+
+    text, classes = datasets.Value("string"), datasets.ClassLabel(names=["neg", "pos"])
+    rows = {"text": ["a", "b"], "label": [[0], [0, 1]]}
+    several = datasets.Sequence(classes)
+    found = _hub(monkeypatch, {"text": text, "label": several}, rows, multi_label=True)
+    assert found.labels == ["neg", "neg | pos"]
+    with pytest.raises(DataError, match="say so with --multi-label"):
+        _hub(monkeypatch, {"text": text, "label": several}, rows)
+    truth = {"text": ["a", "b"], "label": [True, False]}
+    assert _hub(monkeypatch, {"text": text, "label": datasets.Value("bool")}, truth).labels == [
+        "true",
+        "false",
+    ]
+    pairs = {"translation": [{"en": "a", "de": "b"}]}
+    languages = {"translation": datasets.Translation(languages=["en", "de"])}
+    template = "{translation.en}\n{translation.de}"
+    found = _hub(monkeypatch, languages, pairs, text=template, label=None)
+    assert found.texts == ["a\nb"]
+    assert found.fields == [{"translation.en": "a", "translation.de": "b"}]
+    assert found.template == template
