@@ -69,7 +69,7 @@ def _hub(monkeypatch: pytest.MonkeyPatch, features: dict, rows: dict, **columns)
     import datasets
 
     split = datasets.Dataset.from_dict(rows, features=datasets.Features(features))
-    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: datasets.DatasetDict(train=split))
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: datasets.DatasetDict({"train": split}))
     return load_source("a/b", Columns(**columns)).rows
 
 
