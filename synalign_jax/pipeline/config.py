@@ -169,7 +169,7 @@ class Generate(_Section, frozen=True, kw_only=True):
     `task`, `label`, `attributes`, `demonstrations` and `count`.
     `form` is how the model is asked: "json" in a chat, "list" as a text to go on with (small and base
     models); "auto" tries both in a few calls where need be. `of_the_kind` drops rows that echo the request
-    or are unlike every real row in length, script or make-up.
+    or are unlike every real row in length, script, make-up or words.
     `llm` names the endpoint, a section [llms.NAME]; a table of names and shares has several write, each its
     share of the calls ("llm" is the name of [llm]).
     """

@@ -221,12 +221,12 @@ def _make(
             cluster = mine[number % len(mine)]
             calls.append(desk.call(cluster, mixed_attributes(config, cluster, mine, number), number))
     answers = askers.of(config.generate.llm).ask("preview: rows", [call.request for call in calls])
-    sieve = Sieve(desk, sorted({row["label"] for row in real}))
+    sieve = Sieve(desk, [row["label"] for row in real])
     for call, outcome in zip(calls, answers, strict=True):
         outcomes.setdefault(("rows", call.label), []).append(outcome)
         for row, reason in sieve.sift(call, outcome):
             made.append(PreviewRow(row["text"], row["label"] or None, call.attributes, reason))
-    return outcomes, made, len(calls) * shape.rows_per_call
+    return outcomes, made, sum(call.count for call in calls)
 
 
 def _exchange(what: str, label: str, outcome: Outcome) -> Exchange:

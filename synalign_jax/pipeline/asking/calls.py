@@ -15,7 +15,7 @@ from synalign_jax.pipeline.config import Config
 from synalign_jax.pipeline.data.fields import Fields
 from synalign_jax.pipeline.seeds import generator
 
-from .forms import LIST, extra, list_grammar, list_items, plain
+from .forms import LISTS, extra, list_grammar, list_items, plain, temperature
 from .lineage import draw_seed, prompt_hash
 from .prompts import ROWS_SAMPLE, Prompts, labelled, render, shown, shown_values
 from .rows import FieldRows
@@ -32,21 +32,34 @@ _STEPS = (64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072)
 class RowShape:
     """How long a row may be and how many a call asks for: from the real rows and the context's size.
 
-    `given` says that the length is the settings', `fields` how long each field may be, if there are several.
+    Attributes:
+        characters: of a row.
+        rows_per_call: of rows that are about as long as the real ones.
+        most: rows that a call may ask for however short they are.
+        room: tokens for an answer.
+        given: whether the length is the settings'.
+        fields: how long each field may be, if there are several.
     """
 
     characters: int
     rows_per_call: int
+    most: int
+    room: float
     given: bool = False
     fields: Mapping[str, int] = field(default_factory=dict)
 
     def of(self, members: Sequence[str]) -> RowShape:
         """The same for a call that shows `members`: rows are about as long as those, or cost for nothing."""
         if self.given or self.fields or not members:
-            return self
+            return self._for(self.characters)
         longest = _LONGER * max(len(text) for text in members)
         step = next((step for step in _STEPS if step >= longest), self.characters)
-        return replace(self, characters=min(step, self.characters))
+        return self._for(min(step, self.characters))
+
+    def _for(self, characters: int) -> RowShape:
+        """Rows of so many characters, as many as fit."""
+        shape = replace(self, characters=characters)
+        return replace(shape, rows_per_call=min(self.most, max(1, int(self.room / shape.row_tokens))))
 
     @property
     def max_tokens(self) -> int:
@@ -64,20 +77,24 @@ def row_shape(config: Config, texts: Sequence[str], rows: FieldRows | None = Non
     given = characters != "auto"
     fields = dict(rows.longest) if rows is not None else {}
     whole = sum(fields.values())
+    usual = None
     if characters == "auto":
-        usual = np.quantile([len(text) for text in texts], 0.95)
-        characters = max(int(np.clip(_LONGER * usual, _LEAST, 4_000)), whole)
+        half, most = np.quantile([len(text) for text in texts], (0.5, 0.95))
+        characters, usual = (int(np.clip(_LONGER * length, _LEAST, 4_000)) for length in (most, half))
+        characters = max(characters, whole)
     elif whole > characters:
         fields = {name: max(1, most * characters // whole) for name, most in fields.items()}
-    shape = RowShape(characters, config.generate.rows_per_call, given, fields)
-    fitting = max(1, int(config.llm.context / 2 / shape.row_tokens))
-    return replace(shape, rows_per_call=min(shape.rows_per_call, fitting))
+    most, room = config.generate.rows_per_call, config.llm.context / 2
+    shape = RowShape(characters, most, most, room, given, fields)
+    # What is planned for is a row of middling length; each call says how many of its own fit.
+    planned = shape._for(characters if usual is None or fields else usual)
+    return replace(shape, rows_per_call=planned.rows_per_call)
 
 
 @dataclass(frozen=True)
 class Call:
     """A request, and what it was made of. `cluster` has the id, label and members (real rows shown);
-    `characters` is how long a row may be.
+    `characters` is how long a row may be, `count` how many are asked for.
     """
 
     label: str
@@ -85,6 +102,7 @@ class Call:
     attributes: dict[str, str]
     request: ChatRequest
     characters: int
+    count: int
     rows: FieldRows | None = None
 
 
@@ -131,19 +149,19 @@ class Desk:
         members = cluster["members"] if config.generate.show_demonstrations else []
         texts = [self.texts[i] for i in members]
         # A list goes on as it began, and what a small model writes beyond that is of no use.
-        shape = self.shape.of(shown(texts) if self.form == LIST else texts)
-        make = self._list if self.form == LIST else self._json
+        shape = self.shape.of(shown(texts) if self.form in LISTS else texts)
+        make = self._list if self.form in LISTS else self._json
         request = make(values, members, shape, contrast)
         seed = draw_seed(config, f"{use} {label}", number)
         request = ChatRequest(
             model=config.llm.model,
             max_tokens=shape.max_tokens,
-            temperature=config.llm.temperature,
+            temperature=temperature(config, self.form),
             top_p=config.llm.top_p,
             seed=seed,
             **request,
         )
-        return Call(label, cluster, attributes, request, shape.characters, self.rows)
+        return Call(label, cluster, attributes, request, shape.characters, shape.rows_per_call, self.rows)
 
     def _json(
         self,

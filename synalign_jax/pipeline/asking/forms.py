@@ -1,4 +1,6 @@
-"""The two forms of asking: JSON in a chat, or a list that the model goes on with (small and base models)."""
+"""The forms of asking: JSON in a chat, or a list that the model goes on with (small and base models), if need
+be at a lower temperature.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,10 @@ from synalign_jax.pipeline.config import Config
 
 JSON = "json"
 LIST = "list"
-FORMS = (JSON, LIST)
+CALM = "calm list"
+LISTS = (LIST, CALM)
+FORMS = (JSON, *LISTS)
+CALM_TEMPERATURE = 0.7
 
 BULLET = "- "
 # Models number their rows though nobody asked; the number is not part of the text.
@@ -26,6 +31,12 @@ _NO_CIRCLES = {"dry_multiplier": 0.8, "dry_penalty_last_n": 1024}
 def extra(config: Config, grammar: str) -> dict[str, Any]:
     """The grammar as a field of the request, for the kind of server that is sure to know it."""
     return {"grammar": grammar, **_NO_CIRCLES} if config.llm.kind == "llamacpp" else {}
+
+
+def temperature(config: Config, form: str) -> float:
+    """That of [llm]; in a calm list no more than a small model keeps its words together at."""
+    own = config.llm.temperature
+    return min(own, CALM_TEMPERATURE) if form == CALM else own
 
 
 def list_grammar(count: int, fewest: int, most: int) -> str:

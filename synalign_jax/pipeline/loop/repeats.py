@@ -1,9 +1,9 @@
-"""Texts that say the same over and over, which single ranges of single words do not show."""
+"""Texts that say the same over and over, beside what the real rows of their label do."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,24 +11,38 @@ import numpy as np
 _WORD = re.compile(r"\w+(?:['’]\w+)?")
 _WINDOW = 80  # words among which repetitions are counted
 _FEW = 16  # words below which they say nothing
+_ENOUGH = 20  # real rows of a label from which they speak for themselves
 _QUANTILE = 0.98
 _SLACK = 0.05
 
 
 @dataclass(frozen=True)
 class Repeats:
-    """How much of the real rows is said again within them. Make one with `learn_repeats`."""
+    """How much the real rows of each label say again. Make one with `learn_repeats`.
 
-    most: float
+    By label, because some real texts are lists of figures and others never repeat three words.
+    """
 
-    def verdict(self, text: str) -> str | None:
-        """Why the text is none of them, or None."""
-        return "says the same again and again" if said_again(text) > self.most else None
+    most: Mapping[str, float]
+
+    def verdict(self, text: str, label: str) -> str | None:
+        """Why the text is none of its label's, or None."""
+        return "says the same again and again" if said_again(text) > self.most[label] else None
 
 
-def learn_repeats(texts: Sequence[str]) -> Repeats:
-    """From the real `texts`; of these up to one in fifty may say more again."""
-    return Repeats(float(np.quantile([said_again(text) for text in texts], _QUANTILE)) + _SLACK)
+def learn_repeats(texts: Sequence[str], labels: Sequence[str]) -> Repeats:
+    """From the real `texts`; up to one in fifty of a label may say more again.
+
+    A label of few rows may do at least what all but a tenth of all rows do.
+    """
+    again, of_label = np.array([said_again(text) for text in texts]), np.asarray(labels)
+    usual = float(np.quantile(again, 0.9))
+    most = {}
+    for label in sorted(set(labels)):
+        own = again[of_label == label]
+        least = 0.0 if len(own) >= _ENOUGH else usual
+        most[label] = max(float(np.quantile(own, _QUANTILE)), least) + _SLACK
+    return Repeats(most)
 
 
 def said_again(text: str) -> float:

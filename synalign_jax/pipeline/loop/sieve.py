@@ -15,6 +15,7 @@ from synalign_jax.pipeline.data.duplicates import TextIndex
 from .echo import Echoes
 from .kind import breaks_off, learn_kind, rules_that_hold, without_the_last
 from .repeats import learn_repeats
+from .wording import learn_wording
 
 Rule = Callable[[str], str | None]
 
@@ -25,16 +26,18 @@ class Sieve:
     def __init__(
         self,
         desk: Desk,
-        labels: Sequence[str],
+        real_labels: Sequence[str],
         more: Sequence[Rule] = (),
     ) -> None:
-        texts, prompts = desk.texts, desk.prompts
+        """`real_labels` are those of the desk's texts."""
+        texts, prompts, labels = desk.texts, desk.prompts, sorted(set(real_labels))
         self._fields = desk.rows
         self._echoes = Echoes(_requests(desk, labels), [*prompts.attributes, "length"], labels, texts)
         self._rules: list[Rule] = list(more)
         self._of_the_kind = desk.config.generate.of_the_kind
+        self._repeats = learn_repeats(texts, real_labels)
         ends = partial(breaks_off, most=desk.shape.characters)
-        kinds = [self._echoes.verdict, learn_kind(texts).verdict, learn_repeats(texts).verdict, ends]
+        kinds = [self._echoes.verdict, learn_kind(texts).verdict, learn_wording(texts).verdict, ends]
         holding = rules_that_hold(kinds, texts) if self._of_the_kind else []
         self._checks_echoes, self._checks_ends = self._echoes.verdict in holding, ends in holding
         self._rules += [rule for rule in holding if rule is not ends]
@@ -68,6 +71,8 @@ class Sieve:
         for rule in self._rules:
             if (reason := rule(text)) is not None:
                 return reason
+        if self._of_the_kind and (reason := self._repeats.verdict(text, row["asked_label"])) is not None:
+            return reason
         if self._checks_ends and (reason := breaks_off(text, most=most)) is not None:
             return reason
         if self._checks_echoes:

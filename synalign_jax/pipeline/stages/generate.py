@@ -165,7 +165,7 @@ def _generation(
         labels,
         vectors,
         real_labels,
-        Sieve(desk, sorted(labels), user_rules(config.rules)),
+        Sieve(desk, real_labels, user_rules(config.rules)),
         embed=lambda texts: vectors_of(view, quiet, texts, "generate: embed rows"),
         length_scale=_length_scale(vectors),
         first=first,

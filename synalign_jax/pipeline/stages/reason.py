@@ -17,7 +17,7 @@ import pyarrow as pa
 from synalign_jax.llm.driver import Outcome
 from synalign_jax.llm.protocol import BudgetReached, ChatRequest, Message
 from synalign_jax.pipeline.asking.ask import Asker, NoAnswersError, open_asker
-from synalign_jax.pipeline.asking.forms import JSON, LIST, extra, line_values, values_grammar
+from synalign_jax.pipeline.asking.forms import JSON, LISTS, extra, line_values, temperature, values_grammar
 from synalign_jax.pipeline.asking.lineage import draw_seed, prompt_hash
 from synalign_jax.pipeline.asking.prompts import Prompts, labelled, load_prompts, render, shown
 from synalign_jax.pipeline.asking.telling import telling, without_common
@@ -112,7 +112,7 @@ def named(
     if prompts.attributes:
         return prompts
     return prompts.with_attributes(
-        FALLBACK if form == LIST else _ask_names(view, config, asker, prompts, texts, clusters)
+        FALLBACK if form in LISTS else _ask_names(view, config, asker, prompts, texts, clusters)
     )
 
 
@@ -176,8 +176,8 @@ def _values(outcome: Outcome, prompts: Prompts) -> dict[str, str] | None:
 def attributes_request(
     config: Config, prompts: Prompts, cluster: Mapping[str, Any], texts: list[str], form: str = JSON
 ) -> ChatRequest:
-    if form == LIST:
-        return _attributes_list(config, prompts, cluster, texts)
+    if form in LISTS:
+        return _attributes_list(config, prompts, cluster, texts, form)
     content = render(
         prompts.attributes_template,
         {
@@ -206,7 +206,7 @@ def attributes_request(
 
 
 def _attributes_list(
-    config: Config, prompts: Prompts, cluster: Mapping[str, Any], texts: list[str]
+    config: Config, prompts: Prompts, cluster: Mapping[str, Any], texts: list[str], form: str
 ) -> ChatRequest:
     """The same as lines "name: value" that a text goes on with."""
     content = render(
@@ -223,7 +223,7 @@ def _attributes_list(
         messages=(Message("user", content),),
         model=config.llm.model,
         max_tokens=config.reason.max_tokens,
-        temperature=config.llm.temperature,
+        temperature=temperature(config, form),
         top_p=config.llm.top_p,
         seed=draw_seed(config, "reason", int(cluster["cluster"])),
         stop=("\n\n",),

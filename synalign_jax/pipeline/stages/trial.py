@@ -13,7 +13,7 @@ from typing import Any
 from synalign_jax.llm.protocol import BudgetReached, LLMError
 from synalign_jax.pipeline.asking.ask import Asker, open_asker
 from synalign_jax.pipeline.asking.calls import Call, Desk, make_desk
-from synalign_jax.pipeline.asking.forms import JSON, LIST
+from synalign_jax.pipeline.asking.forms import CALM, CALM_TEMPERATURE, FORMS, JSON, LIST, LISTS
 from synalign_jax.pipeline.asking.prompts import load_prompts
 from synalign_jax.pipeline.config import Config
 from synalign_jax.pipeline.folder import StageView
@@ -25,7 +25,7 @@ from .load import fields_in
 CALLS = 4
 # A model that does this well at JSON needs no other form; below it the list has to be better.
 _GOOD = 0.8
-_NAMES = {JSON: "JSON", LIST: "lists"}
+_NAMES = {JSON: "JSON", LIST: "lists", CALM: "lists at a lower temperature"}
 
 
 def run(view: StageView, config: Config, tools: Tools) -> None:
@@ -69,13 +69,14 @@ def choose(view: StageView, config: Config, asker: Callable[[], Asker], calls: i
     form = max(usable, key=lambda name: (usable[name], name == JSON), default=JSON)
     if reached is not None:
         view.warn(f"{reached}: the model is asked for {_NAMES[form]}, by what was seen until then")
-    elif form == LIST:
+    elif form in LISTS:
         view.warn(
-            f"of the rows asked for as JSON {usable[JSON]:.0%} could be used, of those asked for as a list"
-            f' {usable[LIST]:.0%}: the model is asked for lists ([generate] form = "json" decides otherwise)'
+            f"of the rows asked for as JSON {usable.get(JSON, 0.0):.0%} could be used, of those asked for as"
+            f' a list {usable[form]:.0%}: the model is asked for {_NAMES[form]} ([generate] form = "json"'
+            " decides otherwise)"
         )
-    elif usable[JSON] < _GOOD:
-        view.warn(f"only {usable[JSON]:.0%} of the rows that the model wrote on trial could be used")
+    elif usable.get(JSON, 0.0) < _GOOD:
+        view.warn(f"only {usable.get(JSON, 0.0):.0%} of the rows that the model wrote on trial could be used")
     return Choice(form, usable)
 
 
@@ -92,7 +93,9 @@ def _tried(
 ) -> tuple[dict[str, float], BudgetReached | None]:
     """The share of usable rows in each form that was tried, and what ended it before all was tried."""
     usable: dict[str, float] = {}
-    for form in (JSON, LIST):
+    for form in FORMS:
+        if form == CALM and config.llm.temperature <= CALM_TEMPERATURE:
+            break
         try:
             share, reached = _usable(view, config, asker, form, calls)
         except LLMError as error:  # an endpoint that knows chats alone
@@ -115,15 +118,18 @@ def _usable(
     """Of the rows asked for in a few calls, the share of those that would be kept; None without an answer."""
     real = view.read_rows("few_shot")
     desk = make_desk(config, load_prompts(config), form, real, fields_in(view))
-    sieve = Sieve(desk, sorted({row["label"] for row in real}))
+    sieve = Sieve(desk, [row["label"] for row in real])
     calls = trial_calls(desk, view.read_rows("clusters"), count)
     outcomes, reached = asker.ask_within(f"trial: rows as {form}", [call.request for call in calls])
     answered = sum(outcome is not None for outcome in outcomes)
     if not answered:
         return None, reached
+    if form != JSON and all(outcome is None or outcome.response is None for outcome in outcomes):
+        raise next(outcome.error for outcome in outcomes if outcome is not None and outcome.error is not None)
     kept = sum(
         reason is None
         for call, outcome in zip(calls, outcomes, strict=True)
         for _, reason in sieve.sift(call, outcome)
     )
-    return min(kept / (answered * desk.shape.rows_per_call), 1.0), reached
+    asked = sum(call.count for call, outcome in zip(calls, outcomes, strict=True) if outcome is not None)
+    return min(kept / asked, 1.0), reached

@@ -39,6 +39,19 @@ def test_addresses_and_code_are_left_out() -> None:
         assert _kept({"tone": junk}) == {}, junk
 
 
+def test_files_dates_questions_and_orders_are_left_out() -> None:
+    for junk in (
+        "en.html",
+        "07-23-2022-11-09",
+        "A 2018 report",
+        "What are some key differences between USD and XAU.",
+        "Please give a short summary, at least 200 words.",
+    ):
+        assert _kept({"tone": junk}) == {}, junk
+    kept = {"subject": "the U.S. market in the 1980s", "style": "what-if tales told backwards"}
+    assert _kept(kept) == kept
+
+
 def test_one_phrase_in_every_field_counts_once() -> None:
     phrase = "a romantic comedy of manners"
     assert _kept({"subject": phrase, "style": phrase, "tone": f"{phrase}!"}) == {"subject": phrase}

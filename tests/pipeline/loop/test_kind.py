@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from synalign_jax.pipeline.loop.kind import breaks_off, learn_kind, rules_that_hold, without_the_last
 from synalign_jax.pipeline.loop.repeats import learn_repeats, said_again
+from synalign_jax.pipeline.loop.wording import learn_wording
 
 REAL = [
     "a quiet family drama with a little bit of romance and a dose of darkness .",
@@ -79,10 +80,27 @@ def test_a_row_that_breaks_off_is_kept_as_far_as_its_last_whole_sentence() -> No
 def test_texts_that_say_the_same_again_and_again_are_found_out() -> None:
     news = "the bank of japan will hold its rates , officials said , and the yen falls further"
     again = " ".join(f"the company said that it would sell unit {i} to the bank ." for i in range(12))
-    repeats = learn_repeats([news, *REAL])
-    assert repeats.verdict(again) == "says the same again and again"
-    assert [repeats.verdict(text) for text in (news, *REAL)] == [None] * 6
+    repeats = learn_repeats([news, *REAL, again], ["news"] * 6 + ["figures"])
+    assert repeats.verdict(again, "news") == "says the same again and again"
+    assert repeats.verdict(again, "figures") is None, "where the real rows do so themselves it is no fault"
+    assert [repeats.verdict(text, "news") for text in (news, *REAL)] == [None] * 6
     assert said_again("too short") == 0
     assert said_again(" ".join("abcdefgh" * 4)) == pytest.approx(1 - 8 / 30)
-    # Where the real rows do so themselves it is no fault.
-    assert learn_repeats([again] * 3).verdict(again) is None
+
+
+def test_babble_is_told_by_its_words_and_a_rich_vocabulary_is_not() -> None:
+    real = [f"the company said that it {verb} shares of the bank in {month}" for verb in
+            ("sold", "bought", "kept", "holds") for month in ("march", "april", "may")]  # fmt: skip
+    wording = learn_wording(real)
+    assert (
+        wording.verdict("womens cagc cg cg hc cg mcl a year ago yrs") == "hardly a word that a real row has"
+    )
+    assert wording.verdict("the company said that its directors offered bonds of the bank") is None
+    assert wording.verdict("edp edpu dpr") is None, "too short to tell"
+    # Where every real row has words of its own, so may others.
+    rare = [
+        "eine kleine frau lief heute fort",
+        "jeder zweite hund bellt laut nachts",
+        "wir aßen gestern sehr viel brot",
+    ]
+    assert learn_wording(rare).verdict("dieses lied klang immer wieder anders") is None
