@@ -36,7 +36,7 @@ def pool_facts(
     real: Table,
     pool: Table,
     vectors: tuple[np.ndarray, np.ndarray],
-    weights: np.ndarray,
+    weights: np.ndarray | None,
     drawn: np.ndarray,
     key: PRNGKeyArray,
     *,
@@ -50,7 +50,7 @@ def pool_facts(
     Args:
         real, pool: texts and labels, where there are any.
         vectors: (n, d) and (m, d), of both.
-        weights: (m,), not all 0.
+        weights: (m,), not all 0; None shows the pool as it is.
         drawn: positions of the resampled rows in the pool; none where rows were not drawn.
         key: decides the splits of the real rows behind the noise band.
         found: the alignment, which knows how far the weights reach on rows left out of their fit.
@@ -67,23 +67,24 @@ def pool_facts(
         title="Aligned pool",
         created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         distance=None if found is None else distance_of(found, labels, vectors[0], key),
-        weights=weights_facts(weights),
+        weights=None if weights is None else weights_facts(weights),
         kinds=_kinds(real, pool, weights, group),
         lengths=None if texts is None else length_figure(real.texts, texts, weights),
-        words=None if texts is None else word_kinds(texts, weights, real.texts),
+        words=None if texts is None or weights is None else word_kinds(texts, weights, real.texts),
         copies=copies,
-        rows=_rows(weights, real, pool, *vectors, drawn),
+        rows=_rows(np.ones(len(pool)) if weights is None else weights, real, pool, *vectors, drawn),
         maps=maps,
         maps_note=maps_note,
     )
 
 
-def _kinds(real: Table, pool: Table, weights: np.ndarray, group: str | None) -> tuple[Kinds, ...]:
+def _kinds(real: Table, pool: Table, weights: np.ndarray | None, group: str | None) -> tuple[Kinds, ...]:
     """Rows by label, and by every other column that has few values: what they come from, mostly."""
     found: list[Kinds | None] = []
     if pool.label_sets is not None:
         own = [label for labels in pool.label_sets for label in labels]
-        of_row = np.repeat(weights, [len(labels) for labels in pool.label_sets])
+        sizes = [len(labels) for labels in pool.label_sets]
+        of_row = None if weights is None else np.repeat(weights, sizes)
         found.append(
             kinds_by("label", own, of_row, [label for row in real.label_sets or [] for label in row])
         )
@@ -93,18 +94,17 @@ def _kinds(real: Table, pool: Table, weights: np.ndarray, group: str | None) -> 
     if group is not None:
         names.insert(0, group)
     rows = _some(len(pool))
-    if names and np.any(weights[rows]):
+    some = None if weights is None else weights[rows]
+    if names and (some is None or np.any(some)):
         columns, theirs = pool.others.take(rows.tolist()), real.others.take(_some(len(real)).tolist())
         for name in names:
             values = [row.get(name) for row in columns]
             of_theirs = [row.get(name) for row in theirs] if name in real.others.names else None
             plain = all(isinstance(value, str | int) or value is None for value in values)
             if name == group or (plain and len(set(values)) <= min(_MOST_VALUES, len(values) // 4)):
-                found.append(kinds_by(name, values, weights[rows], of_theirs))
+                found.append(kinds_by(name, values, some, of_theirs))
             elif (fifths := ranges(values, of_theirs or values)) is not None:
-                found.append(
-                    kinds_by(name, fifths, weights[rows], of_theirs and ranges(of_theirs, of_theirs))
-                )
+                found.append(kinds_by(name, fifths, some, of_theirs and ranges(of_theirs, of_theirs)))
     return tuple(kinds for kinds in found if kinds is not None)
 
 

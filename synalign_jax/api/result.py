@@ -19,7 +19,7 @@ from synalign_jax.pipeline.card import push_dataset
 from synalign_jax.pipeline.config import Config, endpoints_of
 from synalign_jax.pipeline.run import records
 from synalign_jax.pipeline.stages.load import UNLABELLED
-from synalign_jax.pipeline.stages.report import models_of, summary
+from synalign_jax.pipeline.stages.report import models_of, numbers, summary
 
 from .html import page
 
@@ -198,7 +198,8 @@ class RunResult:
             "result",
             result=self,
             facts=list(self._facts()),
-            summary=summary(self.folder).strip("\n"),
+            verdict=self.mixture["verdict"],
+            numbers=numbers(self.folder).strip("\n"),
             rows=self.aligned.take(_spread(self.aligned.num_rows, _SHOWN)).to_pylist(),
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from .rows import add_options, embed_rows, open_encoder, read_rows
 if TYPE_CHECKING:
     import numpy as np
 
+    from synalign_jax.evaluation.report.facts import ReportFacts
     from synalign_jax.evaluation.result import Evaluation
     from synalign_jax.pipeline.data.tables import Table
     from synalign_jax.pipeline.progress import Terminal
@@ -42,6 +44,7 @@ def register(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--weights", metavar="FILE", help=".npy, a weight for each row of the pool")
     parser.add_argument("--test", metavar="FILE", help="real rows that nothing was made or chosen by")
     parser.add_argument("--out", type=here, metavar="FILE", help="where the numbers go, as JSON")
+    parser.add_argument("--report", type=here, metavar="FILE", help="an HTML report of them, and of the rows")
     parser.add_argument(
         "--students",
         nargs="+",
@@ -79,9 +82,14 @@ def run(options: argparse.Namespace) -> int:
         )
     from synalign_jax.pipeline.progress import Terminal
 
-    _check_out(options.out)
-    found = _evaluate(options, Terminal())
+    _check_out("--out", options.out)
+    _check_out("--report", options.report)
+    found, facts = _evaluate(options, Terminal())
     print(found)
+    if facts is not None:
+        from synalign_jax.evaluation.report import write_report
+
+        print(f"\nReport: {write_report(facts, options.report)}")
     if options.out:
         from synalign_jax.pipeline.folder import replacing
 
@@ -91,9 +99,10 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _evaluate(options: argparse.Namespace, terminal: Terminal) -> Evaluation:
+def _evaluate(options: argparse.Namespace, terminal: Terminal) -> tuple[Evaluation, ReportFacts | None]:
     import jax
 
+    from synalign_jax.api.evaluation_report import evaluation_facts
     from synalign_jax.evaluation.evaluate import evaluate
     from synalign_jax.pipeline.data.intake import intake_of
     from synalign_jax.pipeline.progress import Steps
@@ -108,10 +117,10 @@ def _evaluate(options: argparse.Namespace, terminal: Terminal) -> Evaluation:
         weights = _weights(options.weights, tables["synthetic"], options.synthetic)
         found, source = embed_rows([(paths[side], tables[side]) for side in paths], options, terminal)
         vectors = dict(zip(paths, found, strict=True))
-        for side, table in tables.items():
-            print("\n".join(intake_of(f"{side} rows", table, vectors=source).lines()))
+        intake = [intake_of(f"{side} rows", table, vectors=source) for side, table in tables.items()]
+        print("\n".join(line for side in intake for line in side.lines()))
         test = tables.get("test")
-        return evaluate(
+        result = evaluate(
             vectors["real"],
             vectors["synthetic"],
             key=jax.random.key(options.seed),
@@ -130,6 +139,13 @@ def _evaluate(options: argparse.Namespace, terminal: Terminal) -> Evaluation:
             seeds=16 if options.seeds is None else options.seeds,
             on_progress=Steps(terminal, "Evaluate"),
         )
+        if not options.report:
+            return result, None
+        with terminal.console.status("Writing the report"):
+            real, pool = (replace(tables[side], labels=labels[side]) for side in ("real", "synthetic"))
+            both = vectors["real"], vectors["synthetic"]
+            report_key = jax.random.key(options.seed)
+            return result, evaluation_facts(result, real, pool, both, weights, intake, report_key)
 
 
 def _labels(tables: dict[str, Table], paths: dict[str, str]) -> dict[str, list[str] | None]:
@@ -216,10 +232,10 @@ def _encoder(options: argparse.Namespace, tables: dict[str, Table], paths: dict[
     return encoder
 
 
-def _check_out(out: str | None) -> None:
+def _check_out(option: str, out: str | None) -> None:
     from synalign_jax.core.checks import InputError
 
     if out and Path(out).is_dir():
-        raise InputError(f"--out: {out} is a folder; name a file")
+        raise InputError(f"{option}: {out} is a folder; name a file")
     if out and not Path(out).parent.is_dir():
-        raise InputError(f"--out: the folder {Path(out).parent} is not there; make it first")
+        raise InputError(f"{option}: the folder {Path(out).parent} is not there; make it first")

@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -46,10 +47,15 @@ def test_files_in_a_table_and_json_out(
         [
             *_arguments(files), "--test", str(files["test"]), "--weights", str(tmp_path / "weights.npy"),
             "--out", str(out), "--students", "linear", "--seeds", "2", "--by", "source",
+            "--report", str(tmp_path / "report.html"),
         ]
     )  # fmt: skip
     assert code == 0
     shown = capsys.readouterr().out
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    (distance,) = re.findall(r"^  weighted +(\S+)", shown, re.MULTILINE)
+    for words in (f"<dd>{distance}</dd>", "MAUVE", "real + pool, weighted", "By label", "By source"):
+        assert words in page
     for words in ("linear student on 80 test rows", "real + pool, weighted", "MAUVE", "MMD² to 80 test rows"):
         assert words in shown
     found = json.loads(out.read_text(encoding="utf-8"))
@@ -67,6 +73,7 @@ def test_files_in_a_table_and_json_out(
     [
         (["--weights", "missing.npy"], "--weights: missing.npy: no such file"),
         (["--out", "nowhere/there.json"], "--out: the folder nowhere is not there"),
+        (["--report", "nowhere/there.html"], "--report: the folder nowhere is not there"),
         (["runs/demo"], "not both"),
         (["--by", "genre"], "has no column 'genre'; its other columns are source"),
         (["--students", "forest"], "students: 'forest'"),

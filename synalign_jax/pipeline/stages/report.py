@@ -256,10 +256,15 @@ def models_of(folder: Path) -> tuple[ModelRows, ...]:
 
 
 def summary(folder: Path) -> str:
-    """The short table at the end of a run, as plain text."""
-    evaluation = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
+    """The verdict and the short table at the end of a run, as plain text."""
     mixture = json.loads((folder / "mixture.json").read_text(encoding="utf-8"))
-    lines = ["", mixture["verdict"], ""]
+    return "\n".join(["", mixture["verdict"], "", numbers(folder)])
+
+
+def numbers(folder: Path) -> str:
+    """That table alone: the distance, the students, the models."""
+    evaluation = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
+    lines = []
     if (distance := distance_of(evaluation)) is not None:
         lines += distance_lines(distance)
     if "students" in evaluation:
