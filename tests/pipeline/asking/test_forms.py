@@ -1,6 +1,19 @@
 """The form of a list: what the grammar allows, and what is read from an answer."""
 
-from synalign_jax.pipeline.asking.forms import line_values, list_grammar, list_items, plain, values_grammar
+from synalign_jax.pipeline.asking.calls import row_shape
+from synalign_jax.pipeline.asking.forms import (
+    CALM,
+    CALM_TEMPERATURE,
+    JSON,
+    LIST,
+    line_values,
+    list_grammar,
+    list_items,
+    plain,
+    temperature,
+    values_grammar,
+)
+from synalign_jax.pipeline.config_file import parse_config
 
 
 def test_a_list_is_read_item_by_item() -> None:
@@ -46,3 +59,29 @@ def test_grammars_hold_as_many_items_as_are_asked_for() -> None:
     assert "{2}" in list_grammar(3, 3, 80)
     assert list_grammar(1, 3, 80).splitlines()[0] == 'root ::= " " line'
     assert '"tone: " value' in values_grammar(["subject", "tone"])
+
+
+def test_a_calm_list_is_asked_for_at_a_lower_temperature_and_never_at_a_higher_one() -> None:
+    def at(given: float, form: str) -> float:
+        llm = {"base_url": "http://127.0.0.1:1", "model": "m", "temperature": given}
+        return temperature(parse_config({"run": {"folder": "x"}, "data": {"source": "y"}, "llm": llm}), form)
+
+    assert (at(1.0, LIST), at(1.0, JSON), at(1.0, CALM)) == (1.0, 1.0, CALM_TEMPERATURE)
+    assert at(0.2, CALM) == 0.2
+
+
+def test_a_call_asks_for_rows_as_long_as_those_that_it_shows_and_for_as_many_as_fit() -> None:
+    config = parse_config(
+        {
+            "run": {"folder": "x"},
+            "data": {"source": "y"},
+            "llm": {"base_url": "http://127.0.0.1:1", "model": "m", "context": 2048},
+            "generate": {"rows_per_call": 4},
+        }
+    )
+    shape = row_shape(config, ["x" * 100] * 18 + ["y" * 3000] * 2)
+    short, long = shape.of(["x" * 100]), shape.of(["y" * 3000, "x"])
+    assert (short.characters, short.rows_per_call) == (128, 4)
+    assert (long.characters, long.rows_per_call) == (3750, 1)
+    assert shape.rows_per_call == 4, "planned by a row of middling length"
+    assert short.max_tokens < long.max_tokens <= 2048

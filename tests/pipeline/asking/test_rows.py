@@ -142,7 +142,9 @@ def test_a_list_of_rows_comes_back_as_it_was_written(rows: list) -> None:
 def test_a_row_with_a_fault_that_no_real_row_has_is_dropped_by_name(row: dict, reason: str | None) -> None:
     desk = _desk(JSON)
     call = desk.call(CLUSTER, {}, 0)
-    [(made, found)] = Sieve(desk, ["sum"] * len(desk.texts)).sift(call, _outcome(call, json.dumps({"rows": [row]})))
+    [(made, found)] = Sieve(desk, ["sum"] * len(desk.texts)).sift(
+        call, _outcome(call, json.dumps({"rows": [row]}))
+    )
     assert FIELDS.values(made) == {name: value.strip() for name, value in row.items()}
     assert found is None if reason is None else reason in str(found)
 
