@@ -47,7 +47,8 @@ def _show_loop(loop: dict[str, Any]) -> None:
     print(f"rows       {sum(loop['rows'].values())} of {sum(wanted.values())} ({rows})")
     for reason, count in sorted(loop["rejected"].items(), key=lambda item: -item[1]):
         print(f"  dropped  {count} ({reason})")
-    waves = [wave for wave in loop["waves"] if wave["distance"] is not None]
+    losses = dict.fromkeys(("loss", "loss_alone", "loss_gain"))  # older runs have none
+    waves = [{**losses, **wave} for wave in loop["waves"] if wave["distance"] is not None]
     if waves:
         names, ahead = f"{'wave':>5} {'rows':>7} {'calls':>7} {'cost':>9}", f"{'gain ahead':>11}"
         print(f"{'':<11}{names} {'held-out MMD²':>14} {ahead} {'student loss':>13} {ahead}")

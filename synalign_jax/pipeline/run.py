@@ -146,7 +146,8 @@ def _caps_changed(folder: RunFolder) -> bool:
     if folder.record("generate") is None:
         return False
     loop = json.loads((folder.root / "loop.json").read_text(encoding="utf-8"))
-    return loop["ended"] == BUDGET and loop["caps"] != caps_of(folder.config)
+    caps = caps_of(folder.config)
+    return loop["ended"] == BUDGET and loop.get("caps", caps) != caps  # older runs do not say
 
 
 def records(folder: Path) -> list[dict[str, Any]]:
