@@ -158,6 +158,9 @@ class RunFolder:
         settings = msgspec.to_builtins(self.config)
         if path.exists() and not self._amend:
             earlier = json.loads(path.read_text(encoding="utf-8"))
+            # Settings that came after the run was started were at their defaults.
+            with contextlib.suppress(msgspec.ValidationError):
+                earlier = msgspec.to_builtins(msgspec.convert(earlier, Config))
             changed = differences(outcome_settings(earlier), outcome_settings(settings))
             if changed:
                 raise RunFolderError(

@@ -12,6 +12,7 @@ import pytest
 
 from synalign_jax.commands import align
 from synalign_jax.pipeline.data.errors import DataError
+from synalign_jax.pipeline.data.tables import read_table
 
 _RNG = np.random.default_rng(0)
 _QUICK = ("--regularization", "0.01")  # nothing is cross-validated
@@ -96,6 +97,42 @@ def test_instructions_are_aligned_by_their_whole_rows(tmp_path: Path, capsys: py
     said = capsys.readouterr().out
     assert "the text is made of 'instruction', 'input', 'output'" in said
     assert "labels: none" in said
+
+
+def test_pairs_come_out_with_all_their_columns_in_the_format_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """Query-passage pairs in two layouts, from files to the report; what comes out is what is read again."""
+    real = _rows(30, 0.0, query=lambda i: f"where is {i}", passage=lambda i: f"It is\nat {i}.")
+    pool = _rows(
+        60,
+        1.0,
+        question=lambda i: f'who, "{i}"?',
+        answer=lambda i: f"Nobody; {i}",
+        tags=lambda i: ["a", i],
+        n=7,
+    )
+    arguments = (
+        "--real",
+        _jsonl(tmp_path / "real.jsonl", real),
+        "--synthetic",
+        _jsonl(tmp_path / "p.jsonl", pool),
+    )
+    name = "drawn.csv"
+    sides = ("--synthetic-text", "{question}\n{answer}", "--resampled", name, "--no-labels")
+    assert _run(*arguments, *sides, "--out", tmp_path / "out", *_QUICK) == 0
+    table = read_table(tmp_path / "out" / name, embedding=None)
+    rows = table.others.take(range(len(table)))
+    assert rows
+    for text, row in zip(table.texts or [], rows, strict=True):
+        i = int(row["index"])
+        assert text == f'who, "{i}"?\nNobody; {i}'
+        assert (row["question"], row["answer"], str(row["n"])) == (f'who, "{i}"?', f"Nobody; {i}", "7")
+        assert json.loads(row["tags"]) == ["a", i]
+    page = (tmp_path / "out/report.html").read_text()
+    assert "Nobody; " in page
+    said = capsys.readouterr().out
+    assert "the text is made of 'query', 'passage'" in said
 
 
 def test_rows_of_several_labels_keep_them(tmp_path: Path) -> None:
