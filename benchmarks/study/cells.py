@@ -16,7 +16,7 @@ import numpy as np
 
 from .arms import BOTH, IDEAL, POOL, Chosen, Few, choose
 from .data import FEWGEN, IMDB
-from .spoil import SPOILS, Pool, joined
+from .spoil import SPOILS, Pool, foreign, joined
 from .students import Train, predict
 from .vectors import load
 
@@ -68,7 +68,7 @@ def spoilt(load_pool: Loader) -> Iterator[Task]:
 
 def _spoil(load_pool: Loader, task: str, name: str, other: str, spoil: str, start: int) -> Pool:
     clean = load_pool(name, _SPOILT_ROWS, start)
-    strange = load_pool(other, _SPOILT_ROWS)
+    strange = load_pool(other, _SPOILT_ROWS) if SPOILS[spoil] is foreign else clean
     rng = np.random.default_rng(zlib.crc32(f"{task} {spoil}".encode()))
     return SPOILS[spoil](clean, strange, rng).named(spoil, clean)
 

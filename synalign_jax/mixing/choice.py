@@ -11,7 +11,7 @@ from .judge import REAL_ALONE, Table
 
 INCUMBENT = "agreed with the real rows"
 _ROWS = 1_500
-_CAUTION = 1.0
+_CAUTION = 2.0
 _DOUBT, _MANY_ROWS = 0.5, 200
 
 
@@ -27,8 +27,8 @@ def choose(table: Table) -> Choice:
 
     The incumbent is the pool without the rows that students of the real rows and its other rows label
     otherwise, counting together for about 1,500: on average the best single guess. Everything else has to
-    beat it by more than noise: the one-standard-error rule of Breiman et al. ("Classification and Regression
-    Trees", 1984, section 3.4.3), on differences row by row.
+    beat it by more than noise, as in the one-standard-error rule of Breiman et al. ("Classification and
+    Regression Trees", 1984, section 3.4.3), on differences row by row; by two, for the best of many is lucky.
 
     What is found so has to beat the real rows alone, or these are taken: at all where there are few, by half
     a standard error where there are many. Few rows train a student so poor that nearly every pool improves

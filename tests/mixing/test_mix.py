@@ -30,11 +30,11 @@ def _mix(n: int = 40, m: int = 240, seed: int = 0, **changes: Any) -> sa.Mixture
 
 
 def test_a_pool_of_the_real_rows_own_kind_is_used_on_the_scale_of_real_rows() -> None:
-    found = _mix()
+    found = _mix(n=24)
     assert found.verdict.decision in ("use", "use at this share")
     assert found.weights.shape == (240,)
     assert np.all(found.weights >= 0)
-    np.testing.assert_allclose(found.weights.sum(), found.share * 40, rtol=1e-4)
+    np.testing.assert_allclose(found.weights.sum(), found.share * 24, rtol=1e-4)
     np.testing.assert_allclose(sum(found.labels.values()), found.weights.sum(), rtol=1e-4)
     assert found.loss_gain.lower < found.loss_gain.value < found.loss_gain.upper
     assert found.candidates[0].name == "real rows alone"
