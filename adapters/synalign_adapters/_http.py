@@ -7,7 +7,8 @@ import json
 import os
 import ssl
 import zlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -45,6 +46,15 @@ class Reply:
     quota: Quota | None
     whole: bool = True
     said: LLMError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """An HTTP answer as it came."""
+
+    status: int
+    text: str
+    headers: Mapping[str, str]
 
 
 class Http:
@@ -109,37 +119,60 @@ class Http:
         return Reply(self._parse(status, kind, text, sent_back, model), False, quota(sent_back))
 
     async def call(
-        self,
-        method: str,
-        path: str,
-        *,
-        data: Any = None,
-        params: Mapping[str, str] | None = None,
-    ) -> str:
-        """Any other call: the text of its answer.
-
-        Raises:
-            LLMError: whatever went wrong, by its kind.
-        """
+        self, method: str, path: str, *, data: Any = None, params: Mapping[str, str] | None = None
+    ) -> Called:
+        """Any other call: what came back, whatever its status. Raises LLMError where nothing did."""
         try:
-            async with self._open().request(
-                method,
-                self._address.of(path),
-                data=data if not isinstance(data, dict) else json.dumps(data).encode("ascii"),
-                headers={"Content-Type": "application/json"} if isinstance(data, dict) else None,
-                params=dict(params or {}),
-                proxy=self._proxy,
-                timeout=self._stream_timeout,
-                allow_redirects=False,
-            ) as response:
+            async with self._request(method, path, data, params) as response:
                 text = (await self._read(response)).decode("utf-8", "replace")
-                if response.status < 300:
-                    return text
-                raise self._error(response.status, _json(text), text, response.headers, "")
+                return Called(response.status, text, response.headers)
         except TimeoutError as error:
             raise self._late(error) from None
         except (aiohttp.ClientError, OSError) as error:
             raise self._lost(error) from None
+
+    async def lines(self, path: str) -> AsyncGenerator[str]:
+        """The lines of a file, as they come. Raises LLMError where there is none, or it breaks off."""
+        rest = b""
+        try:
+            async with self._request("GET", path) as response:
+                if response.status != 200:
+                    text = (await self._read(response)).decode("utf-8", "replace")
+                    raise self.refusal(Called(response.status, text, response.headers))
+                async for part in self._plain(response):
+                    *whole, rest = (rest + part).split(b"\n")
+                    for line in whole:
+                        yield line.decode("utf-8", "replace")
+                    if len(rest) > self._max_bytes:
+                        raise self._too_long(rest)
+        except TimeoutError as error:
+            raise self._late(error) from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise self._lost(error) from None
+        yield rest.decode("utf-8", "replace")
+
+    def refusal(self, called: Called, model: str = "") -> LLMError:
+        """The error that a call stands for which did not succeed."""
+        return self._error(called.status, _json(called.text), called.text, called.headers, model)
+
+    def value_of(self, called: Called, model: str) -> Any:
+        """The answer that came by another way than `post`; raises as that does."""
+        return self._parse(called.status, "application/json", called.text, called.headers, model)
+
+    def _request(
+        self, method: str, path: str, data: Any = None, params: Mapping[str, str] | None = None
+    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+        is_json = isinstance(data, dict)
+        return self._open().request(
+            method,
+            self._address.of(path),
+            data=json.dumps(data).encode("ascii") if is_json else data,
+            headers={"Content-Type": "application/json"} if is_json else None,
+            params=dict(params or {}),
+            proxy=self._proxy,
+            timeout=self._stream_timeout,
+            allow_redirects=False,
+        )
 
     async def aclose(self) -> None:
         if self._session:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Literal, Unpack
 
@@ -27,6 +27,7 @@ from ._options import Known, Options, difference
 from .connection import Connection
 
 _STREAM_FROM = 2048  # tokens: so long an answer is streamed, so that a stall shows before the last token
+Put = Callable[[Options], dict[str, Any]]
 _KEPT = 65_536  # characters of a body that an error keeps
 
 
@@ -111,20 +112,34 @@ class OpenAIChat:
         """Ask a single time, with as many answers as the server then makes; raises as `complete` does."""
         key = {"Idempotency-Key": request.idempotency_key} if request.idempotency_key else None
         options = self._known.of(request.model)
-        body = options.body(request, self._stream, self._stream_from)
+
+        def put(by: Options) -> dict[str, Any]:
+            return by.body(request, self._stream, self._stream_from)
+
         try:
             path = "completions" if request.continues else "chat/completions"
-            reply = await self._http.post(path, body, model=request.model, headers=key)
+            reply = await self._http.post(path, put(options), model=request.model, headers=key)
             if reply.said is not None and not is_finished(whole := joined(reply.value)):
                 reply.said.usage = _told(whole)
                 raise reply.said
         except LLMError as error:
-            if isinstance(error, Rejected):
-                return _rescued(error, request)
-            raise self._do_without(request, options, body, error) from None
+            return self.failed(error, request, options, put)
+        return self.answered(reply, request, options)
+
+    def answered(self, reply: Reply, request: ChatRequest, options: Options) -> ChatResponse:
+        """The answer in a reply to a request that was put by `options`; raises as `complete` does."""
         response = self._response(reply, request)
         self._http.has_answered(request.model)
         return _stopped(response, request) if "stop" in options.without else response
+
+    def failed(self, error: LLMError, request: ChatRequest, options: Options, put: Put) -> ChatResponse:
+        """The answer inside an error, where there is one; else raises what the error comes to.
+
+        `put` makes the request's body by options.
+        """
+        if isinstance(error, Rejected):
+            return _rescued(error, request)
+        raise self._do_without(request.model, options, put, error) from None
 
     def _response(self, reply: Reply, request: ChatRequest) -> ChatResponse:
         value = joined(reply.value) if reply.streamed else reply.value
@@ -152,9 +167,7 @@ class OpenAIChat:
                 usage=usage,
             ) from None
 
-    def _do_without(
-        self, request: ChatRequest, options: Options, body: Mapping[str, Any], error: LLMError
-    ) -> LLMError:
+    def _do_without(self, model: str, options: Options, put: Put, error: LLMError) -> LLMError:
         """What to raise for a refused request: that the option is done without, if one was the reason."""
         if not isinstance(error, Refused | ServerError) or not error.raw:
             return error
@@ -168,12 +181,12 @@ class OpenAIChat:
             return error
         too_long = isinstance(error, Refused) and error.why == "too_long"
         said = error.raw[:8000]
-        lesson = options.after(body, said, value, limit_only=too_long)
-        before = self._known.of(request.model)
-        if self._known.learn(request.model, lesson):
-            changed = difference(before, self._known.of(request.model))
-            warnings.warn(f"{self.endpoint}: {request.model}: {changed} from now on ({error})", stacklevel=3)
-        if self._known.of(request.model).body(request, self._stream, self._stream_from) == body:
+        lesson = options.after(put(options), said, value, limit_only=too_long)
+        before = self._known.of(model)
+        if self._known.learn(model, lesson):
+            changed = difference(before, self._known.of(model))
+            warnings.warn(f"{self.endpoint}: {model}: {changed} from now on ({error})", stacklevel=3)
+        if put(self._known.of(model)) == put(options):
             return error
         return Unsupported(str(error), raw=error.raw)
 

@@ -59,6 +59,7 @@ async def open_llm(llm: Llm) -> AsyncIterator[LLM]:
 
             chat: LLM = await asyncio.to_thread(LocalChat, llm.model)
         else:
+            from synalign_adapters.batches import OpenAIBatches
             from synalign_adapters.openai import OpenAIChat
 
             if llm.kind == "llamacpp":
@@ -68,7 +69,7 @@ async def open_llm(llm: Llm) -> AsyncIterator[LLM]:
                 await asyncio.to_thread(stack.enter_context, server)
                 chat = OpenAIChat(server.base_url, api_key_env=None, endpoint=f"llamacpp:{llm.model}")
             else:
-                chat = OpenAIChat(
+                chat = (OpenAIBatches if llm.batch else OpenAIChat)(
                     llm.base_url or "",
                     api_key=_key_in(llm.api_key_file),
                     api_key_env=llm.api_key_env,

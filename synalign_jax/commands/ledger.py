@@ -38,6 +38,12 @@ def register(subparsers: argparse._SubParsersAction) -> None:
         metavar="KIND",
         help="open the given-up requests (of one kind) again: the next `synalign run` asks for them",
     )
+    parser.add_argument(
+        "--forget-batches",
+        action="store_true",
+        help="give up batches that are waited for ([llm] batch = true): the next `synalign run` asks their"
+        " requests anew, though the endpoint may charge for the batches too",
+    )
     parser.set_defaults(run=run)
 
 
@@ -50,7 +56,11 @@ def run(options: argparse.Namespace) -> int:
     if not path.is_file():
         raise LedgerError(f"{path}: no such ledger; name a run folder that has asked an LLM")
     with Ledger(path) as ledger:
-        if options.retry:
+        if options.forget_batches:
+            print(
+                f"{ledger.forget_batches()} request(s) are in no batch any more; the next run asks for them"
+            )
+        elif options.retry:
             kind = None if options.retry == "all" else options.retry
             if (path.parent / "config.json").is_file() and any(True for _ in ledger.dead_letters(kind)):
                 reopen(path.parent)
@@ -76,6 +86,7 @@ def _show_summary(ledger: Ledger) -> None:
         ("given up", summary.dead),
         ("not answered yet", summary.open),
         ("in flight now", summary.in_flight),
+        *([("in batches at the endpoint", summary.batched)] if summary.batched else []),
         ("attempts", summary.attempts),
         *((f"  that failed: {kind}", count) for kind, count in summary.failures.items()),
         ("  cut off by a kill", summary.lost),

@@ -16,7 +16,9 @@ def register(subparsers: argparse._SubParsersAction) -> None:
         " Stopped or killed, the same command goes on where it stopped.",
         epilog="Example:  synalign demo --save my.toml   (writes a file to start from)\n"
         "          synalign run my.toml --dry-run\n"
-        "          synalign run my.toml",
+        "          synalign run my.toml\n\n"
+        "With [llm] batch = true the requests go in batches (OpenAI's Batch API): half the price,\n"
+        "within a day. Stop the run whenever you like: the same command finds its batches again.",
         formatter_class=HelpFormatter,
     )
     parser.add_argument("config", help="the run's settings, a TOML file; or the folder of a run that exists")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -76,9 +77,15 @@ def _show_ledger(path: Path) -> None:
     from synalign_jax.llm.ledger import Ledger
 
     with Ledger(path) as ledger:
-        summary = ledger.summary()
+        summary, batches = ledger.summary(), ledger.batches()
     tokens = summary.usage.prompt_tokens + summary.usage.completion_tokens
     print(f"requests   {summary.answered} answered, {summary.dead} given up, {summary.in_flight} in flight")
+    for batch in batches:
+        name, hours = batch.remote or "in the making", (time.time() - batch.started) / 3600
+        print(
+            f"batch      {name} ({batch.word or 'not looked at yet'}, {hours:.1f} h old): {batch.done} of"
+            f" {batch.total} done, {batch.failed} failed; {batch.left} not on record yet"
+        )
     print(f"tokens     {tokens:,}, cost {summary.cost:.6g}")
 
 

@@ -8,11 +8,11 @@ _TRIPS_AT = 16  # failures in a row; at 30 % random failures that is one run in 
 class Breaker:
     """Counts failures in a row; open means that only a probe may go out, and only after `probe_at`.
 
-    Times are seconds of any one clock.
+    Times are seconds of any one clock. `trips` False keeps it closed whatever comes.
     """
 
-    def __init__(self, *, first_wait: float, longest_wait: float) -> None:
-        self._first, self._longest = first_wait, longest_wait
+    def __init__(self, *, first_wait: float, longest_wait: float, trips: bool = True) -> None:
+        self._first, self._longest, self._trips = first_wait, longest_wait, trips
         self._failures = 0
         self.ever_answered = False
         self.open = False
@@ -33,7 +33,7 @@ class Breaker:
         self._failures += 1
         if self.open and probe:
             self.probes += 1
-        elif self.open or self._failures < _TRIPS_AT:
+        elif self.open or not self._trips or self._failures < _TRIPS_AT:
             return
         else:
             self.open = True

@@ -89,3 +89,19 @@ class Concurrency:
             self._cut(0.5)
         elif latency < _QUEUED * knee:
             self.limit = min(self.limit + self._step, self.ceiling)
+
+
+class AllAtOnce:
+    """No limit that adapts: for requests that go in batches, which the endpoint does not see one by one."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+
+    def answered(self, seconds: float) -> None:
+        """As Concurrency's."""
+
+    def refused(self) -> None:
+        """As Concurrency's."""
+
+    def resume(self) -> None:
+        """As Concurrency's."""

@@ -22,9 +22,11 @@ from .protocol import (
     Discreet,
     LLMError,
     Loading,
+    Misconfigured,
     RateLimited,
     ServerError,
     Timeout,
+    Unfinished,
     Unsupported,
     Usage,
     error_of,
@@ -110,11 +112,19 @@ class Conversation:
         while True:
             desk.gate.hold()
             try:
-                leave = await desk.ledger.begin(self._key, self._body, bound, desk.budget)
+                leave = await desk.ledger.begin(
+                    self._key, self._body, bound, desk.budget, batched=desk.batches is not None
+                )
             except BaseException:
                 desk.gate.let_go(spent=False)
                 raise
             if isinstance(leave, Ticket):
+                if leave.batched and desk.batches is None:
+                    desk.gate.let_go(spent=False)
+                    raise Misconfigured(
+                        "requests of this ledger are in batches at the endpoint; set batch = true to wait for"
+                        " their answers, or give these up: synalign ledger RUN --forget-batches"
+                    )
                 return leave
             desk.gate.let_go(spent=False)
             if not isinstance(leave, OverBudget):
@@ -137,9 +147,12 @@ class Conversation:
         self.attempts += 1
         try:
             async with asyncio.timeout(desk.limits.attempt_timeout):
-                response = await desk.llm.complete(
-                    replace(request, idempotency_key=f"{self._key}-{self._reasks}")
-                )
+                if desk.batches is not None:
+                    response = await desk.batches.ask(self._key, request, ticket)
+                else:
+                    response = await desk.llm.complete(
+                        replace(request, idempotency_key=f"{self._key}-{self._reasks}")
+                    )
             answer, self.value = used(self._request, response, limit=request.max_tokens)
             desk.used = True
         except LLMError as error:
@@ -147,7 +160,10 @@ class Conversation:
         except TimeoutError:
             answer = Timeout(f"no answer within {desk.limits.attempt_timeout:g} s", paid=True)
         except asyncio.CancelledError:
-            desk.ledger.failed(ticket, Cancelled("the run was stopped", paid=True), 0.0, dead=False)
+            if desk.batches is not None:
+                desk.batches.let_go(ticket)
+            else:
+                desk.ledger.failed(ticket, Cancelled("the run was stopped", paid=True), 0.0, dead=False)
             raise
         seconds = time.monotonic() - started
         self._spent += seconds
@@ -192,6 +208,8 @@ class Conversation:
         if isinstance(error, Unsupported):
             self._changes += 1
             return 0.0 if self._changes <= _MOST_LESSONS else None
+        if isinstance(error, Unfinished):
+            return 0.0
         if isinstance(error, RateLimited | Loading):
             self._refusals += 1
             return max(error.retry_after or 0.0, self._backoff(limits.first_wait, self._refusals))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from .answers.usable import ThoughtsAlone
+from .batches.batches import Batches
 from .budget import Budget
 from .gate import Gate
 from .ledger import Ledger
@@ -40,6 +41,7 @@ class Desk:
     gate: Gate
     tally: Tally
     lessons: Lessons
+    batches: Batches | None = None  # where requests go in these
     refused: list[str] = field(default_factory=list)  # keys, since the last answer, for no clear reason
     used: bool = False  # whether any answer could be used
 
@@ -91,6 +93,8 @@ class Desk:
 
     def _refused_like_all(self, key: str, error: LLMError) -> LLMError | None:
         """One refusal is its request's fault; one after another, and no answer in between, the endpoint's."""
+        if self.batches and self.used:  # the results of a batch come refusals after refusals
+            return None
         if key not in self.refused:
             self.refused.append(key)
         if len(self.refused) < _ALL_REFUSED[self.used]:

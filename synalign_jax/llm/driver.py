@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Sized
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .answers.usable import read_json
+from .batches.batches import Batches
+from .batches.limits import Batching
+from .batches.register import Register
 from .budget import Budget
 from .conversation import Conversation
 from .desk import Desk
@@ -17,11 +20,22 @@ from .ledger import Ledger
 from .lessons import Lessons
 from .limits import Limits
 from .progress import Progress, Tally
-from .protocol import LLM, BadAnswer, ChatRequest, ChatResponse, LLMError
+from .protocol import (
+    LLM,
+    BadAnswer,
+    BatchLLM,
+    BudgetReached,
+    ChatRequest,
+    ChatResponse,
+    LLMError,
+    Misconfigured,
+)
 from .records import Known, request_body, request_key
 
 _DEFAULTS = Limits()
 _TICK = 0.5  # seconds between two calls of on_progress
+_NEVER = 1e8  # seconds
+_AT_ONCE = 0.01  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +70,13 @@ async def stream(
     ledger: Ledger,
     limits: Limits = _DEFAULTS,
     budget: Budget | None = None,
+    batching: Batching | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> AsyncGenerator[Outcome]:
     """Ask every job and yield its outcome, in the order they end; memory does not grow with their number.
+
+    With `batching` requests are gathered into batches of a BatchLLM. Then `limits` hold for the calls that
+    make and show these, and as many requests are alive as a batch may hold.
 
     An answer is on record before it is yielded. A request whose end the ledger knows is not sent; one that
     another job or another run has in flight is waited for.
@@ -70,7 +88,7 @@ async def stream(
         LedgerError: the ledger cannot be written.
         Each after the requests in flight have ended, been recorded and been yielded.
     """
-    run = _Run(llm, jobs, ledger, limits, budget or Budget(), on_progress)
+    run = _Run(llm, jobs, ledger, limits, budget or Budget(), batching, on_progress)
     async with aclosing(run.outcomes()) as outcomes:
         async for outcome in outcomes:
             yield outcome
@@ -84,8 +102,12 @@ class _Run:
         ledger: Ledger,
         limits: Limits,
         budget: Budget,
+        batching: Batching | None,
         on_progress: Callable[[Progress], None] | None,
     ) -> None:
+        batches = batching and _batches(llm, ledger, limits, batching, self._stop)
+        if batching:
+            limits = _while_batched(limits, batching)
         self._llm, self._jobs, self._ledger = llm, jobs, ledger
         self._limits, self._budget, self._on_progress = limits, budget, on_progress
         self._gate = Gate(
@@ -95,10 +117,11 @@ class _Run:
             first_wait=limits.first_wait,
             longest_wait=limits.longest_wait,
             patience=limits.total_timeout,
+            all_at_once=batches is not None,
         )
         self._tally = Tally(len(jobs) if isinstance(jobs, Sized) else None)
         lessons = Lessons(llm, ledger, limits.reasoning_tokens)
-        self._desk = Desk(llm, ledger, limits, self._budget, self._gate, self._tally, lessons)
+        self._desk = Desk(llm, ledger, limits, self._budget, self._gate, self._tally, lessons, batches)
         self._ended: asyncio.Queue[Outcome | None] = asyncio.Queue()
         # So many jobs are alive at once, in flight, waiting or unread: it bounds the memory.
         self._room = asyncio.Semaphore(2 * limits.concurrency + 64)
@@ -128,6 +151,8 @@ class _Run:
             for task in unfinished:
                 task.cancel()
             await asyncio.gather(*unfinished, return_exceptions=True)
+            if self._desk.batches:
+                await self._desk.batches.aclose()
 
     async def _feed(self) -> None:
         try:
@@ -166,6 +191,8 @@ class _Run:
         """Send nothing more; `outcomes` raises the first such error once all that is in flight has ended."""
         self._fatal = self._fatal or error
         self._gate.close()
+        if self._desk.batches and not isinstance(error, BudgetReached):  # that waits for what is paid for
+            self._desk.batches.release()
 
     # -- one job -------------------------------------------------------------------------------------------
 
@@ -218,9 +245,31 @@ class _Run:
                     waiting=len(self._tasks) - self._gate.in_flight,
                     priced=self._budget.price is not None,
                     cap=self._budget.max_cost,
-                    note=self._gate.note(),
+                    note=self._gate.note() or (self._desk.batches.note() if self._desk.batches else ""),
                 )
             )
+
+
+def _batches(
+    llm: LLM, ledger: Ledger, limits: Limits, batching: Batching, stop: Callable[[BaseException], None]
+) -> Batches:
+    if not isinstance(llm, BatchLLM):
+        raise Misconfigured(f"{llm.endpoint} takes no batches; set batch = false")
+    return Batches(llm, Register(ledger), batching, patience=limits.total_timeout, stop=stop)
+
+
+def _while_batched(limits: Limits, batching: Batching) -> Limits:
+    """The limits of a request that is in a batch: it may take days, and it is the batch that has a rate."""
+    return replace(
+        limits,
+        concurrency=batching.most_requests,
+        requests_per_minute=None,
+        tokens_per_minute=None,
+        attempt_timeout=_NEVER,
+        total_timeout=_NEVER,
+        first_wait=_AT_ONCE,
+        longest_wait=_AT_ONCE,
+    )
 
 
 def _recalled(job: Job, known: Known) -> Outcome:

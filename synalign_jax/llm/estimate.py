@@ -26,7 +26,7 @@ class Interval:
 @dataclass(frozen=True, slots=True)
 class Estimate:
     """What requests will cost; `parts` tells several endpoints apart, `unpriced` names those without prices,
-    whose cost is not in `cost`.
+    whose cost is not in `cost`. `batched` says that requests go in batches, at the price of those.
     """
 
     requests: int
@@ -37,6 +37,7 @@ class Estimate:
     passes: str | None  # the cap that the most would pass
     unpriced: tuple[str, ...] = ()
     parts: tuple[tuple[str, Estimate], ...] = ()
+    batched: bool = False
 
     def __str__(self) -> str:
         def span(interval: Interval, form: str = ",.0f") -> str:
@@ -45,6 +46,8 @@ class Estimate:
         cost = span(self.cost, ",.4g") if self.cost else "no prices in the config"
         if self.unpriced:
             cost += f", and what {', '.join(self.unpriced)} costs, which has no prices"
+        if self.batched and self.cost:
+            cost += ", what is asked in batches at half its price"
         lines = [
             f"requests           {self.requests:,}",
             f"prompt tokens      {span(self.prompt_tokens)}",

@@ -7,7 +7,7 @@ import time
 from collections import deque
 
 from .breaker import Breaker
-from .concurrency import Concurrency
+from .concurrency import AllAtOnce, Concurrency
 from .protocol import (
     LLMError,
     Loading,
@@ -40,16 +40,20 @@ class Gate:
         first_wait: float,
         longest_wait: float,
         patience: float = float("inf"),
+        all_at_once: bool = False,
     ) -> None:
-        """`patience`: seconds; a longer pause that the endpoint asks for closes the gate: `endless`."""
+        """`patience`: seconds; a longer pause that the endpoint asks for closes the gate: `endless`.
+
+        `all_at_once`: as many as `concurrency` go at once from the start, whatever comes back.
+        """
         now = time.monotonic()
         self._started, self._patience = now, patience
         self.endless: LLMError | None = None
         self._why = ""
         self._limited = 0  # refusals by rate limits since the last answer
         self._resting: dict[int, tuple[float, str]] = {}  # requests that wait for themselves: until when, why
-        self.concurrency = Concurrency(concurrency)
-        self.breaker = Breaker(first_wait=first_wait, longest_wait=longest_wait)
+        self.concurrency = AllAtOnce(concurrency) if all_at_once else Concurrency(concurrency)
+        self.breaker = Breaker(first_wait=first_wait, longest_wait=longest_wait, trips=not all_at_once)
         self.in_flight = 0
         self._requests = Bucket(requests_per_minute, now) if requests_per_minute else None
         self._tokens = Bucket(tokens_per_minute, now) if tokens_per_minute else None

@@ -12,14 +12,14 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from . import tables
+from .batches import register
 from .budget import Amount, Budget
 from .protocol import ChatResponse, LLMError, Usage
-from .records import DeadLetter, Elsewhere, Ending, Known, OverBudget, Summary, Ticket
+from .records import DeadLetter, Elsewhere, Ending, Known, Order, OverBudget, Summary, Ticket, deliver
 
 _LONGEST_RAW = 65_536  # characters of an answer that a dead letter keeps
 
@@ -47,7 +47,7 @@ class Ledger:
         self._run: int | None = None
         self._run_lock = -1
         self._number = 0
-        self._queue: queue.SimpleQueue[_Order | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Order | None] = queue.SimpleQueue()
         self._writer = threading.Thread(target=self._write_on, name="ledger", daemon=True)
         self._writer.start()
 
@@ -77,19 +77,22 @@ class Ledger:
 
     def lookup(self, key: str) -> asyncio.Future[Known | None]:
         """How the request ended, if it did."""
-        return self._order("lookup", key)
+        return self.order("lookup", key)
 
     def begin(
-        self, key: str, body: str, most: Usage, budget: Budget
+        self, key: str, body: str, most: Usage, budget: Budget, *, batched: bool = False
     ) -> asyncio.Future[Ticket | Known | Elsewhere | OverBudget]:
-        """Put the request on record as in flight, `most` held of the budget, unless something bars it."""
+        """Put the request on record as in flight, `most` held of the budget, unless something bars it.
+
+        `batched`: nothing is sent for it until it is in a batch.
+        """
         held = Amount(1, most.prompt_tokens + most.completion_tokens, budget.cost(most))
-        return self._order("begin", (key, body, held, budget))
+        return self.order("begin", (key, body, held, budget, batched))
 
     def answered(self, ticket: Ticket, response: ChatResponse, cost: float) -> asyncio.Future[None]:
         """Put the answer on record; it is durable when the future is done."""
         ending = Ending(ticket, "answered", response.usage, cost, "answered", answer=tables.packed(response))
-        return self._order("finish", ending)
+        return self.order("finish", ending)
 
     def failed(self, ticket: Ticket, error: LLMError, cost: float, *, dead: bool) -> asyncio.Future[None]:
         """Put a failed attempt on record, and if it is `dead` its request among the dead letters."""
@@ -103,19 +106,19 @@ class Ledger:
             reason=json.dumps(str(error)),
             raw=None if error.raw is None else json.dumps(error.raw[:_LONGEST_RAW]),
         )
-        return self._order("finish", ending)
+        return self.order("finish", ending)
 
     def reopen(self, keys: Collection[str]) -> asyncio.Future[None]:
         """Open dead letters again."""
-        return self._order("reopen", keys)
+        return self.order("reopen", keys)
 
     def lessons(self, endpoint: str, model: str) -> asyncio.Future[dict[str, Any] | None]:
         """What `learn` kept of this model at this endpoint."""
-        return self._order("lessons", (endpoint, model))
+        return self.order("lessons", (endpoint, model))
 
     def learn(self, endpoint: str, model: str, known: dict[str, Any]) -> asyncio.Future[None]:
         """Keep what was learnt of a model."""
-        return self._order("learn", (endpoint, model, known))
+        return self.order("learn", (endpoint, model, known))
 
     def holds_ends(self) -> bool:
         """Whether any request has ended yet; if none has, no lookup is worth its while."""
@@ -148,6 +151,16 @@ class Ledger:
         """Open the dead letters (of one kind) again: the next run asks for them. Returns how many."""
         with self._transaction() as db:
             return tables.revive(db, kind)
+
+    def batches(self) -> list[register.Batch]:
+        """The batches with requests whose result is not on record."""
+        with self._reading() as db:
+            return register.live(db)
+
+    def forget_batches(self) -> int:
+        """Give up all batches: their requests are open again. Returns how many requests those are."""
+        with self._transaction() as db:
+            return register.forget(db)
 
     # -- the file ------------------------------------------------------------------------------------------
 
@@ -235,9 +248,10 @@ class Ledger:
 
     # -- the writing thread --------------------------------------------------------------------------------
 
-    def _order(self, verb: str, argument: Any) -> asyncio.Future[Any]:
+    def order(self, verb: str, argument: Any) -> asyncio.Future[Any]:
+        """Have the writing thread do something; its result."""
         future = asyncio.get_running_loop().create_future()
-        self._queue.put(_Order(verb, argument, future))
+        self._queue.put(Order(verb, argument, future))
         return future
 
     def _write_on(self) -> None:
@@ -257,28 +271,35 @@ class Ledger:
             for loop in {order.future.get_loop() for order in orders}:
                 mine = [order for order in orders if order.future.get_loop() is loop]
                 if not loop.is_closed():
-                    loop.call_soon_threadsafe(_deliver, mine)
+                    loop.call_soon_threadsafe(deliver, mine)
 
-    def _write(self, orders: list[_Order]) -> None:
+    def _write(self, orders: list[Order]) -> None:
         finish = [order for order in orders if order.verb == "finish"]
+        left = [order.argument for order in orders if order.verb == "let_go"]
         begin = [order for order in orders if order.verb == "begin"]
         lookup = [order for order in orders if order.verb == "lookup"]
         rare = [order for order in orders if order.verb in _RARE]
-        if finish or begin or rare:
+        if finish or begin or rare or left:
             with self._transaction() as db:
-                for order in rare:
-                    order.answer = _RARE[order.verb](db, order.argument)
+                batched = register.any_lines(db)
                 if finish:
-                    tables.finish(db, [order.argument for order in finish])
+                    endings = [order.argument for order in finish]
+                    if batched:
+                        register.close(db, [ending.ticket.request for ending in endings])
+                    tables.finish(db, endings)
+                for order in rare:  # after the ends, which it may open again
+                    order.answer = _RARE[order.verb](db, order.argument)
+                if left:
+                    tables.take_back(db, register.let_go(db, left))
                 if begin:
-                    self._begin(db, begin)
+                    self._begin(db, begin, batched)
         if lookup:
             with self._explained(), self._turn:
                 found = tables.find(self._db, [order.argument for order in lookup])
             for order in lookup:
                 order.answer = found[order.argument][2]
 
-    def _begin(self, db: sqlite3.Connection, orders: list[_Order]) -> None:
+    def _begin(self, db: sqlite3.Connection, orders: list[Order], batched: bool) -> None:
         if self._run is None:
             self._run = self._open_run(db)
         keys = {order.argument[0] for order in orders}
@@ -290,48 +311,41 @@ class Ledger:
         if killed:
             found = tables.find(db, keys)
         spent = tables.spent(db)
-        taken, tickets = set(), []
+        inside = (
+            register.standing(db, [request for request, _, _ in found.values() if request]) if batched else {}
+        )
+        taken, tickets, resumed, gathered = set(), [], [], []
         for order in orders:
-            key, _, held, budget = order.argument
+            key, _, held, budget, gathers = order.argument
             request, run, end = found[key]
             assert request is not None
             if end:
                 order.answer = end
             elif run is not None or key in taken:
                 order.answer = Elsewhere()
+            elif request in inside:
+                order.answer = inside[request]
+                resumed.append(order.answer)
+                taken.add(key)
             elif cap := (spent + held).passes(budget):
                 order.answer = OverBudget(cap)
             else:
                 self._number += 1
                 order.answer = Ticket(self._run, self._number, request, held)
                 tickets.append(order.answer)
+                gathered += [order.answer] if gathers else []
                 taken.add(key)
                 spent += held
         tables.send_off(db, self._run, tickets)
-
-
-@dataclass(slots=True)
-class _Order:
-    """What the writing thread is to do, and where its answer goes."""
-
-    verb: str
-    argument: Any
-    future: asyncio.Future[Any]
-    answer: Any = None
+        if resumed:
+            register.take_over(db, self._run, resumed)
+        if gathered:
+            register.gather(db, gathered)
 
 
 _RARE: dict[str, Callable[[sqlite3.Connection, Any], Any]] = {
     "reopen": tables.reopen,
     "lessons": lambda db, of: tables.lessons(db, *of),
     "learn": lambda db, what: tables.learn(db, *what),
+    **register.VERBS,
 }
-
-
-def _deliver(orders: list[_Order]) -> None:
-    for order in orders:
-        if order.future.cancelled():
-            continue
-        if isinstance(order.answer, Exception):
-            order.future.set_exception(order.answer)
-        else:
-            order.future.set_result(order.answer)

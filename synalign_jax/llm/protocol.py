@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +186,13 @@ class BadAnswer(LLMError):
     retry = True
 
 
+class Unfinished(LLMError):
+    """The batch that the request was in ended, or was never made, before it was asked: nothing is charged."""
+
+    kind = "unfinished"
+    retry = True
+
+
 class Refused(LLMError):
     """This one request can never succeed.
 
@@ -264,3 +271,81 @@ class Discreet(Protocol):
     """An LLM that knows secrets: records of failures go through `redact`."""
 
     def redact(self, text: str) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class BatchStatus:
+    """How far a batch is at its endpoint.
+
+    `word` is the endpoint's own for `state`. `total`, `done` and `failed` count its requests; `files` hold
+    its results so far. `error` says why all of a failed batch was refused, or, with `at`, the request at that
+    place of the file (from 0) alone.
+    """
+
+    state: Literal["waiting", "completed", "failed", "expired", "cancelled"]
+    word: str
+    total: int = 0
+    done: int = 0
+    failed: int = 0
+    files: tuple[str, ...] = ()
+    error: LLMError | None = None
+    at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BatchResult:
+    """What came of one request of a batch: `key` is the one it was put in under, `value` the endpoint's.
+
+    `asked` False says that the batch ended before its turn.
+    """
+
+    key: str
+    value: Mapping[str, Any]
+    asked: bool = True
+
+
+@runtime_checkable
+class BatchLLM(LLM, Learner, Protocol):
+    """An LLM that also takes many requests in a file, and answers them when it pleases.
+
+    What is posted of a request depends on `lessons`, which are kept with the batch, so that a refusal can be
+    read by them later. All may raise LLMError: Misconfigured says that there is no way with batches here.
+    """
+
+    def route(self, request: ChatRequest) -> str:
+        """A batch holds requests of one route, and of one model."""
+        ...
+
+    def batch_line(self, key: str, request: ChatRequest, lessons: Mapping[str, Any]) -> bytes:
+        """The request as a line of a batch's file, its end included."""
+        ...
+
+    async def put_file(self, name: str, lines: Iterable[bytes]) -> str:
+        """Store the file of a batch; what it is called there."""
+        ...
+
+    async def make_batch(self, file: str, route: str, mark: str) -> str:
+        """Have a stored file asked; what the batch is called. It carries `mark`, to be found by."""
+        ...
+
+    async def find_batch(self, file: str, mark: str, since: float) -> str | None:
+        """The batch of this file or mark, made after `since` (Unix time); None if there is none.
+
+        Raises:
+            Unsupported: the endpoint does not list its batches.
+        """
+        ...
+
+    async def look(self, batch: str) -> BatchStatus:
+        """How far the batch is."""
+        ...
+
+    def results(self, file: str) -> AsyncGenerator[BatchResult]:
+        """The results in a file."""
+        ...
+
+    def read_result(
+        self, result: BatchResult, request: ChatRequest, lessons: Mapping[str, Any]
+    ) -> ChatResponse:
+        """The answer to a request that was sent by those lessons; raises as `complete` does."""
+        ...

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,12 +15,16 @@ from .protocol import ChatRequest, ChatResponse, LLMError, Usage
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """Leave to send one request: it is on record as in flight, with `held` of the budget."""
+    """Leave to send one request: it is on record as in flight, with `held` of the budget.
+
+    `batched` says that it was sent in a batch before, whose result is not on record yet.
+    """
 
     run: int
     number: int
     request: int
     held: Amount
+    batched: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +81,8 @@ class Summary:
     `in_flight` requests belong to a run that is alive; `maybe_paid` attempts were cut off by a kill, a
     timeout or a lost connection after the endpoint had them: it may have charged up to `maybe_tokens` and
     `maybe_cost` for them, which counts towards a budget but not in `usage` and `cost`. `lost` of them were
-    in flight at a kill. `failures` counts attempts by the kind of their error.
+    in flight at a kill. `batched` are in batches at their endpoint, whether or not a run waits for them.
+    `failures` counts attempts by the kind of their error.
     """
 
     answered: int
@@ -91,6 +98,28 @@ class Summary:
     maybe_paid: int
     maybe_tokens: int
     maybe_cost: float
+    batched: int = 0
+
+
+@dataclass(slots=True)
+class Order:
+    """What the ledger's thread is to do, and where its answer goes."""
+
+    verb: str
+    argument: Any
+    future: asyncio.Future[Any]
+    answer: Any = None
+
+
+def deliver(orders: Iterable[Order]) -> None:
+    """Hand the answers to those who wait; to be called in their loop."""
+    for order in orders:
+        if order.future.cancelled():
+            continue
+        if isinstance(order.answer, Exception):
+            order.future.set_exception(order.answer)
+        else:
+            order.future.set_result(order.answer)
 
 
 def request_body(endpoint: str, request: ChatRequest) -> str:

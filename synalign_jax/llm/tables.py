@@ -12,11 +12,12 @@ import time
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
+from .batches import register
 from .budget import Amount
 from .protocol import ChatResponse, Choice, Usage, error_of
 from .records import DeadLetter, Ending, Known, Summary, Ticket
 
-FORMAT = 2
+FORMAT = 3
 Found = tuple[int | None, int | None, Known | None]
 _TABLES = """
 CREATE TABLE runs (id INTEGER PRIMARY KEY, started REAL NOT NULL, ended REAL);
@@ -24,7 +25,7 @@ CREATE TABLE requests (
     id INTEGER PRIMARY KEY,
     key TEXT NOT NULL UNIQUE,
     body TEXT NOT NULL,                    -- all that determines the answer
-    state TEXT NOT NULL DEFAULT 'open',    -- open, answered, dead
+    state TEXT NOT NULL DEFAULT 'open',    -- open, batched, answered, dead
     run INTEGER,                           -- the run that has it in flight
     attempts INTEGER NOT NULL DEFAULT 0,
     answer TEXT, kind TEXT, reason TEXT, raw TEXT   -- JSON, so that NUL and lone surrogates survive
@@ -58,8 +59,7 @@ def create(db: sqlite3.Connection) -> None:
     """Make the tables, or those that an older file lacks, unless another process was first."""
     db.execute("BEGIN IMMEDIATE")
     (version,) = db.execute("PRAGMA user_version").fetchone()
-    scripts = [_TABLES, _SINCE_2] if version == 0 else [_SINCE_2] if version == 1 else []
-    for script in scripts:
+    for script in [_TABLES, _SINCE_2, register.TABLES][version:]:
         for statement in script.split(";")[:-1]:
             db.execute(statement)
     db.execute(f"PRAGMA user_version = {FORMAT}")
@@ -206,20 +206,27 @@ def finish(db: sqlite3.Connection, endings: Sequence[Ending]) -> None:
     )
 
 
+def take_back(db: sqlite3.Connection, tickets: Sequence[Ticket]) -> None:
+    """End attempts that nothing was sent for."""
+    register.close(db, [ticket.request for ticket in tickets])
+    finish(db, [Ending(ticket, "cancelled", Usage(), 0.0, "open") for ticket in tickets])
+
+
 def recover(db: sqlite3.Connection, run: int) -> None:
-    """End a run that is over: what it left in flight is open again, and may have been paid for."""
+    """End a run that is over: what it left in flight is open again, and may have been paid for.
+
+    What is in a batch stays there, and for what was gathered for one nothing was sent.
+    """
+    if gathered := register.gathered(db, run):
+        take_back(db, gathered)
+    register.abandon(db, run)
     count, tokens, cost = db.execute(
-        "SELECT count(*), total(held_tokens), total(held_cost) FROM attempts"
-        " WHERE run = ? AND outcome IS NULL",
-        (run,),
+        "SELECT count(*), total(held_tokens), total(held_cost) FROM alone WHERE run = ?", (run,)
     ).fetchone()
+    db.execute("UPDATE requests SET run = NULL WHERE id IN (SELECT request FROM alone WHERE run = ?)", (run,))
     db.execute(
-        "UPDATE requests SET run = NULL"
-        " WHERE id IN (SELECT request FROM attempts WHERE run = ? AND outcome IS NULL)",
-        (run,),
-    )
-    db.execute(
-        "UPDATE attempts SET outcome = 'lost', ended = ? WHERE run = ? AND outcome IS NULL",
+        "UPDATE attempts SET outcome = 'lost', ended = ?1 WHERE run = ?2"
+        " AND number IN (SELECT number FROM alone WHERE run = ?2)",
         (time.time(), run),
     )
     db.execute(
@@ -259,8 +266,7 @@ def summary(db: sqlite3.Connection, alive: Collection[int]) -> Summary:
     requests, prompt, completion, cost, _, _, maybe, maybe_tokens, maybe_cost = row
     in_flight = lost = 0
     for run, count, tokens, money in db.execute(
-        "SELECT run, count(*), sum(held_tokens), sum(held_cost) FROM attempts"
-        " WHERE outcome IS NULL GROUP BY run"
+        "SELECT run, count(*), sum(held_tokens), sum(held_cost) FROM alone GROUP BY run"
     ):
         if run in alive:
             in_flight += count
@@ -286,6 +292,7 @@ def summary(db: sqlite3.Connection, alive: Collection[int]) -> Summary:
         maybe_paid=maybe + lost,
         maybe_tokens=maybe_tokens,
         maybe_cost=maybe_cost,
+        batched=states.get("batched", 0),
     )
 
 

@@ -172,6 +172,10 @@ def _check_sense(config: Config, name: str) -> None:
     if wrong := encoder_faults(config.encoder):
         raise ConfigError(f"{name}: [encoder] {wrong}")
     for section, llm in {"llm": config.llm, **named}.items():
+        if llm.batch and llm.kind != "openai":
+            raise ConfigError(
+                f'{name}: [{section}] batch: only an endpoint of kind "openai" takes batches; leave it out'
+            )
         if config.llm.max_cost is not None and llm.prices is None:
             raise ConfigError(
                 f"{name}: [llm] max_cost needs [{section}.prices]: without prices nothing has a cost"

@@ -9,7 +9,7 @@ OPERATIONAL = {
     "llm": {
         "api_key_env", "api_key_file", "proxy", "ca_file", "concurrency", "attempt_timeout", "max_attempts",
         "requests_per_minute", "tokens_per_minute", "prices", "max_cost", "max_requests", "max_tokens_total",
-        "headers", "total_timeout", "stream",
+        "headers", "total_timeout", "stream", "batch",
     },
     "encoder": {"api_key_env", "api_key_file"},
     "run": {"folder"},

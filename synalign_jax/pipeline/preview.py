@@ -26,7 +26,7 @@ from .asking.ask import Asker, NoAnswersError, open_asker
 from .asking.calls import make_desk, mixed_attributes
 from .asking.prompts import load_prompts
 from .asking.quotas import quotas
-from .config import Config, ConfigError
+from .config import Config, ConfigError, Llm
 from .dryrun import PLAN, planned_requests
 from .folder import RunFolder, Stage, StageView
 from .loop.sieve import Sieve
@@ -113,7 +113,8 @@ def preview(config: Config, tools: Tools, rows: int) -> Facts:
     ledger = Path(config.run.folder) / "ledger.sqlite"
     paid, _ = _paid(ledger)
     with tempfile.TemporaryDirectory(prefix="synalign-preview-") as scratch:
-        inside = msgspec.structs.replace(config, run=msgspec.structs.replace(config.run, folder=scratch))
+        alone = _one_by_one(config)  # a batch would take hours
+        inside = msgspec.structs.replace(alone, run=msgspec.structs.replace(config.run, folder=scratch))
         with RunFolder(inside, ledger=ledger) as folder:
             before = tuple(itertools.takewhile(lambda stage: stage.name != "trial", STAGES))
             run_stages(folder, tools, before)
@@ -142,6 +143,22 @@ def preview(config: Config, tools: Tools, rows: int) -> Facts:
         money=paid_after.cost - paid.cost if any(part.settings.prices for part in parts) else None,
         whole=_whole(config, parts, outcomes, usable, seconds),
         notes=tuple(notes),
+    )
+
+
+def _one_by_one(config: Config) -> Config:
+    """The settings without batches."""
+    replace = msgspec.structs.replace
+
+    def alone(llm: Llm) -> Llm:
+        return replace(llm, batch=False)
+
+    judge = config.judge.endpoint
+    return replace(
+        config,
+        llm=alone(config.llm),
+        llms={name: alone(llm) for name, llm in config.llms.items()},
+        judge=config.judge if judge is None else replace(config.judge, endpoint=alone(judge)),
     )
 
 

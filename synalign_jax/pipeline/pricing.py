@@ -15,6 +15,8 @@ from .asking.endpoints import next_of, put, shares_of
 from .config import Config, Llm
 from .loop.checks import judging
 
+_A_BATCH = (60.0, 86_400.0)  # seconds that a batch takes, at least and at most
+
 
 @dataclass(frozen=True)
 class Part:
@@ -52,7 +54,14 @@ def dealt(config: Config, planned: Mapping[str, Sequence[ChatRequest]]) -> list[
 def priced(config: Config, part: Part, **measured: object) -> Estimate:
     """What a part costs; `measured` are arguments of `estimate`."""
     caps = budget(config.llm, part.settings)
+    if part.settings.batch:
+        return _as_batches(estimate(part.requests, budget=caps, limits=limits(part.settings), **measured))  # type: ignore
     return estimate(part.requests, budget=caps, limits=limits(part.settings), **measured)  # type: ignore
+
+
+def _as_batches(found: Estimate) -> Estimate:
+    """In batches all is asked at once, and answered within a day."""
+    return replace(found, seconds=Interval(*_A_BATCH), batched=True)
 
 
 def summed(config: Config, parts: Sequence[Part], found: Sequence[Estimate]) -> Estimate:
@@ -93,7 +102,15 @@ def _added(config: Config, found: Sequence[Estimate]) -> Estimate:
     cost = _sum(costs) if costs else None
     most = Amount(requests, math.ceil(prompt.high + completion.high), cost.high if cost else 0.0)
     seconds = _sum([one.seconds for one in found])
-    return Estimate(requests, prompt, completion, cost, seconds, most.passes(budget(config.llm)))
+    return Estimate(
+        requests,
+        prompt,
+        completion,
+        cost,
+        seconds,
+        most.passes(budget(config.llm)),
+        batched=any(one.batched for one in found),
+    )
 
 
 def _sum(parts: Sequence[Interval]) -> Interval:

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from synalign_jax.llm.batches.limits import DISCOUNT, Batching
 from synalign_jax.llm.budget import Budget, Price
 from synalign_jax.llm.driver import Job, Limits, Outcome, Progress, stream
 from synalign_jax.llm.ledger import Ledger
@@ -18,6 +19,8 @@ from synalign_jax.pipeline.tools import Tools
 from .background import Background, Tell
 from .endpoints import Endpoint, Shared, shares_of
 from .turns import Player, Turns
+
+BATCHING = Batching()
 
 
 class NoAnswersError(RuntimeError):
@@ -159,6 +162,7 @@ class Asker:
             ledger=self._ledger,
             limits=limits(endpoint.settings),
             budget=budget(self._config.llm, endpoint.settings),
+            batching=BATCHING if endpoint.settings.batch else None,
             on_progress=tell,
         )
         async for outcome in answers:
@@ -234,14 +238,17 @@ def limits(llm: Llm) -> Limits:
 
 
 def budget(llm: Llm, asked: Llm | None = None) -> Budget:
-    """The caps of [llm], which hold for a run as a whole, at the prices of the endpoint that is asked."""
+    """The caps of [llm], which hold for a run as a whole, at the prices of the endpoint that is asked.
+
+    In batches these are half of those that are stated.
+    """
     asked = asked or llm
-    prices = asked.prices
+    prices, share = asked.prices, DISCOUNT if asked.batch else 1.0
     return Budget(
         max_requests=llm.max_requests,
         max_tokens=llm.max_tokens_total,
         max_cost=llm.max_cost,
-        price=Price(prices.prompt, prices.completion) if prices else None,
+        price=Price(share * prices.prompt, share * prices.completion) if prices else None,
     )
 
 
