@@ -93,6 +93,10 @@ class Rejected(Refused):
     answer = ""
 
 
+class Unexplained(Refused):
+    """The endpoint refuses the request as such, and not for its prompt, as far as its words go."""
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
     """What a body says went wrong. `status` is its own word, or None; `code` all its short words."""
@@ -191,6 +195,8 @@ def error_for(status: int, value: Any, body: str, headers: Mapping[str, str], bl
     if isinstance(error, Refused) and _BAD_ANSWER.search(body):
         error = Rejected(message, raw=body)
         error.answer = _failed_generation(value)
+    elif isinstance(error, Refused) and not error.why and status in (400, 422):
+        error = Unexplained(message, raw=body)
     return error
 
 

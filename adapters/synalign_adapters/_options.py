@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -196,6 +197,76 @@ class Options:
 
 
 _PLAIN = Options()
+_NEEDED = {"model", "messages", "prompt", "stream_options", *LIMITS}
+_PROMPT = ("messages", "prompt")
+_SHORT = Message("user", "Answer with a short JSON object, please.")
+
+
+def optional(body: Mapping[str, Any]) -> frozenset[str]:
+    """The options that a body uses."""
+    return frozenset(name for name in body if name not in _NEEDED and body[name] is not False)
+
+
+async def searched(
+    takes: Callable[[Callable[[Options], dict[str, Any]], Options], Awaitable[bool]],
+    request: ChatRequest,
+    options: Options,
+    stream: str,
+    stream_from: int,
+) -> Options:
+    """What is known after a refusal that names nothing: one option is tried after the other.
+
+    First the request without any; should that be refused too it is the prompt's fault, and nothing is
+    learnt. Then a short prompt with one more of the options, as long as they are taken.
+
+    Args:
+        takes: asks a request, put by such options; whether it is answered.
+    """
+
+    def whole(by: Options) -> dict[str, Any]:
+        least = by.body(request, stream, stream_from)
+        return {name: _FEWEST if name in LIMITS else value for name, value in least.items()}
+
+    def brief(by: Options) -> dict[str, Any]:
+        short = replace(request, messages=(_SHORT,))
+        return {name: value for name, value in whole(by).items() if name not in _PROMPT} | {
+            name: value for name, value in by.body(short, stream, stream_from).items() if name in _PROMPT
+        }
+
+    names = [name for name in whole(options) if name not in _NEEDED]
+    bare = replace(options, without=options.without | {*names, "stream_options"})
+    last = len(LIMITS) - 1
+    variants = [bare, replace(bare, limit=last), replace(bare, system=False)]
+    variants += [replace(bare, limit=last, system=False)]
+    for kept in dict.fromkeys(variants):
+        if await takes(whole, kept):
+            break
+    else:
+        return options
+    if kept.limit > options.limit + 1 and await takes(whole, replace(kept, limit=options.limit + 1)):
+        kept = replace(kept, limit=options.limit + 1)
+    for name in names:
+        forms = range(options.format, len(FORMATS) - 1) if name == "response_format" else [options.format]
+        for form in forms:
+            more = replace(kept, format=form, without=kept.without - {name})
+            if await takes(brief, more):
+                kept = more
+                break
+    if "response_format" in kept.without - options.without:
+        kept = replace(kept, format=len(FORMATS) - 1, without=kept.without - {"response_format"})
+    with_usage = replace(kept, without=kept.without - {"stream_options"})
+    if "stream_options" in options.without or not await _taken_if_used(takes, brief, kept, with_usage):
+        return kept
+    return with_usage
+
+
+async def _taken_if_used(
+    takes: Callable[..., Awaitable[bool]],
+    put: Callable[[Options], dict[str, Any]],
+    before: Options,
+    after: Options,
+) -> bool:
+    return put(before) == put(after) or await takes(put, after)
 
 
 def _alternating(given: tuple[Message, ...], system: bool) -> list[dict[str, str]]:
@@ -212,13 +283,22 @@ def _alternating(given: tuple[Message, ...], system: bool) -> list[dict[str, str
 
 @dataclass(slots=True)
 class Known:
-    """What is known of each model, and whether an answer has come from it."""
+    """What is known of each model."""
 
     models: dict[str, Options] = field(default_factory=dict)
-    answered: set[str] = field(default_factory=set)
+    _taken: dict[str, set[str]] = field(default_factory=dict)
+    _turns: dict[tuple[str, int], asyncio.Lock] = field(default_factory=dict)
 
     def of(self, model: str) -> Options:
         return self.models.get(model, _PLAIN)
+
+    def taken(self, model: str) -> set[str]:
+        """The options that have been in a request that was answered, or were tried out."""
+        return self._taken.setdefault(model, set())
+
+    def turn(self, model: str) -> asyncio.Lock:
+        """One at a time tries the model's options out; each event loop has a lock of its own."""
+        return self._turns.setdefault((model, id(asyncio.get_running_loop())), asyncio.Lock())
 
     def learn(self, model: str, lesson: Options) -> bool:
         """Add a lesson; whether it says anything new."""

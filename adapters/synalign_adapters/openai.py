@@ -21,9 +21,10 @@ from synalign_jax.llm.protocol import (
 )
 
 from ._answers import DeclinedError, NotAnAnswerError, is_finished, joined, response_in, told_usage
-from ._faults import Rejected
+from ._faults import Rejected, Unexplained
 from ._http import Http, Reply
-from ._options import Known, Options, difference
+from ._naming import named
+from ._options import Known, Options, difference, optional, searched
 from .connection import Connection
 
 _STREAM_FROM = 2048  # tokens: so long an answer is streamed, so that a stall shows before the last token
@@ -123,8 +124,49 @@ class OpenAIChat:
                 reply.said.usage = _told(whole)
                 raise reply.said
         except LLMError as error:
-            return self.failed(error, request, options, put)
+            try:
+                return self.failed(error, request, options, put)
+            except Unexplained as unexplained:
+                raise await self._explained(request, options, put, unexplained) from None
+        if (used := optional(put(options))) - self._known.taken(request.model):
+            self._known.taken(request.model).update(used)
         return self.answered(reply, request, options)
+
+    async def _explained(self, request: ChatRequest, options: Options, put: Put, error: LLMError) -> LLMError:
+        """What to raise for a refusal that names nothing: options that no answer has shown to be taken are
+        tried one by one, once, while the other requests wait."""
+        model, spent = request.model, Usage()
+        if named((error.raw or "")[:8000], None, put(options)):
+            return error
+
+        async def takes(form: Put, by: Options) -> bool:
+            nonlocal spent
+            path = "completions" if request.continues else "chat/completions"
+            try:
+                reply = await self._http.post(path, form(by), model=model)
+            except Refused:
+                return False
+            spent += _told(joined(reply.value) if reply.streamed else reply.value) or Usage()
+            return True
+
+        async with self._known.turn(model):
+            if put(self._known.of(model)) == put(options):
+                unclear = optional(put(options)) - self._known.taken(model)
+                if not unclear:
+                    return error
+                self._known.taken(model).update(unclear)
+                found = await searched(takes, request, options, self._stream, self._stream_from)
+                self._learn(model, found, error)
+        if put(self._known.of(model)) == put(options):
+            error.usage = spent if spent != Usage() else None
+            return error
+        return Unsupported(str(error), raw=error.raw, usage=spent if spent != Usage() else None)
+
+    def _learn(self, model: str, lesson: Options, error: LLMError) -> None:
+        before = self._known.of(model)
+        if self._known.learn(model, lesson):
+            changed = difference(before, self._known.of(model))
+            warnings.warn(f"{self.endpoint}: {model}: {changed} from now on ({error})", stacklevel=4)
 
     def answered(self, reply: Reply, request: ChatRequest, options: Options) -> ChatResponse:
         """The answer in a reply to a request that was put by `options`; raises as `complete` does."""
@@ -182,10 +224,7 @@ class OpenAIChat:
         too_long = isinstance(error, Refused) and error.why == "too_long"
         said = error.raw[:8000]
         lesson = options.after(put(options), said, value, limit_only=too_long)
-        before = self._known.of(model)
-        if self._known.learn(model, lesson):
-            changed = difference(before, self._known.of(model))
-            warnings.warn(f"{self.endpoint}: {model}: {changed} from now on ({error})", stacklevel=3)
+        self._learn(model, lesson, error)
         if put(self._known.of(model)) == put(options):
             return error
         return Unsupported(str(error), raw=error.raw)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from zoo import Reply, Visit, completion, content, good, limit, refusal, sound
+from zoo import SOUND, Behaviour, Reply, Visit, completion, content, good, limit, refusal, sound
 
 
 @sound
@@ -193,4 +193,35 @@ def wants_turns(visit: Visit) -> Reply:
 def refuses_an_extra(visit: Visit) -> Reply:
     if "reasoning_effort" in visit.body:
         return refusal("Unsupported parameter: 'reasoning_effort' is not supported with this model.")
+    return good(visit)
+
+
+def _says_nothing_of(*names: str) -> Behaviour:
+    def behave(visit: Visit) -> Reply:
+        return refusal("Invalid request.") if set(names) & set(visit.body) else good(visit)
+
+    return behave
+
+
+SOUND |= {
+    "refuses_an_option_without_a_word": _says_nothing_of("seed"),
+    "refuses_two_options_without_a_word": _says_nothing_of("top_p", "reasoning_effort"),
+    "refuses_the_name_of_the_limit_without_a_word": _says_nothing_of("max_tokens"),
+    "refuses_every_option_without_a_word": _says_nothing_of(
+        "temperature", "top_p", "seed", "response_format", "stream", "max_tokens", "max_completion_tokens"
+    ),
+}
+
+
+@sound
+def refuses_schemas_without_a_word(visit: Visit) -> Reply:
+    if visit.body.get("response_format", {}).get("type") == "json_schema":
+        return Reply(400, b"Bad Request", kind="text/plain")
+    return good(visit)
+
+
+@sound
+def refuses_the_system_role_without_a_word(visit: Visit) -> Reply:
+    if any(message["role"] == "system" for message in visit.body["messages"]):
+        return Reply(422, {"detail": "Unprocessable Entity"})
     return good(visit)

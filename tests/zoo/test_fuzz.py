@@ -51,9 +51,8 @@ def replies(cases: list[Reply], request: ChatRequest = ASK) -> list[ChatResponse
     """What the adapter makes of each reply; anything but an answer or an LLMError fails the test."""
 
     async def main() -> list[ChatResponse | LLMError]:
-        waiting = iter(cases)
-        made = []
-        async with Cage(lambda visit: next(waiting)) as url:
+        made: list[ChatResponse | LLMError] = []
+        async with Cage(lambda visit: cases[len(made)]) as url:
             for _ in cases:
                 llm = OpenAIChat(url, api_key_env=None)  # a new one has learnt nothing
                 try:

@@ -100,15 +100,19 @@ def test_a_template_without_a_system_role() -> None:
     assert "front of the user's" in said["system"]
 
 
-def test_a_failure_that_names_no_option_leaves_it_open_and_the_others_are_asked() -> None:
-    def behave(visit: Visit) -> Reply:
+def test_a_refusal_that_names_no_option_is_found_out_and_a_failure_leaves_it_open() -> None:
+    def refuses(visit: Visit) -> Reply:
         return refusal("Something is amiss.") if "logprobs" in visit.body else good(visit)
 
-    taken, said = found(behave)
-    assert tuple(taken) == ALL
-    assert [name for name, yes in taken.items() if not yes] == ["logprobs"]
-    assert taken["logprobs"] is None
-    assert "Something is amiss" in said["logprobs"]
+    def fails(visit: Visit) -> Reply:
+        return refusal("Something is amiss.", 500) if "logprobs" in visit.body else good(visit)
+
+    for behave, expected in ((refuses, False), (fails, None)):
+        taken, said = found(behave)
+        assert tuple(taken) == ALL
+        assert [name for name, yes in taken.items() if not yes] == ["logprobs"]
+        assert taken["logprobs"] is expected
+        assert ("Something is amiss" if expected is None else "left out") in said["logprobs"]
 
 
 def test_nothing_is_asked_where_chat_itself_fails() -> None:

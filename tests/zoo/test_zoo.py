@@ -18,8 +18,10 @@ from synalign_jax.llm.protocol import ChatRequest, LLMError, Message, RateLimite
 from synalign_jax.llm.records import Summary
 
 QUICK = Limits(concurrency=8, first_wait=0.02, longest_wait=0.2, attempt_timeout=5.0, total_timeout=20.0)
-# Answers a prompt that are paid for and none by the server's doing: empty, thoughts alone, broken.
+# Answers a prompt that are paid for and none by the server's doing: empty, thoughts alone, broken; and, where
+# a refusal names nothing, one of 16 tokens that shows that it is not the prompt.
 IN_VAIN = {"wants_turns": 1, "spends_its_tokens_on_reasoning": 1, "streams_an_error_in_the_middle_once": 1}
+IN_VAIN |= {name: 2 for name in SOUND if name.endswith("without_a_word")}
 
 
 def jobs(count: int = 8) -> list[Job]:
@@ -67,6 +69,8 @@ def test_a_sound_server_answers_every_request_whatever_its_quirks(name: str, tmp
         assert all(isinstance(text, str) and "tale of" in text for text in outcome.value["texts"])
     # Each prompt is paid for once, but for what is no answer by the server's own doing.
     most = 1 + IN_VAIN.get(name, 0)
+    tried = cage.paid.pop("Answer with a short JSON object, please.", 0)  # options, 16 tokens each
+    assert tried <= (8 if name.endswith("without_a_word") else 0)
     assert max(cage.paid.values(), default=1) <= most, cage.paid
     assert len(said) == len(set(said))  # said once, however many were in flight
     # The next start asks nothing again, and a new request learns nothing again.
