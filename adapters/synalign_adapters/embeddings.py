@@ -13,12 +13,22 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from synalign_jax.llm.protocol import LLMError, Loading, Overloaded, RateLimited, Refused, ServerError
+from synalign_jax.llm.protocol import (
+    LLMError,
+    Loading,
+    Misconfigured,
+    Overloaded,
+    RateLimited,
+    Refused,
+    ServerError,
+)
 
+from ._faults import Unexplained
 from ._http import Http
 from .connection import Connection
 
 _TRIES = 6
+_BRIEF = 200  # characters: a longer refusal says why, in its way
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 60.0
 
 
@@ -109,60 +119,86 @@ class OpenAIEmbeddings:
         """One batch, tried again while that may help; one that is too large, or refused, is halved."""
         if len(texts) > self._batch:  # another batch has learnt it
             return await self._halved(texts, start)
-        failures = 0
+        failures, suspect = 0, None
+        tried = False  # without encoding_format
         while True:
             await self._pause.over()
             try:
                 async with asyncio.timeout(self._timeout):
-                    vectors = await self._ask(texts)
+                    vectors = await self._ask(texts, start)
                 self._pause.answered()
+                if suspect is not None:
+                    said = f"'encoding_format' is left out from now on ({suspect})"
+                    warnings.warn(f"{self._http.base}: {self._model}: {said}", stacklevel=2)
                 return vectors
             except Refused as error:
-                if self._format and "encoding_format" in f"{error} {error.raw}":
-                    self._format = False
-                    warnings.warn(
-                        f"{self._http.base}: {self._model}: 'encoding_format' is left out from now on"
-                        f" ({error})",
-                        stacklevel=2,
-                    )
+                if (
+                    self._format
+                    and not tried
+                    and ("encoding_format" in f"{error} {error.raw}" or _is_unexplained(error))
+                ):
+                    self._format, suspect, tried = False, error, True
                     continue
+                if suspect is not None and _is_unexplained(suspect):
+                    self._format, suspect = True, None  # it was not to blame
+                if _says_too_many(error):
+                    self._learn_size(len(texts))
+                elif self._dimension is None:
+                    await self._check_that_any_is_taken(error)
                 if len(texts) == 1:
                     raise ValueError(f"text {start} cannot be embedded: {error}") from None
-                if _says_too_many(f"{error} {error.raw}".lower()):
-                    self._batch = min(self._batch, max(1, len(texts) // 2))
                 return await self._halved(texts, start)
             except (RateLimited, Loading, Overloaded) as error:
                 self._pause.told(error, self._patience)
             except (LLMError, TimeoutError) as error:
+                if len(texts) > 1 and isinstance(error, ServerError) and _says_too_many(error):
+                    return await self._halved(texts, start)
                 failures += 1
                 if failures == _TRIES or (isinstance(error, LLMError) and not error.retry):
                     raise
                 asked = getattr(error, "retry_after", None) or 0.0
                 await asyncio.sleep(max(asked, _backoff(failures)))
 
+    def _learn_size(self, refused: int) -> None:
+        """A batch of so many texts is too large; what another has learnt meanwhile stands."""
+        if refused <= self._batch:
+            self._batch = max(1, refused // 2)
+
+    async def _check_that_any_is_taken(self, error: LLMError) -> None:
+        """Nothing was embedded yet, and a request was refused: is it its texts?
+
+        Raises:
+            Misconfigured: no, the endpoint refuses any text.
+        """
+        try:
+            await self._ask(["text"], 0)
+        except Refused:
+            raise Misconfigured(f"{error} (it refuses any text)", raw=error.raw) from None
+        except LLMError:
+            return  # it says nothing of that
+
     async def _halved(self, texts: Sequence[str], start: int) -> np.ndarray:
         half = len(texts) // 2
         first = await self._patiently(texts[:half], start)
         return np.concatenate([first, await self._patiently(texts[half:], start + half)])
 
-    async def _ask(self, texts: Sequence[str]) -> np.ndarray:
-        """One request, one shot."""
+    async def _ask(self, texts: Sequence[str], start: int) -> np.ndarray:
+        """One request, one shot; errors name the texts by their places from `start` on."""
         body: dict[str, Any] = {"model": self._model, "input": list(texts)}
         if self._format:
             body["encoding_format"] = "float"
         reply = await self._http.post("embeddings", body, model=self._model)
+        base = self._http.base
         try:
-            vectors = np.asarray(_rows_in(reply.value, len(texts)), np.float32)
+            rows = [_vector(row) for row in _rows_in(reply.value, len(texts))]
         except (LookupError, TypeError, ValueError) as error:
-            raise ServerError(f"{self._http.base}: no embeddings ({type(error).__name__}: {error})") from None
-        if vectors.ndim != 2 or len(vectors) != len(texts) or not np.isfinite(vectors).all():
-            raise ServerError(
-                f"{self._http.base}: embeddings of shape {vectors.shape} for {len(texts)} text(s)"
-            )
+            raise ServerError(f"{base}: no embeddings ({type(error).__name__}: {error})") from None
+        for place, row in enumerate(rows, start):
+            if problem := _problem(row, len(rows[0])):
+                raise ServerError(f"{base}: the embedding of text {place} {problem}")
+        vectors = np.stack(rows)
         if self._dimension not in (None, vectors.shape[1]):
-            raise ServerError(
-                f"{self._http.base}: vectors of width {vectors.shape[1]}, {self._dimension} before"
-            )
+            raise ServerError(f"{base}: vectors of width {vectors.shape[1]}, {self._dimension} before")
         self._dimension = vectors.shape[1]
         self._http.has_answered(self._model)
         return vectors
@@ -207,36 +243,67 @@ def _backoff(failures: int) -> float:
     return min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** (failures - 1)) * random.uniform(0.5, 1.0)
 
 
-def _says_too_many(said: str) -> bool:
+def _is_unexplained(error: LLMError) -> bool:
+    """Whether nothing is said of why."""
+    return isinstance(error, Unexplained) and not _says_too_many(error) and len(error.raw or "") < _BRIEF
+
+
+def _says_too_many(error: LLMError) -> bool:
     """Whether the batch, not one of its texts, is too large."""
+    said = f"{error} {error.raw}".lower()
     return any(
-        word in said for word in ("batch", "too many", "array", "at most", "too large", "413", "inputs")
+        word in said
+        for word in ("batch", "too many", "array", "at most", "too large", "413", "inputs", "per request")
     )
 
 
 def _rows_in(value: Any, count: int) -> list[Any]:
-    """The vectors of a body in the order of the texts; a missing index is the place where the row stands.
+    """The vectors of a body, as they are given, in the order of the texts.
+
+    Where an index is missing, or all are the same, it is the place where the row stands.
 
     Raises:
         LookupError, TypeError, ValueError: there are none, or not one for each text.
     """
-    rows = value if isinstance(value, list) else value.get("data") or value.get("embeddings") or []
-    if rows and not isinstance(rows[0], Mapping):
-        return [_vector(row) for row in rows]
-    placed: list[Any] = [None] * count
-    for place, row in enumerate(rows):
-        index = row.get("index")
-        index = place if index is None else int(index)
-        if not 0 <= index < count or placed[index] is not None:
-            raise ValueError(f"index {index} for {count} text(s)")
-        placed[index] = _vector(row["embedding"])
-    if missing := [i for i, row in enumerate(placed) if row is None]:
-        raise ValueError(f"none for text {missing[0]} of {count}")
-    return placed
+    rows = value
+    for _ in range(3):  # envelopes
+        if not isinstance(rows, Mapping):
+            break
+        named = (rows.get("data"), rows.get("embeddings"), rows.get("result"))
+        rows = next((inner for inner in named if inner), [])
+    if len(rows) != count:
+        raise ValueError(f"{len(rows)} for {count} text(s)")
+    if not isinstance(rows[0], Mapping):
+        return list(rows)
+    told = [row.get("index") for row in rows]
+    places = [place if index is None else int(index) for place, index in enumerate(told)]
+    if len(set(places)) == 1:
+        places = list(range(count))
+    first = min(places)  # some count from 1
+    if sorted(places) != list(range(first, first + count)) or first not in (0, 1):
+        raise ValueError(f"indices {sorted(places)[:5]}... for {count} text(s)")
+    ordered: list[Any] = [None] * count
+    for place, row in zip(places, rows, strict=True):
+        ordered[place - first] = row["embedding"]
+    return ordered
 
 
-def _vector(given: Any) -> Any:
+def _vector(given: Any) -> np.ndarray:
     """Numbers, or base64 of little-endian float32, which some servers send whatever was asked for."""
     if isinstance(given, str):
         return np.frombuffer(base64.b64decode(given, validate=True), "<f4")
-    return given
+    if given is None:
+        raise TypeError("null for a vector")
+    numbers = np.asarray(given, np.float32)
+    return numbers[0] if numbers.ndim == 2 and len(numbers) == 1 else numbers
+
+
+def _problem(vector: np.ndarray, width: int) -> str | None:
+    """Why a vector cannot be used."""
+    if vector.ndim != 1 or not vector.size:
+        return f"holds no numbers in a row, but has the shape {vector.shape}"
+    if len(vector) != width:
+        return f"is {len(vector)} wide, that before it {width}"
+    if not np.isfinite(vector).all():
+        return "is not finite"
+    return None if vector.any() else "is nothing but zeros"
