@@ -294,10 +294,7 @@ class BatchStatus:
 
 @dataclass(frozen=True, slots=True)
 class BatchResult:
-    """What came of one request of a batch: `key` is the one it was put in under, `value` the endpoint's.
-
-    `asked` False says that the batch ended before its turn.
-    """
+    """What came of a request of a batch, by its `key`; `asked` False: the batch ended before its turn."""
 
     key: str
     value: Mapping[str, Any]
