@@ -4,6 +4,7 @@ import asyncio
 import warnings
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import coats  # noqa: F401 - they fill the zoo
 import moods
@@ -34,6 +35,11 @@ def jobs(count: int = 8) -> list[Job]:
     ]
 
 
+def texts_of(outcome: Outcome) -> list[str]:
+    assert outcome.value is not None
+    return outcome.value["texts"]
+
+
 def visit_cage(
     behaviour: Behaviour, path: Path, *, limits: Limits = QUICK, count: int = 8, **settings
 ) -> tuple[list[Outcome], Summary, Cage, LLMError | None, list[str]]:
@@ -42,7 +48,8 @@ def visit_cage(
     async def main() -> tuple[list[Outcome], Summary, Cage, LLMError | None]:
         cage = Cage(behaviour)
         async with cage as url:
-            llm = OpenAIChat(url, endpoint="the zoo", **({"api_key_env": None} | settings))
+            given: Any = {"api_key_env": None} | settings
+            llm = OpenAIChat(url, endpoint="the zoo", **given)
             outcomes, error = [], None
             with Ledger(path) as ledger:
                 try:
@@ -65,8 +72,8 @@ def test_a_sound_server_answers_every_request_whatever_its_quirks(name: str, tmp
     assert error is None
     assert [o.error for o in outcomes if o.error] == []
     for outcome in outcomes:
-        assert outcome.value["texts"]
-        assert all(isinstance(text, str) and "tale of" in text for text in outcome.value["texts"])
+        assert texts_of(outcome)
+        assert all(isinstance(text, str) and "tale of" in text for text in texts_of(outcome))
     # Each prompt is paid for once, but for what is no answer by the server's own doing.
     most = 1 + IN_VAIN.get(name, 0)
     tried = cage.paid.pop("Answer with a short JSON object, please.", 0)  # options, 16 tokens each
@@ -148,7 +155,7 @@ def test_rows_are_never_altered_by_a_precaution(tmp_path: Path) -> None:
             return found
 
     for outcome in asyncio.run(main()):
-        assert all("of anything and preview of" in text for text in outcome.value["texts"])
+        assert all("of anything and preview of" in text for text in texts_of(outcome))
 
 
 KEY = "sk-0123456789abcdef-planted"
@@ -174,7 +181,7 @@ def test_an_answer_that_repeats_a_key_is_used_as_it_is_and_errors_never_show_it(
     assert (summary.answered, summary.dead) == (7, 1)
     for outcome in outcomes:
         if outcome.error is None:
-            assert all(f"tale of {KEY} of" in text for text in outcome.value["texts"])
+            assert all(f"tale of {KEY} of" in text for text in texts_of(outcome))
         else:
             assert "no such input for [secret]" in str(outcome.error)
             assert KEY not in f"{outcome.error} {outcome.error.raw}"
