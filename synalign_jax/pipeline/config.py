@@ -111,10 +111,9 @@ class Llm(_Section, frozen=True, kw_only=True):
     every request as it is (`reasoning_effort`, `chat_template_kwargs`). `reasoning_tokens` are what an answer
     may take besides, for thoughts that it does not show; "auto" finds them out. `stream` "auto" streams long
     answers. `batch` puts requests into batches by OpenAI's Batch API: half the price, each within a day; a
-    wave of rows is a batch, so that fewer `[generate] waves` are quicker. `attempt_timeout` and
-    `total_timeout` are seconds for one attempt and for all of a request; a wait longer than the latter stops
-    the run. "auto" is 180 and 900, and ten times as much for a model on this machine, whose slow answers are
-    under way. `max_cost`, `max_requests` and `max_tokens_total` of [llm] hold for a run as a whole.
+    wave of rows is a batch. `attempt_timeout` and `total_timeout` are seconds for one attempt and for all of
+    a request; a wait longer than the latter stops the run. "auto" is 180 and 900, and ten times as much for a
+    model on this machine. `max_cost`, `max_requests` and `max_tokens_total` hold for a run as a whole.
     """
 
     kind: Literal["openai", "llamacpp", "huggingface"] = "openai"
