@@ -83,9 +83,7 @@ class Ledger:
         self, key: str, body: str, most: Usage, budget: Budget, *, batched: bool = False
     ) -> asyncio.Future[Ticket | Known | Elsewhere | OverBudget]:
         """Put the request on record as in flight, `most` held of the budget, unless something bars it.
-
-        `batched`: nothing is sent for it until it is in a batch.
-        """
+        `batched`: nothing is sent for it until it is in a batch."""
         held = Amount(1, most.prompt_tokens + most.completion_tokens, budget.cost(most))
         return self.order("begin", (key, body, held, budget, batched))
 
@@ -158,7 +156,7 @@ class Ledger:
             return register.live(db)
 
     def forget_batches(self) -> int:
-        """Give up all batches: their requests are open again. Returns how many requests those are."""
+        """Give up all batches: their requests are open again. Returns how many those are."""
         with self._transaction() as db:
             return register.forget(db)
 
