@@ -119,6 +119,10 @@ def _add(choices: dict[int, dict[str, Any]], index: int, piece: Mapping[str, Any
         message["content"] += _text(source.get("content"))
         message["reasoning"] += _reasoning(source)
         message["refusal"] += _text(source.get("refusal"))
+        if arguments := _called(source):
+            message["function_call"] = {
+                "arguments": message.get("function_call", {}).get("arguments", "") + arguments
+            }
     if not isinstance(delta, Mapping | str) and not isinstance(whole, Mapping):
         message["content"] += _text(piece.get("text"))
     logprobs = piece.get("logprobs")
@@ -168,7 +172,9 @@ def _choice(choice: Any) -> Choice | None:
     content = message.get("content")
     if not isinstance(content, str | list | Mapping | None):
         raise NotAnAnswerError(f"content is a {type(content).__name__}")
-    text = _text(content)
+    # Some gateways parse the content, and some have it written as a tool's arguments.
+    text = json.dumps(content) if isinstance(content, Mapping) and "type" not in content else _text(content)
+    text = text if text.strip() else _called(message)
     reason = _name(choice.get("finish_reason")) or "stop"
     reason = {
         "max_tokens": "length",
@@ -176,10 +182,22 @@ def _choice(choice: Any) -> Choice | None:
         "STOP": "stop",
         "end_turn": "stop",
         "eos": "stop",
+        "tool_calls": "stop",
+        "function_call": "stop",
     }.get(reason, reason)
     if not text.strip() and _declined([choice]):
         return None
     return Choice(text, reason, _logprobs(choice.get("logprobs")), _reasoning(message))
+
+
+def _called(message: Mapping[str, Any]) -> str:
+    """An answer that stands beside the content: as the arguments of a call, or parsed."""
+    calls = message.get("tool_calls")
+    calls = [call for call in calls if isinstance(call, Mapping)] if isinstance(calls, list) else []
+    functions = [call.get("function") for call in calls] + [message.get("function_call")]
+    given = [f.get("arguments") for f in functions if isinstance(f, Mapping)] + [message.get("parsed")]
+    found = next((one for one in given if isinstance(one, str | Mapping) and one), "")
+    return found if isinstance(found, str) else json.dumps(found)
 
 
 def _declined(choices: list[Any]) -> list[str]:

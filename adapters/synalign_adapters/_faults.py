@@ -80,6 +80,7 @@ _RATE = re.compile(r"rate.?limit|too many requests|throttl|quota exceeded|concur
 _NEVER_FITS = re.compile(
     r"request too large|requested \d+.{0,40}limit \d+|limit:? ?(\d+),? ?requested:? ?(\d+)", re.IGNORECASE
 )
+_PAGE = re.compile(r"\s*<(?:!doctype|html|head)", re.IGNORECASE)
 _LOADING = re.compile(
     r"(?:loading|load(?:ing)? (?:the )?model|is (?:currently )?loading|warming up|starting up|initiali[sz]ing"
     r"|not (?:yet )?(?:ready|loaded)|still loading|cold start)",
@@ -189,6 +190,8 @@ def error_for(status: int, value: Any, body: str, headers: Mapping[str, str], bl
         if _never_fits(everything):
             return _refused(message, body, "too_long")
         return RateLimited(message, retry_after=wait, raw=body)
+    if status in (400, 403, 405) and _PAGE.match(body):  # of a proxy on the way, not of the endpoint
+        return ServerError(message, retry_after=wait, raw=body)
     if status in (408, 409, 423, 424, 425, 440, 498, 499):
         return ServerError(message, retry_after=wait, raw=body)
     error = _of_the_request(status, message, everything, value, body, blame)

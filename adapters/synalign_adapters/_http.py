@@ -103,10 +103,11 @@ class Http:
                 timeout=self._stream_timeout if stream else self._timeout,
                 allow_redirects=False,
             ) as response:
-                if response.status == 200 and response.content_type in _STREAMS:
+                status = 200 if 200 <= response.status < 300 else response.status
+                if status == 200 and response.content_type in _STREAMS:
                     return await self._streamed(response, model)
                 text = (await self._read(response)).decode("utf-8", "replace")
-                status, kind, sent_back = response.status, response.content_type, response.headers
+                kind, sent_back = response.content_type, response.headers
         except TimeoutError as error:
             raise self._late(error) from None
         except (aiohttp.ClientError, OSError) as error:
@@ -341,6 +342,6 @@ class Http:
 
 def _json(text: str) -> Any:
     try:
-        return json.loads(text, strict=False)
+        return json.loads(text.removeprefix("\ufeff"), strict=False)
     except (ValueError, RecursionError):
         return None

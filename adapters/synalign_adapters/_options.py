@@ -32,10 +32,11 @@ _SYSTEM = re.compile(
 _STREAM_ONLY = re.compile(
     r"only[^.]{0,30}stream|stream[^.]{0,40}(?:required|must be (?:true|set|enabled)|enable)"
     r"|non-?stream(?:ing)?[^.]{0,30}"
-    r"(?:not|un)|(?:for|in) non-?stream|streaming is (?:strongly )?re(?:quired|commended)",
+    r"(?:not|un)|must have stream|(?:for|in) non-?stream|streaming is (?:strongly )?re(?:quired|commended)",
     re.IGNORECASE,
 )
 _TOTAL = re.compile(r"(?:maximum )?context (?:length|window|size)\D{0,40}(\d+)", re.IGNORECASE)
+_SUM = re.compile(r"inputs\W+tokens\W+max_new_tokens\W+must be <= (\d+)\W+given:? (\d+)", re.IGNORECASE)
 _INPUT = re.compile(
     r"(\d+) (?:input tokens|tokens? (?:in|from|of) (?:the |your )?(?:messages|input|prompt)"
     r"|in (?:the|your) (?:messages|prompt|input))",
@@ -144,6 +145,8 @@ class Options:
             and _NO.search(said)
         ):
             return replace(self, system=False)
+        if "stream" in names and _STREAM_ONLY.search(said) and not sent.get("stream"):
+            return replace(self, stream="on")
         if names[:1] == ["format"]:
             return replace(self, format=self._weaker(said))
         if len(names) > 1 and _EITHER.search(said):
@@ -169,7 +172,10 @@ class Options:
         if not isinstance(asked, int):
             return self
         total, prompt = _TOTAL.search(said), _INPUT.search(said)
-        if total:
+        if both := _SUM.search(said):
+            room = int(both.group(1)) - int(both.group(2))
+            fits = [room] if _FEWEST <= room < asked else []
+        elif total:
             room = int(total.group(1)) - int(prompt.group(1)) if prompt else 0
             fits = [room] if _FEWEST <= room < asked else []
         else:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import base64
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TypedDict
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from synalign_jax.llm.protocol import Misconfigured
 
-from ._secrets import Secrets
-
 _CALLS = re.compile(r"(?:/(?:chat/completions|completions|embeddings|models|files|batches))?/*$")
+_SHORTEST = 6  # characters: a shorter secret would be found in half of all texts
+_TELLING = re.compile(r"key|token|secret|sig|pass|auth|code|credential|jwt|session", re.IGNORECASE)
 
 
 class Connection(TypedDict, total=False):
@@ -65,6 +65,30 @@ class Address:
 
     def of(self, path: str) -> str:
         return f"{self.base}/{path}{self._query}"
+
+
+class Secrets:
+    """Header values, and the passwords and keys of addresses.
+
+    Errors and records of failures are redacted wherever a secret stands. Answers that are used are not: they
+    are somebody's data, and a key such as "anything" is a word first.
+    """
+
+    def __init__(self, values: Iterable[str], addresses: Iterable[str]) -> None:
+        given = [value for value in values if value]
+        found = set(given)
+        found |= {value.split(" ", 1)[1] for value in given if " " in value}  # "Bearer KEY"
+        for address in addresses:
+            parts = urlsplit(address)
+            found |= {parts.password or "", unquote(parts.password or "")}
+            found |= {value for name, value in parse_qsl(parts.query) if _TELLING.search(name)}
+        self._all = sorted((value for value in found if len(value) >= _SHORTEST), key=len, reverse=True)
+
+    def redact(self, text: str) -> str:
+        """For errors, logs and records of failures."""
+        for secret in self._all:
+            text = text.replace(secret, "[secret]")
+        return text
 
 
 class Credentials:
