@@ -183,7 +183,9 @@ def find_columns(name: str, given: Columns, present: Iterable[str], repeated: It
         if _is_there(given.label, present):
             found = replace(found, label=given.label)
         elif "label" in given.named:
-            _require(name, given.label, present)
+            _require(
+                name, given.label, present, ', or say that there are none (--no-labels, [data] label = "")'
+            )
     if given.embedding is not None:
         if given.embedding in present:
             found = replace(found, embedding=given.embedding)
@@ -214,10 +216,10 @@ def _is_there(column: str, present: list[str]) -> bool:
     return column in present or ("." in column and column.partition(".")[0] in present)
 
 
-def _require(name: str, column: str, present: list[str]) -> None:
+def _require(name: str, column: str, present: list[str], otherwise: str = "") -> None:
     if not _is_there(column, present):
         close = closest(column, present)
-        hint = f"; did you mean '{close}'?" if close else ": name the right one"
+        hint = f"; did you mean '{close}'?" if close else f": name the right one{otherwise}"
         raise DataError(f"{name}: no column '{column}'; the columns are {listed(present)}{hint}")
 
 
