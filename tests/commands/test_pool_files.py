@@ -59,7 +59,20 @@ def test_a_folder_of_parquet_shards_with_names_of_its_own(
     out = tmp_path / "out"
     of_real = ("--real-text", "review", "--real-label", "stars")
     of_pool = ("--synthetic-text", "output", "--synthetic-label", "mark")
-    arguments = ("--real", real, "--synthetic", shards, "--out", out, *of_real, *of_pool, "--size", 20)
+    arguments = (
+        "--real",
+        real,
+        "--synthetic",
+        shards,
+        "--out",
+        out,
+        *of_real,
+        *of_pool,
+        "--size",
+        20,
+        "--weights",
+        "distribution",
+    )
     assert _run(*arguments, "--resampled", "resampled.parquet") == 0
     drawn = pq.read_table(out / "resampled.parquet").to_pylist()
     assert list(drawn[0]) == ["index", "weight", "text", "label", "id"]

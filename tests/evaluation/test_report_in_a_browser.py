@@ -1,6 +1,7 @@
 """What the report's page does in a browser; skipped where there is none."""
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -159,3 +160,12 @@ def test_text_stands_out_from_its_ground(page: Any, scheme: str) -> None:
         for name in ("--ink", "--quiet", "--real", "--mixed"):
             high, low = sorted((light(colours[ground]), light(colours[name])), reverse=True)
             assert (high + 0.05) / (low + 0.05) >= 4.5, (scheme, ground, name)
+
+
+def test_paper_is_light_whatever_the_screen_is(page: Any) -> None:
+    page.emulate_media(media="print", color_scheme="dark")
+    ink = page.evaluate("getComputedStyle(document.body).color")
+    assert sum(map(int, re.findall(r"\d+", ink))) < 3 * 80
+    assert not page.locator("nav").is_visible()
+    assert not page.locator("#controls").is_visible()
+    page.emulate_media(media="screen", color_scheme="dark")
