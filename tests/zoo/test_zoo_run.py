@@ -146,7 +146,7 @@ def test_several_models_share_the_rows_as_stated(place: Path, capsys: pytest.Cap
             share = sum(w for w, m in zip(weights, made, strict=True) if m == model) / sum(weights)
             assert printed[model][0] == str(made.count(model))
             assert float(printed[model][2].rstrip("%")) == pytest.approx(100 * share, abs=0.06)
-            assert f"<bdi>{model}</bdi></th><td>{made.count(model)}</td>" in report
+            assert f'<bdi>{model}</bdi></th><td data-name="Rows">{made.count(model)}</td>' in report
         asked = len(cage.state.bodies) + len(other_cage.state.bodies)
         (place / "several" / "done" / "generate.json").unlink()
         assert run(place, "several", address, generate=more) == 0

@@ -104,7 +104,9 @@ def answer(body: dict[str, Any]) -> dict[str, Any]:
     if "attributes" in properties:
         names = ("subject", "pace", "voice")
         return {"attributes": [{"name": n, "question": f"what is the {n} of it"} for n in names]}
-    return {name: f"{digest[i : i + 5]} and {digest[i + 5 : i + 9]}" for i, name in enumerate(properties)}
+    # Letters alone: values that are numbers say nothing of texts, and are not used.
+    said = digest.translate(str.maketrans("0123456789", "ghijklmnop"))
+    return {name: f"{said[i : i + 5]} and {said[i + 5 : i + 9]}" for i, name in enumerate(properties)}
 
 
 def prompt_of(body: dict[str, Any]) -> str:
