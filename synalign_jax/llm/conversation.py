@@ -35,7 +35,7 @@ from .records import Elsewhere, Known, OverBudget, Ticket
 
 _POLL = 0.25  # seconds between two looks at a request that another run has in flight
 _MOST_LESSONS = 48  # times that one request may be put otherwise
-_LUCK = 3  # times max_attempts, where the attempts fail for different reasons
+_LUCK = 3  # times max_attempts where the reasons differ, and times reasks where other answers are not bad
 
 
 class Conversation:
@@ -215,7 +215,8 @@ class Conversation:
             return max(error.retry_after or 0.0, self._backoff(limits.first_wait, self._refusals))
         if isinstance(error, BadAnswer):
             self._reasks += 1
-            wait = 0.0 if self._reasks <= limits.reasks else None
+            luck = _LUCK if self._desk.tally.seldom("bad_answer") else 1
+            wait = 0.0 if self._reasks <= luck * limits.reasks else None
         else:
             self._failures += 1
             self._kinds.add(error.kind)

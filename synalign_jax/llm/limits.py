@@ -14,7 +14,8 @@ class Limits:
     one and the same: while the reasons change it is luck that fails, and up to three times as many are made.
     Being told to come back later burns none. `total_timeout` bounds what one request spends in attempts and
     waits, and how long nothing at all may be answered.
-    `reasks` bounds how often an answer that is not the JSON wanted is asked for again with the error shown.
+    `reasks` bounds how often an answer that is not the JSON wanted is asked for again with the error shown;
+    up to three times as often where the run's other answers hardly ever are such.
     `reasoning_tokens` are what an answer may take on top of `max_tokens`, for thoughts that it does not show;
     None finds it out, should answers turn out to be thoughts alone.
     """

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from .protocol import Usage
 
+_MANY, _RARE = 20, 0.1  # jobs, and the share of them
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -55,6 +57,10 @@ class Tally:
 
     def retry(self, kind: str) -> None:
         self.retries[kind] = self.retries.get(kind, 0) + 1
+
+    def seldom(self, kind: str) -> bool:
+        """Whether such failures are rare among many answers: then bad luck is to blame."""
+        return self.done >= _MANY and self.retries.get(kind, 0) < _RARE * self.done
 
     def pay(self, usage: Usage, cost: float) -> None:
         self.prompt_tokens += usage.prompt_tokens
