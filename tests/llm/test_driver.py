@@ -426,15 +426,3 @@ def test_limits_that_make_no_sense_are_named(setting: dict) -> None:
     (name,) = setting
     with pytest.raises(ValueError, match=f"limits.{name}"):
         Limits(**setting)
-
-
-def test_a_bad_answer_among_many_good_ones_gets_more_than_its_reasks(tmp_path: Path) -> None:
-    """Bad luck thrice in a row is no dead letter that one more attempt would have saved."""
-
-    def behave(prompt: str, times: int) -> str:
-        return "no JSON" if prompt == "99" and times < 5 else '{"text": "a"}'
-
-    llm = Endpoint(behave)
-    outcomes = ask(tmp_path / "l", llm, [job(i, schema=SCHEMA) for i in range(100)])
-    assert [o.error for o in outcomes if o.error] == []
-    assert max(o.attempts for o in outcomes) == 6
