@@ -1,17 +1,22 @@
 """What modules.json, the settings beside it and the prompts mean, under every name they were written by."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny_models
+from flax import nnx
 from safetensors.numpy import load_file, save_file
 
 from synalign_jax.text import Encoder, ModelError
-
-TEXTS = tiny_models.TEXTS[3:9]
+from synalign_jax.text.model.files import hash_weights, read_model, read_tensors
+from synalign_jax.text.model.head import apply_steps, load_steps
+from synalign_jax.text.model.weights import load_network
 
 
 @pytest.fixture
@@ -43,13 +48,15 @@ def refused(folder: Path, match: str, **settings: Any) -> None:
 
 @pytest.mark.parametrize("package", ["models", "base.modules", "sentence_transformer.modules.dense"])
 def test_modules_under_the_names_of_all_versions(package: str, gemma: Path) -> None:
-    expected = Encoder.from_pretrained(gemma).embed(TEXTS)
+    expected = read_model(gemma)
+    assert [step.width for step in expected.head] == [96, 40, 0]
     rename_modules(gemma, lambda name: f"sentence_transformers.{package}.{name.rsplit('.', 1)[-1]}")
-    np.testing.assert_array_equal(Encoder.from_pretrained(gemma).embed(TEXTS), expected)
+    assert read_model(gemma) == expected
 
 
 def test_a_network_in_a_folder_of_its_own(folder: Path) -> None:
-    expected = Encoder.from_pretrained(folder).embed(TEXTS)
+    expected = read_model(folder)
+    whole = hash_weights(expected)
     inside = folder / "0_Transformer"
     inside.mkdir()
     for path in folder.glob("*.*"):
@@ -58,35 +65,37 @@ def test_a_network_in_a_folder_of_its_own(folder: Path) -> None:
     modules = json.loads((folder / "modules.json").read_text())
     modules[0]["path"] = "0_Transformer"
     (folder / "modules.json").write_text(json.dumps(modules))
-    np.testing.assert_array_equal(Encoder.from_pretrained(folder).embed(TEXTS), expected)
+    found = read_model(folder)
+    assert hash_weights(found) == whole
+    assert replace(found, folder=folder, weights=expected.weights) == expected
 
 
 @pytest.mark.parametrize("kind", ["roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet"])
 def test_settings_under_every_name(kind: str, folder: Path) -> None:
     (folder / "sentence_bert_config.json").rename(folder / f"sentence_{kind}_config.json")
     change(folder / f"sentence_{kind}_config.json", max_seq_length=17)
-    assert Encoder.from_pretrained(folder).max_tokens == 17
+    assert read_model(folder).max_tokens == 17
 
 
 def test_without_a_table_of_positions_the_stated_length_counts(gemma: Path) -> None:
     change(gemma / "sentence_bert_config.json", max_seq_length=300)
-    assert Encoder.from_pretrained(gemma).max_tokens == 300
+    assert read_model(gemma).max_tokens == 300
     (gemma / "sentence_bert_config.json").unlink()
-    assert Encoder.from_pretrained(gemma).max_tokens == 64  # the tokenizer's, which is below the network's
+    assert read_model(gemma).max_tokens == 64  # the tokenizer's, which is below the network's
 
 
 def test_a_layer_norm_behind_the_pooling(folder: Path) -> None:
-    plain = Encoder.from_pretrained(folder)
     modules = json.loads((folder / "modules.json").read_text())
     modules[2] = {"idx": 2, "name": "2", "path": "2_Norm", "type": "sentence_transformers.models.LayerNorm"}
     (folder / "modules.json").write_text(json.dumps(modules))
     (folder / "2_Norm").mkdir()
-    scale, bias = np.random.default_rng(0).standard_normal((2, 32)).astype(np.float32)
+    scale, bias, *x = np.random.default_rng(0).standard_normal((6, 32)).astype(np.float32)
     save_file({"norm.weight": scale, "norm.bias": bias}, folder / "2_Norm/model.safetensors")
-    vectors = plain.embed(TEXTS).astype(np.float64)  # of unit length: a positive factor away from the pooled
-    centred = vectors - vectors.mean(1, keepdims=True)
-    expected = centred / centred.std(1, keepdims=True) * scale + bias
-    np.testing.assert_allclose(Encoder.from_pretrained(folder).embed(TEXTS), expected, atol=1e-3)
+    head = read_model(folder).head
+    centred = np.stack(x) - np.mean(x, axis=1, keepdims=True)
+    expected = centred / np.sqrt(centred.var(1, keepdims=True) + 1e-5) * scale + bias
+    found = apply_steps(jnp.asarray(np.stack(x)), head, load_steps(head, 32))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -134,19 +143,10 @@ def test_a_prompt_is_a_name_or_the_words(folder: Path) -> None:
         prompts={"query": "the story: ", "document": "", "none": None},
         default_prompt_name="query",
     )
-    plain = Encoder.from_pretrained(folder, prompt="")
-    named = Encoder.from_pretrained(folder, prompt="query")
-    own_words = Encoder.from_pretrained(folder, prompt="passage: ")
-    texts = ["a quiet film"]
-    np.testing.assert_array_equal(named.embed(texts), plain.embed(["the story: a quiet film"]))
-    np.testing.assert_array_equal(Encoder.from_pretrained(folder).embed(texts), named.embed(texts))
-    np.testing.assert_array_equal(own_words.embed(texts), plain.embed(["passage: a quiet film"]))
-    assert len({plain.identity, named.identity, own_words.identity}) == 3
-    assert Encoder.from_pretrained(folder).identity == named.identity
-    for empty in ("document", "none"):
-        np.testing.assert_array_equal(
-            Encoder.from_pretrained(folder, prompt=empty).embed(texts), plain.embed(texts)
-        )
+    prompts = read_model(folder).prompts
+    assert prompts.words(None) == prompts.words("query") == "the story: "
+    assert prompts.words("passage: ") == "passage: "
+    assert prompts.words("") == prompts.words("document") == prompts.words("none") == ""
     refused(
         folder,
         r"prompt: 'pasage' is none of tiny's prompts \(query, document, none\).*'pasage: '",
@@ -156,10 +156,9 @@ def test_a_prompt_is_a_name_or_the_words(folder: Path) -> None:
 
 @pytest.mark.parametrize("prompts", [None, {}, {"query": "", "document": ""}])
 def test_every_model_has_an_empty_prompt_for_queries_and_documents(prompts: Any, folder: Path) -> None:
-    expected = Encoder.from_pretrained(folder).embed(TEXTS)
     change(folder / "config_sentence_transformers.json", prompts=prompts, default_prompt_name="document")
     for prompt in (None, "query", "document"):
-        np.testing.assert_array_equal(Encoder.from_pretrained(folder, prompt=prompt).embed(TEXTS), expected)
+        assert read_model(folder).prompts.words(prompt) == ""
 
 
 def test_a_default_prompt_that_is_not_there(folder: Path) -> None:
@@ -175,7 +174,6 @@ def test_fewer_columns_are_asked_for_by_the_caller_or_the_files(folder: Path) ->
     change(folder / "config_sentence_transformers.json", truncate_dim=8)
     cut = Encoder.from_pretrained(folder)
     assert (cut.dimension, Encoder.from_pretrained(folder, truncate_dim=12).dimension) == (8, 12)
-    np.testing.assert_array_equal(cut.embed(TEXTS), whole.embed(TEXTS)[:, :8])
     assert cut.identity != whole.identity
     refused(folder, "truncate_dim: 33; tiny has 1 to 32 columns", truncate_dim=33)
 
@@ -183,16 +181,18 @@ def test_fewer_columns_are_asked_for_by_the_caller_or_the_files(folder: Path) ->
 @pytest.mark.parametrize("prefix", ["", "model.", "language_model.model."])
 def test_a_table_under_the_name_of_the_output_map_that_shares_it(prefix: str, tmp_path: Path) -> None:
     qwen = tiny_models.make(tmp_path / "qwen", "qwen3")
-    expected = Encoder.from_pretrained(qwen).embed(TEXTS)
+    expected = read_tensors(read_model(qwen))
     tensors = {prefix + name: tensor for name, tensor in load_file(qwen / "model.safetensors").items()}
     tensors["lm_head.weight"] = tensors.pop(f"{prefix}embed_tokens.weight")
     save_file(tensors, qwen / "model.safetensors")
-    np.testing.assert_array_equal(Encoder.from_pretrained(qwen).embed(TEXTS), expected)
+    found = read_tensors(read_model(qwen))
+    assert all(np.array_equal(found[name], expected[name]) for name in expected)
 
 
 def test_the_names_that_transformers_saves_by(tmp_path: Path) -> None:
     nomic = tiny_models.make(tmp_path / "nomic", "nomic")
-    expected = Encoder.from_pretrained(nomic).embed(TEXTS)
+    expected = read_model(nomic)
+    weights = nnx.state(load_network(expected, dtype="float32"))
     renamed = {}
     pairs = {
         "encoder.": "", "emb_ln": "embeddings.LayerNorm", "attn.out_proj": "self_attn.o_proj",
@@ -214,7 +214,9 @@ def test_the_names_that_transformers_saves_by(tmp_path: Path) -> None:
     rope = {"rope_type": "default", "rope_theta": 1000.0}
     named |= {"hidden_act": "silu", "layer_norm_eps": 1e-12, "rope_parameters": rope}
     (nomic / "config.json").write_text(json.dumps(named))
-    np.testing.assert_array_equal(Encoder.from_pretrained(nomic).embed(TEXTS), expected)
+    found = read_model(nomic)
+    assert found.architecture == expected.architecture
+    jax.tree.map(np.testing.assert_array_equal, nnx.state(load_network(found, dtype="float32")), weights)
 
 
 def test_a_shard_that_is_missing_is_named(folder: Path) -> None:
