@@ -1,6 +1,6 @@
 """A server of OpenAI's files and batches, whose lines are answered by a behaviour of the zoo.
 
-What it charges for is counted in `paid`: an answer with status 200, by its prompt. `course` says how each
+What it charges for is counted in `paid`: status 200, by prompt and seed. `course` says how each
 batch ends, `fault` may answer a call in its place, `after` is told of each call once it has had its effect
 and before it is answered: there a test kills its client.
 """
@@ -137,7 +137,7 @@ class BatchServer:
                 self.files[batch[field_]] = ("\n".join(content) + "\n").encode()
 
     def _answer(self, body: dict[str, Any]) -> tuple[int, Any]:
-        prompt = prompt_of(body)
+        prompt = f"{prompt_of(body)} {body.get('seed')}"
         reply = self.behaviour(Visit(body, {}, self.state, self.paid.get(prompt, 0)))
         self.state.bodies.append(body)
         if reply.status == 200:

@@ -59,7 +59,9 @@ def test_a_run_in_batches_stops_and_goes_on_and_its_price_is_half(
         assert re.search(r"batch +batch_\d \(.*of \d+ done", capsys.readouterr().out)
         away[0] = False
         assert main(["run", str(path)]) == 0
-        assert len(rows(place, "batched")) == 12
+        made = rows(place, "batched")
+        assert len(made) > 9  # of 12: some may be too much alike
+        assert all("tale of" in row["text"] for row in made)
         assert not server.asked_alone
         assert set(server.paid.values()) == {1}
         assert main(["status", str(place / "batched")]) == 0
