@@ -2,8 +2,8 @@
 
     python -m benchmarks.encode_backends [--texts N] [--repeats N]
 
-Peers that are not installed are skipped. Theirs are batches of 32, sorted by length as sentence-transformers does
-it. Small weights are those of ONNX Runtime's dynamic quantisation and of NNCF's compression.
+Peers that are not installed are skipped. They get batches of 32, sorted by length. Small weights are those of
+ONNX Runtime's dynamic quantisation and of NNCF's compression.
 """
 
 from __future__ import annotations

@@ -149,9 +149,8 @@ def cost(say: Report, table: Path, data: Path | None, cache: Path, tasks: list[s
                         "real": (found[train][few], labels[train][few]),
                         "pool": (found[pool][rows], labels[pool][rows]),
                     }
-                    sets["real + pool"] = tuple(
-                        np.concatenate(pair) for pair in zip(*sets.values(), strict=True)
-                    )
+                    (x, y), (more_x, more_y) = sets["real"], sets["pool"]
+                    sets["real + pool"] = np.concatenate([x, more_x]), np.concatenate([y, more_y])
                     for name, (x, y) in sets.items():
                         student = LogisticRegression(C=10.0, max_iter=300).fit(x, y)
                         score = student.score(found[test], labels[test])
