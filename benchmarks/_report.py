@@ -66,5 +66,5 @@ class Report:
         return self
 
     def __exit__(self, *_: object) -> None:
-        RESULTS.mkdir(exist_ok=True)
+        self._path.parent.mkdir(parents=True, exist_ok=True)
         self._path.write_text("\n".join(self._lines) + "\n", encoding="utf-8")

@@ -235,7 +235,7 @@ def main() -> None:
     for part in options.only.split(","):
         if part not in PARTS:
             parser.error(f"--only: {part!r} is not one of {', '.join(PARTS)}")
-        with Report(f"encode-{part}{'-quick' if options.quick else ''}") as say:
+        with Report(f"encode/encode-{part}{'-quick' if options.quick else ''}") as say:
             say(machine("jax", "flax", "torch", "sentence-transformers", "transformers", "tokenizers"))
             say(f"jax on {jax.devices()[0].device_kind}; {time.strftime('%Y-%m-%d')}; one process, in turn")
             if part == "sentences":

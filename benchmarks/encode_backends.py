@@ -130,7 +130,7 @@ def main() -> None:
     options = parser.parse_args()
     reviews = [row["text"] for row in _pools._movies() if row["source"] == "rotten_tomatoes"]
     texts = [reviews[i] for i in np.random.default_rng(0).permutation(len(reviews))[: options.texts]]
-    with Report("encode-backends") as say, tempfile.TemporaryDirectory() as folder:
+    with Report("encode/encode-backends") as say, tempfile.TemporaryDirectory() as folder:
         say(machine("jax", "torch", "transformers", "onnxruntime", "openvino", "nncf"))
         say(
             f"one process, in turn, {options.repeats} rounds; {time.strftime('%Y-%m-%d')};"

@@ -187,7 +187,7 @@ def main() -> None:
         return distil(options.distil)
     if not options.table:
         parser.error("--table: the folder of a model2vec model; --distil makes one")
-    with Report("encode-static") as say:
+    with Report("encode/encode-static") as say:
         say(machine("jax", "tokenizers", "scipy", "model2vec"))
         say(f"one process; {time.strftime('%Y-%m-%d')}; table: {options.table.name}")
         if options.texts:

@@ -32,8 +32,9 @@ def _wide(formatter: type) -> Any:
 def _results() -> str:
     """The recorded output of every benchmark, and the script that prints it."""
     parts = []
-    for path in sorted((ROOT / "benchmarks" / "results").iterdir()):
-        where = f"../../benchmarks/results/{path.name}"
+    results = ROOT / "benchmarks" / "results"
+    for path in sorted(results.rglob("*"), key=lambda path: path.name):
+        where = f"../../benchmarks/results/{path.relative_to(results).as_posix()}"
         if path.suffix == ".svg":
             parts.append(f"## {path.name}\n\n![{path.stem}]({where})\n")
         elif path.suffix == ".txt":
