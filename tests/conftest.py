@@ -2,7 +2,9 @@
 
 import gc
 import os
+import shutil
 import signal
+import tempfile
 from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -15,6 +17,22 @@ from jaxtyping import install_import_hook
 install_import_hook(
     ["synalign_jax.core", "synalign_jax.text", "synalign_jax.evaluation"], "beartype.beartype"
 )
+
+# One program is compiled once for all processes of a session: those that run the tests, inheriting the first
+# one's environment, and the many that the tests start. The first one takes the folder away in the end.
+_OWN_FOLDER = None
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    _OWN_FOLDER = tempfile.mkdtemp(prefix="synalign-tests-")
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = _OWN_FOLDER
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
+    jax.config.update("jax_compilation_cache_dir", _OWN_FOLDER)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
+def pytest_unconfigure() -> None:
+    if _OWN_FOLDER is not None:
+        shutil.rmtree(_OWN_FOLDER, ignore_errors=True)
+
 
 # Started in the background, a shell has us ignore Ctrl-C, and so would every process that the tests start to
 # send it to. What is handled here, and not ignored, is reset to its default in them.
