@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -105,7 +104,6 @@ def joined(options: argparse.Namespace) -> Iterator[Machines]:
         yield found
     # Before the interpreter's end, which a process that waits for the others would hold up.
     jax.distributed.shutdown()
-    sys.stdout.flush()
 
 
 def _settings(options: argparse.Namespace) -> dict[str, Any] | None:

@@ -54,9 +54,8 @@ def dealt(config: Config, planned: Mapping[str, Sequence[ChatRequest]]) -> list[
 def priced(config: Config, part: Part, **measured: object) -> Estimate:
     """What a part costs; `measured` are arguments of `estimate`."""
     caps = budget(config.llm, part.settings)
-    if part.settings.batch:
-        return _as_batches(estimate(part.requests, budget=caps, limits=limits(part.settings), **measured))  # type: ignore
-    return estimate(part.requests, budget=caps, limits=limits(part.settings), **measured)  # type: ignore
+    found = estimate(part.requests, budget=caps, limits=limits(part.settings), **measured)  # type: ignore[arg-type]
+    return _as_batches(found) if part.settings.batch else found
 
 
 def _as_batches(found: Estimate) -> Estimate:
