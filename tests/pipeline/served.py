@@ -49,29 +49,18 @@ def asks_for_rows(body: dict[str, Any]) -> bool:
     return "texts" in body["response_format"]["json_schema"]["schema"]["properties"]
 
 
-class Served:
-    """`answer` gets the body of a request and returns the value, or the text, of the answer."""
+class Endpoint:
+    """An HTTP server in this process; `reply` decides what a request is answered with."""
 
-    def __init__(self, answer: Answer = answer, usage: tuple[int, int] = (50, 20)) -> None:
-        self.answer, self.bodies = answer, []
+    def __init__(self) -> None:
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                outer.bodies.append(body)
-                value = outer.answer(body)
-                text = value if isinstance(value, str) else json.dumps(value)
-                choice = {"index": 0, "message": {"role": "assistant", "content": text}}
-                counted = {"prompt_tokens": usage[0], "completion_tokens": usage[1]}
-                said = {
-                    "model": body["model"],
-                    "choices": [choice | {"finish_reason": "stop"}],
-                    "usage": counted,
-                }
-                content = json.dumps(said).encode()
-                self.send_response(200)
-                self.send_header("Content-Type", "application/json")
+                status, kind, content = outer.reply(body)
+                self.send_response(status)
+                self.send_header("Content-Type", kind)
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
                 self.wfile.write(content)
@@ -84,6 +73,31 @@ class Served:
         self.thread.start()
         self.address = f"http://127.0.0.1:{self.server.server_port}/v1"
 
+    def reply(self, body: dict[str, Any]) -> tuple[int, str, bytes]:
+        """Status, content type and content."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+
+class Served(Endpoint):
+    """`answer` gets the body of a request and returns the value, or the text, of the answer."""
+
+    def __init__(self, answer: Answer = answer, usage: tuple[int, int] = (50, 20)) -> None:
+        self.answer, self.usage, self.bodies = answer, usage, []
+        super().__init__()
+
+    def reply(self, body: dict[str, Any]) -> tuple[int, str, bytes]:
+        self.bodies.append(body)
+        value = self.answer(body)
+        text = value if isinstance(value, str) else json.dumps(value)
+        choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+        usage = {"prompt_tokens": self.usage[0], "completion_tokens": self.usage[1]}
+        said = {"model": body["model"], "choices": [choice], "usage": usage}
+        return 200, "application/json", json.dumps(said).encode()
+
 
 @contextmanager
 def served(*arguments: Any) -> Iterator[Served]:
@@ -91,8 +105,7 @@ def served(*arguments: Any) -> Iterator[Served]:
     try:
         yield endpoint
     finally:
-        endpoint.server.shutdown()
-        endpoint.server.server_close()
+        endpoint.close()
 
 
 def run(folder: Path, address: str, *, llm: str = "", more: str = "", few_shot: int = 12) -> int:

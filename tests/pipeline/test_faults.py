@@ -2,12 +2,11 @@
 
 import json
 import os
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from served import Endpoint, asks_for_rows
 from stub_server import answer
 
 from synalign_jax.cli import main
@@ -39,30 +38,10 @@ seeds = 2
 KEY = "sk-planted-key-0123456789"
 
 
-class Endpoint:
-    """An HTTP server that fails as `mode` says, until it is told to answer."""
+class Faulty(Endpoint):
+    """An endpoint that fails as `mode` says, until it is told to answer."""
 
-    def __init__(self) -> None:
-        self.mode, self.first = "answer", ""
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                status, kind, content = outer.reply(body)
-                self.send_response(status)
-                self.send_header("Content-Type", kind)
-                self.send_header("Content-Length", str(len(content)))
-                self.end_headers()
-                self.wfile.write(content)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
-        self.thread.start()
-        self.address = f"http://127.0.0.1:{self.server.server_port}/v1"
+    mode, first = "answer", ""
 
     def reply(self, body: dict) -> tuple[int, str, bytes]:
         if self.mode == "key":
@@ -81,7 +60,7 @@ class Endpoint:
 
     def unlucky(self, body: dict) -> bool:
         """Whether it is the first prompt for rows, whenever and however often it is sent."""
-        if "texts" not in body["response_format"]["json_schema"]["schema"]["properties"]:
+        if not asks_for_rows(body):
             return False
         prompt = json.dumps(body["messages"][:3])  # an example, its answer, and what is asked
         self.first = self.first or prompt
@@ -89,15 +68,14 @@ class Endpoint:
 
 
 @pytest.fixture(scope="module")
-def endpoint() -> Iterator[Endpoint]:
-    server = Endpoint()
+def endpoint() -> Iterator[Faulty]:
+    server = Faulty()
     yield server
-    server.server.shutdown()
-    server.server.server_close()
+    server.close()
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory, endpoint: Endpoint) -> Iterator[Path]:
+def place(tmp_path_factory: pytest.TempPathFactory, endpoint: Faulty) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("faults")
     (folder / "run.toml").write_text(CONFIG.format(address=endpoint.address))
     with pytest.MonkeyPatch.context() as patch:
@@ -116,7 +94,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, endpoint: Endpoint) -> Itera
     ],
 )
 def test_an_endpoint_that_fails_is_told_from_the_others(
-    place: Path, endpoint: Endpoint, capsys: pytest.CaptureFixture[str], mode: str, words: list[str]
+    place: Path, endpoint: Faulty, capsys: pytest.CaptureFixture[str], mode: str, words: list[str]
 ) -> None:
     endpoint.mode = mode
     assert main(["run", str(place / "run.toml")]) == 1
@@ -131,7 +109,7 @@ def test_an_endpoint_that_fails_is_told_from_the_others(
 
 
 def test_a_disk_that_is_full_stops_the_run_and_the_next_start_goes_on(
-    place: Path, endpoint: Endpoint, capsys: pytest.CaptureFixture[str]
+    place: Path, endpoint: Faulty, capsys: pytest.CaptureFixture[str]
 ) -> None:
     endpoint.mode = "answer"
     # Dead letters of the faults above were final; a new folder asks again.
@@ -152,7 +130,7 @@ def test_a_disk_that_is_full_stops_the_run_and_the_next_start_goes_on(
 
 
 def test_what_was_given_up_is_asked_for_again_after_a_retry(
-    place: Path, endpoint: Endpoint, capsys: pytest.CaptureFixture[str]
+    place: Path, endpoint: Faulty, capsys: pytest.CaptureFixture[str]
 ) -> None:
     endpoint.mode = "some"
     (place / "some.toml").write_text((place / "run.toml").read_text().replace('"out"', '"some"'))
