@@ -96,6 +96,20 @@ def test_a_backslash_before_a_quote_is_the_quote_alone(tmp_path: Path, written: 
     assert table.labels == ["x", "y"]
 
 
+def test_a_lone_carriage_return_without_quotes_is_a_character_and_said(tmp_path: Path) -> None:
+    """As pandas writes it where lines end in a line feed."""
+    (tmp_path / "r.csv").write_bytes(b'text,label\na\rb,x\n"c\rd\r\ne",y\nf\r\rg,y\nlast,x\r\n')
+    table = read_table(tmp_path / "r.csv")
+    assert table.texts == ["a\rb", "c\rd\r\ne", "f\r\rg", "last"]
+    assert "line 2 and 2 more: a carriage return" in " ".join(table.said)
+
+
+def test_a_carriage_return_in_the_header_is_not_read_over(tmp_path: Path) -> None:
+    (tmp_path / "r.csv").write_bytes(b'text,label\ra,x\r"b\nc",y\r')
+    with pytest.raises(DataError, match=r"r\.csv: line 1: "):
+        read_table(tmp_path / "r.csv")
+
+
 _LABELS = {
     "decimals": ([decimal.Decimal("1.00"), decimal.Decimal("2.50")], ["1", "2.50"]),
     "truth": ([True, False], ["true", "false"]),

@@ -20,7 +20,7 @@ from .text import Lines
 
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 _ESCAPED = re.compile(r'(?<!\\)((?:\\\\)*)\\"')  # a quote behind an odd number of backslashes
-_MARK = "\0"  # stands for such a quote: no line holds one
+_QUOTE, _RETURN = "\0q", "\0r"  # stand for such a quote and for a lone "\r": no line holds a NUL
 _SHOWN = 3  # lines of a file that one remark names
 
 
@@ -122,10 +122,8 @@ def _read(
     found = RowList(said=list(lines.said))
     doubtful: list[tuple[int, int]] = []
     with lines.open() as stream:
-        rest = itertools.islice(stream, dialect.skipped, None)
-        if dialect.escaped:
-            rest = (_ESCAPED.sub(rf"\1{_MARK}", line) for line in rest)
-        kept = _Remembering(rest)
+        returns: list[int] = []
+        kept = _Remembering(_marked(itertools.islice(stream, dialect.skipped, None), dialect, returns))
         reader = dialect.reader(kept)
         try:
             header = next(reader, None)
@@ -143,8 +141,8 @@ def _read(
                         f"{file.name}: line {start} has {len(fields)} fields, the header has {len(header)};"
                         f" {mend}"
                     )
-                if dialect.escaped:
-                    fields = [value.replace(_MARK, '"') for value in fields]
+                if dialect.escaped or returns:
+                    fields = [value.replace(_QUOTE, '"').replace(_RETURN, "\r") for value in fields]
                 found.add(start, dict(zip(names, fields, strict=True)))
                 if len(kept.lines) > 1 and len(header) > 1:
                     cuts = len(header) - 1
@@ -157,8 +155,31 @@ def _read(
                 f"{file.name}: line {reader.line_num + dialect.skipped}: {error}; the file may be cut off,"
                 " or a quote is missing"
             ) from error
+    if returns:
+        more = f" and {len(returns) - 1:,} more" if returns[1:] else ""
+        found.said.append(
+            f"{file.name}: line {returns[0]}{more}: a carriage return inside a line is taken as a character"
+            " of its text"
+        )
     _drop_unnamed(found)
     return found, doubtful
+
+
+def _marked(lines: Iterator[str], dialect: _Dialect, returns: list[int]) -> Iterator[str]:
+    """What the parser would stumble over, replaced; `returns` gets the lines with a lone carriage return.
+
+    Writers that end lines in "\n" leave it without quotes (pandas, and Python's csv before 3.13). In the
+    header it would mean that it ends the lines.
+    """
+    for number, line in enumerate(lines, dialect.skipped + 1):
+        if dialect.escaped:
+            line = _ESCAPED.sub(rf"\1{_QUOTE}", line)
+        if "\r" in line and number > dialect.skipped + 1:
+            text = line.rstrip("\r\n")
+            if "\r" in text:
+                returns.append(number)
+                line = text.replace("\r", _RETURN) + line[len(text) :]
+        yield line
 
 
 class _Remembering:
