@@ -25,9 +25,9 @@ from synalign_jax.llm.protocol import (
     Unsupported,
 )
 
-from ._faults import Fault, fault_in
+from ._faults import Fault, Unexplained, fault_in
 from ._http import Called, Reply
-from ._options import Options
+from ._options import Options, optional
 from .openai import OpenAIChat
 
 State = Literal["waiting", "completed", "failed", "expired", "cancelled"]
@@ -156,7 +156,14 @@ class OpenAIBatches(OpenAIChat):
             reply = Reply(self._http.value_of(called, request.model), False, None)
         except LLMError as error:
             return self.failed(error, request, sent, functools.partial(_body, request))
+        self._known.taken(request.model).update(optional(_body(request, sent)))
         return self.answered(reply, request, sent)
+
+    async def explain(self, error: LLMError, request: ChatRequest, lessons: Mapping[str, Any]) -> LLMError:
+        if not isinstance(error, Unexplained):
+            return error
+        put = functools.partial(_body, request)
+        return await self._found_out(request, Options.from_json(lessons), put, ("absent", 0), error)
 
     # -- the endpoint's own words --------------------------------------------------------------------------
 

@@ -127,14 +127,20 @@ class OpenAIChat:
             try:
                 return self.failed(error, request, options, put)
             except Unexplained as unexplained:
-                raise await self._explained(request, options, put, unexplained) from None
-        if (used := optional(put(options))) - self._known.taken(request.model):
-            self._known.taken(request.model).update(used)
+                streams = self._stream, self._stream_from
+                raise await self._found_out(request, options, put, streams, unexplained) from None
+        self._known.taken(request.model).update(optional(put(options)))
         return self.answered(reply, request, options)
 
-    async def _explained(self, request: ChatRequest, options: Options, put: Put, error: LLMError) -> LLMError:
+    async def _found_out(
+        self, request: ChatRequest, options: Options, put: Put, streams: tuple[str, int], error: LLMError
+    ) -> LLMError:
         """What to raise for a refusal that names nothing: options that no answer has shown to be taken are
-        tried one by one, once, while the other requests wait."""
+        tried one by one, once, while the other requests wait.
+
+        Raises:
+            LLMError: nothing was found out, as the endpoint failed meanwhile; it may be tried again.
+        """
         model, spent = request.model, Usage()
         if named((error.raw or "")[:8000], None, put(options)):
             return error
@@ -146,6 +152,9 @@ class OpenAIChat:
                 reply = await self._http.post(path, form(by), model=model)
             except Refused:
                 return False
+            except LLMError as failed:
+                failed.usage = spent + (failed.usage or Usage())
+                raise
             spent += _told(joined(reply.value) if reply.streamed else reply.value) or Usage()
             return True
 
@@ -154,8 +163,8 @@ class OpenAIChat:
                 unclear = optional(put(options)) - self._known.taken(model)
                 if not unclear:
                     return error
+                found = await searched(takes, request, options, *streams)
                 self._known.taken(model).update(unclear)
-                found = await searched(takes, request, options, self._stream, self._stream_from)
                 self._learn(model, found, error)
         if put(self._known.of(model)) == put(options):
             error.usage = spent if spent != Usage() else None

@@ -326,11 +326,8 @@ class BatchLLM(LLM, Learner, Protocol):
         ...
 
     async def find_batch(self, file: str, mark: str, since: float) -> str | None:
-        """The batch of this file or mark, made after `since` (Unix time); None if there is none.
-
-        Raises:
-            Unsupported: the endpoint does not list its batches.
-        """
+        """The batch of this file or mark, made after `since` (Unix time); None if there is none; raises
+        Unsupported where batches are not listed."""
         ...
 
     async def look(self, batch: str) -> BatchStatus:
@@ -345,4 +342,8 @@ class BatchLLM(LLM, Learner, Protocol):
         self, result: BatchResult, request: ChatRequest, lessons: Mapping[str, Any]
     ) -> ChatResponse:
         """The answer to a request that was sent by those lessons; raises as `complete` does."""
+        ...
+
+    async def explain(self, error: LLMError, request: ChatRequest, lessons: Mapping[str, Any]) -> LLMError:
+        """What `read_result` raised, or what it comes to once the endpoint was asked for its reason."""
         ...

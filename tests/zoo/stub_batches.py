@@ -41,9 +41,11 @@ class BatchServer:
         *,
         keeps_metadata: bool = True,
         page: int = 100,
+        lone: Behaviour | None = None,
     ) -> None:
         self.behaviour, self.course, self.fault, self.after = behaviour, course, fault, after
         self.keeps_metadata, self.page = keeps_metadata, page
+        self.lone = lone or behaviour  # answers what is asked outside of batches
         self.state = State()
         self.files: dict[str, bytes] = {}
         self.batches: dict[str, dict[str, Any]] = {}
@@ -115,7 +117,7 @@ class BatchServer:
         good_ones, bad_ones = [], []
         for line in lines:
             assert "stream" not in line["body"]
-            status, body = self._answer(line["body"])
+            status, body = self._answer(line["body"], self.behaviour)
             result = {
                 "id": f"r-{line['custom_id'][:8]}",
                 "custom_id": line["custom_id"],
@@ -136,13 +138,13 @@ class BatchServer:
                 batch[field_] = f"{batch['id']}-{field_}"
                 self.files[batch[field_]] = ("\n".join(content) + "\n").encode()
 
-    def _answer(self, body: dict[str, Any]) -> tuple[int, Any]:
+    def _answer(self, body: dict[str, Any], behaviour: Behaviour) -> tuple[int, Any]:
         prompt = f"{prompt_of(body)} {body.get('seed')}"
-        reply = self.behaviour(Visit(body, {}, self.state, self.paid.get(prompt, 0)))
+        reply = behaviour(Visit(body, {}, self.state, self.paid.get(prompt, 0)))
         self.state.bodies.append(body)
         if reply.status == 200:
             self.paid[prompt] = self.paid.get(prompt, 0) + 1
-        return reply.status, reply.body
+        return reply.status, reply.body.decode() if isinstance(reply.body, bytes) else reply.body
 
     async def _look(self, request: web.Request) -> web.Response:
         if faulty := self._faulty("look"):
@@ -179,7 +181,9 @@ class BatchServer:
     async def _chat(self, request: web.Request) -> web.Response:
         body = await request.json()
         self.asked_alone.append(body)
-        status, value = self._answer(body)
+        if faulty := self._faulty("chat"):
+            return faulty
+        status, value = self._answer(body, self.lone)
         return _response(Reply(status, value))
 
 

@@ -14,7 +14,7 @@ from stub_batches import BatchServer, Course, served
 from synalign_adapters.batches import OpenAIBatches
 from synalign_adapters.openai import OpenAIChat
 from test_zoo import jobs
-from zoo import Reply, Visit, completion, content, good, prompt_of, refusal
+from zoo import SOUND, Reply, Visit, completion, content, good, prompt_of, refusal
 
 from synalign_jax.llm.batches.limits import Batching
 from synalign_jax.llm.budget import Budget, Price
@@ -116,6 +116,47 @@ def test_what_a_batch_refuses_is_learnt_inside_it_and_kept(tmp_path: Path) -> No
         assert all_answered(outcomes, COUNT + 1)
         assert len(server.batches) == 3
         assert not said
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "refuses_two_options_without_a_word",
+        "refuses_schemas_without_a_word",
+        "refuses_the_system_role_without_a_word",
+    ],
+)
+def test_a_refusal_without_a_word_inside_a_batch_is_found_out_by_ordinary_calls(
+    name: str, tmp_path: Path
+) -> None:
+    def busy(call: str, times: int) -> Reply | None:
+        return Reply(503, {"error": {"message": "busy"}}) if call == "chat" and times == 3 else None
+
+    server = BatchServer(SOUND[name], fault=busy)
+    with served(server) as url:
+        outcomes, summary, error, said = ask(url, tmp_path / "l")
+        assert error is None
+        assert all_answered(outcomes)
+        assert len(server.batches) == 2
+        assert len(said) == 1
+        assert summary.dead == 0
+        alone = len(server.asked_alone)
+        assert alone < 30  # one search, and the part of one that the endpoint was too busy for
+        outcomes, _, _, said = ask(url, tmp_path / "l", count=COUNT + 1)
+        assert all_answered(outcomes, COUNT + 1)
+        assert (len(server.batches), len(server.asked_alone), said) == (3, alone, [])
+
+
+def test_a_refusal_without_a_word_that_batches_alone_give_ends_the_run_with_a_sentence(
+    tmp_path: Path,
+) -> None:
+    server = BatchServer(lambda _: refusal("Invalid request."), lone=good)
+    with served(server) as url:
+        _, summary, error, _ = ask(url, tmp_path / "l")
+    assert "one request after another" in str(error)
+    assert (summary.dead, summary.open) == (0, COUNT)
+    assert len(server.batches) == 1
+    assert len(server.asked_alone) < 12
 
 
 def test_bad_answers_are_asked_again_in_the_next_batch_and_errors_one_by_one(tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ class Batches:
         else:  # a run before this one sent it
             if record.number not in self._courses:
                 self._start(Course(self._office, record), None)
-            self._courses[record.number].join(line)
+            await self._courses[record.number].join(line)
         try:
             return await line.answer
         except asyncio.CancelledError:

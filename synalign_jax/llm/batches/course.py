@@ -103,11 +103,11 @@ class Course:
         self._unasked = False  # whether it says of some request that its turn never came
         self._over: BaseException | None = None  # what they get that it holds no result for
 
-    def join(self, line: Line) -> None:
+    async def join(self, line: Line) -> None:
         """Wait for one more of its results."""
         self.waiting[line.key] = line
         if result := self._spare.pop(line.key, None):
-            self._answer(result)
+            await self._answer(result)
         elif self._over is not None:
             del self.waiting[line.key]
             fail([line], self._over)
@@ -265,23 +265,36 @@ class Course:
             if not result.asked:
                 self._unasked = True
             elif result.key in self.waiting:
-                self._answer(result)
+                await self._answer(result)
             elif result.key not in self._taken:
                 self._spare[result.key] = result
             count += 1
             if count % 64 == 0:
                 await asyncio.sleep(0)
 
-    def _answer(self, result: BatchResult) -> None:
-        line = self.waiting.pop(result.key)
+    async def _answer(self, result: BatchResult) -> None:
+        line = self.waiting[result.key]
         self._taken.add(result.key)
+        answer = await self._answer_in(result, line.request)
+        if self.waiting.get(line.key) is line:  # else nobody waits any more
+            del self.waiting[line.key]
         if line.answer.done():
             return
+        if isinstance(answer, LLMError):
+            line.answer.set_exception(answer)
+        else:
+            line.answer.set_result(answer)
+
+    async def _answer_in(self, result: BatchResult, request: ChatRequest) -> ChatResponse | LLMError:
+        llm, lessons = self._office.llm, self.record.lessons
         try:
-            response = self._office.llm.read_result(result, line.request, self.record.lessons)
-            line.answer.set_result(response)
+            return llm.read_result(result, request, lessons)
         except LLMError as error:
-            line.answer.set_exception(error)
+            refusal = error
+        try:
+            return await self._office.patiently(lambda: llm.explain(refusal, request, lessons))
+        except LLMError:  # the endpoint cannot be asked, or not now
+            return refusal
 
     def _why_none(self, status: BatchStatus) -> LLMError:
         """What to tell a request that it holds no result for."""
