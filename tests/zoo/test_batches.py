@@ -24,6 +24,7 @@ from synalign_jax.llm.protocol import LLMError, Misconfigured
 from synalign_jax.llm.records import Summary
 
 QUICK = Batching(gather=0.05, first_look=0.01, longest_look=0.03, again=0.05)
+CALM = replace(QUICK, gather=0.3)  # what is asked together is one batch, on a busy machine too
 PATIENT = Limits(total_timeout=5.0)
 COUNT = 12
 
@@ -105,14 +106,14 @@ def test_all_requests_go_in_one_batch_and_are_matched_by_their_keys(tmp_path: Pa
 def test_what_a_batch_refuses_is_learnt_inside_it_and_kept(tmp_path: Path) -> None:
     server = BatchServer(options.takes_no_seed_in_mistral_words)
     with served(server) as url:
-        outcomes, summary, error, said = ask(url, tmp_path / "l")
+        outcomes, summary, error, said = ask(url, tmp_path / "l", batching=CALM)
         assert error is None
         assert all_answered(outcomes)
         assert len(server.batches) == 2
         assert [line for line in said if "'seed' is left out" in line] == said
         assert len(said) == 1
         assert summary.dead == 0
-        outcomes, _, _, said = ask(url, tmp_path / "l", count=COUNT + 1)
+        outcomes, _, _, said = ask(url, tmp_path / "l", count=COUNT + 1, batching=CALM)
         assert all_answered(outcomes, COUNT + 1)
         assert len(server.batches) == 3
         assert not said
@@ -134,7 +135,7 @@ def test_a_refusal_without_a_word_inside_a_batch_is_found_out_by_ordinary_calls(
 
     server = BatchServer(SOUND[name], fault=busy)
     with served(server) as url:
-        outcomes, summary, error, said = ask(url, tmp_path / "l")
+        outcomes, summary, error, said = ask(url, tmp_path / "l", batching=CALM)
         assert error is None
         assert all_answered(outcomes)
         assert len(server.batches) == 2
@@ -142,7 +143,7 @@ def test_a_refusal_without_a_word_inside_a_batch_is_found_out_by_ordinary_calls(
         assert summary.dead == 0
         alone = len(server.asked_alone)
         assert alone < 30  # one search, and the part of one that the endpoint was too busy for
-        outcomes, _, _, said = ask(url, tmp_path / "l", count=COUNT + 1)
+        outcomes, _, _, said = ask(url, tmp_path / "l", count=COUNT + 1, batching=CALM)
         assert all_answered(outcomes, COUNT + 1)
         assert (len(server.batches), len(server.asked_alone), said) == (3, alone, [])
 
@@ -152,7 +153,7 @@ def test_a_refusal_without_a_word_that_batches_alone_give_ends_the_run_with_a_se
 ) -> None:
     server = BatchServer(lambda _: refusal("Invalid request."), lone=good)
     with served(server) as url:
-        _, summary, error, _ = ask(url, tmp_path / "l")
+        _, summary, error, _ = ask(url, tmp_path / "l", batching=CALM)
     assert "one request after another" in str(error)
     assert (summary.dead, summary.open) == (0, COUNT)
     assert len(server.batches) == 1
