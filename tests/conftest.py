@@ -24,9 +24,11 @@ _OWN_FOLDER = None
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     _OWN_FOLDER = tempfile.mkdtemp(prefix="synalign-tests-")
     os.environ["JAX_COMPILATION_CACHE_DIR"] = _OWN_FOLDER
-    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
     jax.config.update("jax_compilation_cache_dir", _OWN_FOLDER)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
 def pytest_unconfigure() -> None:

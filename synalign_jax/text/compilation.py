@@ -11,11 +11,14 @@ import jax
 def keep_compiled(folder: str | Path | None = None) -> Path:
     """Keep XLA's compiled programs in `folder`, so that the next start compiles nothing.
 
-    Call it before the first computation; it changes JAX's settings for the whole process.
+    Call it before the first computation; it changes JAX's settings for the whole process. Where the
+    environment names JAX a folder ($JAX_COMPILATION_CACHE_DIR), that one is used, by the rules set there.
 
     Args:
         folder: None takes `synalign-jax/xla` in the user's cache folder.
     """
+    if given := os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+        return Path(given)
     if folder is None:
         base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         folder = Path(base) / "synalign-jax" / "xla"

@@ -3,11 +3,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 import tiny_models
 
-from synalign_jax.text import Embedder, Encoder, ModelError
+from synalign_jax.text import Embedder, Encoder, ModelError, keep_compiled
 from synalign_jax.text.model.pooling import pool
 from synalign_jax.text.protocol import Truncating
 
@@ -104,11 +105,21 @@ print(*(sum(name.endswith(end) for name in hits) for end in ("/cache_misses", "/
 def test_a_second_start_compiles_nothing_and_says_nothing(tmp_path: Path) -> None:
     folder = tiny_models.make(tmp_path / "model", "minilm")
     command = [sys.executable, "-W", "error", "-c", _START, str(folder), str(tmp_path / "compiled")]
+    environment = {name: value for name, value in os.environ.items() if name != "JAX_COMPILATION_CACHE_DIR"}
     first, second = (
-        subprocess.run(command, capture_output=True, text=True, check=True, timeout=300) for _ in range(2)
+        subprocess.run(command, capture_output=True, text=True, check=True, timeout=300, env=environment)
+        for _ in range(2)
     )
     misses, hits = map(int, second.stdout.split())
     assert int(first.stdout.split()[0]) > 0
     assert misses == 0
     assert hits > 0
     assert second.stderr == ""
+
+
+def test_the_folder_that_the_environment_names_jax_is_used(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "theirs"))
+    before = dict(jax.config.values)
+    assert keep_compiled(tmp_path / "ours") == tmp_path / "theirs"
+    assert not (tmp_path / "ours").exists()
+    assert jax.config.values == before

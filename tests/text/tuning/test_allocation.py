@@ -16,7 +16,7 @@ from synalign_jax.text import keep_freed_memory
 if sys.argv[1] == "keep":
     assert keep_freed_memory()
 product = jax.jit(lambda x, y: jnp.sum(jnp.sin(x @ y)))
-x, y = jnp.ones((10_000, 64)), jnp.ones((64, 2_000))  # 80 MB between them: above what glibc keeps by itself
+x, y = jnp.ones((5_000, 64)), jnp.ones((64, 2_000))  # 40 MB between them: above what glibc keeps by itself
 for _ in range(100):  # until the heap has a place for every buffer that lives beside another
     product(x, y).block_until_ready()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -39,7 +39,7 @@ def test_temporaries_are_faulted_in_once() -> None:
         ).stdout
         return int(output)
 
-    pages = 10_000 * 2_000 * 4 // 4_096
+    pages = 5_000 * 2_000 * 4 // 4_096
     assert faults("keep") < pages
     if tuple(int(part) for part in jax.__version__.split(".")[:2]) < (0, 12):  # newer XLA keeps them itself
         assert faults("let go") > 5 * pages
