@@ -8,10 +8,15 @@ from typing import Any
 
 from synalign_jax.llm.protocol import ChatRequest, ChatResponse, Choice, Quota, Usage
 
+from ._native import chunk_in
+
 _MOST_TOKENS = 10**12  # a larger count is no count
 _REASONING = ("reasoning_content", "reasoning", "thinking", "reasoning_text", "thoughts")
 _REASONS = {"max_tokens": "length", "stop": "stop", "end_turn": "stop", "eos": "stop", "eos_token": "stop"}
-_FILTERED = ("content_filter", "safety", "prohibited_content", "blocklist", "recitation")
+_FILTERED = {
+    "content_filter", "content_filtered", "safety", "prohibited_content", "blocklist", "recitation", "spii",
+    "sensitive", "refusal", "guardrail_intervened",
+}  # fmt: skip
 
 
 class NotAnAnswerError(ValueError):
@@ -63,9 +68,11 @@ def told_usage(value: Any) -> tuple[int | None, int | None, int | None]:
     usage = value.get("usage") if isinstance(value, Mapping) else None
     if not isinstance(usage, Mapping):
         return None, None, None
-    prompt = _first(usage, "prompt_tokens", "input_tokens", "promptTokens", "prompt_eval_count")
-    completion = _first(usage, "completion_tokens", "output_tokens", "completionTokens", "generated_tokens")
-    total = _first(usage, "total_tokens", "totalTokens")
+    prompt = _first(usage, "prompt_tokens", "input_tokens", "promptTokens", "promptTokenCount")
+    completion = _first(
+        usage, "completion_tokens", "output_tokens", "completionTokens", "candidatesTokenCount"
+    )
+    total = _first(usage, "total_tokens", "totalTokens", "totalTokenCount")
     if total is not None:
         if prompt is None and completion is not None:
             prompt = max(0, total - completion)
@@ -83,6 +90,7 @@ def joined(parts: Iterable[Any]) -> dict[str, Any]:
     for part in parts:
         if not isinstance(part, Mapping):
             continue
+        part = chunk_in(part)
         if part.get("model"):
             whole["model"] = part["model"]
         if (usage := _usage_of(part)) is not None:
@@ -145,17 +153,6 @@ def _unwrapped(value: Any) -> Mapping[str, Any]:
     for inner in value.values():
         if isinstance(inner, Mapping) and "choices" in inner:
             return inner
-    message = value.get("message")
-    if isinstance(message, Mapping) and "content" in message:  # Ollama's own form
-        usage = {
-            "prompt_tokens": value.get("prompt_eval_count"),
-            "completion_tokens": value.get("eval_count"),
-        }
-        return {
-            **value,
-            "choices": [{"message": message, "finish_reason": value.get("done_reason")}],
-            "usage": usage,
-        }
     return value
 
 
@@ -181,6 +178,7 @@ def _choice(choice: Any) -> Choice | None:
         "MAX_TOKENS": "length",
         "STOP": "stop",
         "end_turn": "stop",
+        "COMPLETE": "stop",
         "eos": "stop",
         "tool_calls": "stop",
         "function_call": "stop",
@@ -206,7 +204,8 @@ def _declined(choices: list[Any]) -> list[str]:
         message = choice.get("message") if isinstance(choice, Mapping) else None
         refusal = _text(message.get("refusal")) if isinstance(message, Mapping) else ""
         reason = _name(choice.get("finish_reason")) if isinstance(choice, Mapping) else ""
-        if refusal or reason.lower().removeprefix("finish_reason_") in _FILTERED:
+        words = reason.lower().removeprefix("finish_reason_").replace(":", " ").split()
+        if refusal or _FILTERED.intersection(words):
             said.append(refusal or reason)
     return said
 

@@ -44,6 +44,8 @@ class EventReader:
             self._flush()
         elif line.startswith("data:"):
             data = line[5:].removeprefix(" ")
+            while data.startswith("data:"):  # a proxy has put events into events
+                data = data[5:].removeprefix(" ")
             mark = data.strip().strip('"') == "[DONE]"
             if self._data and (mark or _is_json("\n".join(self._data))):  # no blank line between two events
                 self._flush()

@@ -31,7 +31,7 @@ _STATUS_OF_WORD = {
 _CREDIT_CODES = ("insufficient_quota", "billing", "exceeded_current_quota", "arrearage", "payment_required")
 _CREDIT = re.compile(
     r"insufficient.{0,12}(?:balance|credit|funds|quota)|credit balance is too low|out of credit|no credit"
-    r"|not enough credit|余额不足|overdue|in arrears|billing hard limit|payment required",
+    r"|not enough credit|余额不足|欠费|overdue|in arrears|billing hard limit|payment required",
     re.IGNORECASE,
 )
 _KEY = re.compile(
@@ -60,12 +60,14 @@ _MODERATED = re.compile(
     r"|safety (?:system|filter|setting)"
     r"|responsible.?ai|data_inspection|inappropriate content|sensitive (?:word|content|information)"
     r"|prohibited[_ ](?:content|use)"
-    r"|violat[^.]{0,40}(?:polic|guideline|terms)|invalid_prompt|risk control|censor",
+    r"|violat[^.]{0,40}(?:polic|guideline|terms)|invalid_prompt|risk control|censor"
+    r"|exists risk|high.?risk|new_sensitive|敏感|不安全|违规",
     re.IGNORECASE,
 )
 _TOO_LONG = re.compile(
     r"context.{0,10}(?:length|window|size)|context_length_exceeded|(?:prompt|input|message|request)[^.]{0,30}"
-    r"(?:too (?:long|large|many)|exceed)|too many (?:input )?tokens|maximum (?:input|sequence) length"
+    r"(?:too (?:long|large|many)|exceed)|too many (?:input )?tokens|maximum (?:input|sequence|prompt) length"
+    r"|range of input length|inputs\W+must have less than|超长"
     r"|string_above_max_length|reduce the length",
     re.IGNORECASE,
 )
@@ -80,12 +82,18 @@ _RATE = re.compile(r"rate.?limit|too many requests|throttl|quota exceeded|concur
 _NEVER_FITS = re.compile(
     r"request too large|requested \d+.{0,40}limit \d+|limit:? ?(\d+),? ?requested:? ?(\d+)", re.IGNORECASE
 )
+_OPTIONS = re.compile(r"no endpoints? found that (?:support|can handle)|requested parameters", re.IGNORECASE)
 _PAGE = re.compile(r"\s*<(?:!doctype|html|head)", re.IGNORECASE)
 _LOADING = re.compile(
     r"(?:loading|load(?:ing)? (?:the )?model|is (?:currently )?loading|warming up|starting up|initiali[sz]ing"
     r"|not (?:yet )?(?:ready|loaded)|still loading|cold start)",
     re.IGNORECASE,
 )
+
+
+_NO_LOADING = re.compile(r"(?:fail\w*|unable|could not|cannot|error)(?: to)? load", re.IGNORECASE)
+# MiniMax's numbers, which come with HTTP 200.
+_STATUS_OF_NUMBER = {1002: 429, 1004: 401, 1008: 402, 1026: 400, 1027: 400, 1039: 429, 2013: 400, 2049: 401}
 
 
 class Rejected(Refused):
@@ -113,6 +121,11 @@ def fault_in(value: Any) -> Fault | None:
         return fault_in(value[0])
     if not isinstance(value, dict):
         return None
+    base = value.get("base_resp")
+    if isinstance(base, dict) and base.get("status_code") and not value.get("choices"):
+        code = base["status_code"]
+        status = _STATUS_OF_NUMBER.get(code, 500) if isinstance(code, int) else 500
+        return Fault(str(base.get("status_msg") or code), str(code), status)
     error = next((value[name] for name in ("error", "errors", "detail") if value.get(name)), None)
     if not error and not _says_error(value):
         return None
@@ -133,6 +146,14 @@ def fault_in(value: Any) -> Fault | None:
         text += " (failed_generation)"
     words = [x.get(n) for x in (inner, value) for n in ("code", "status", "type", "reason") if x.get(n)]
     return Fault(text, " ".join(str(word) for word in words).lower(), _status(words))
+
+
+def _bare(value: Any) -> Fault | None:
+    """An error that is not wrapped in one: the fields of the body itself."""
+    if not isinstance(value, dict) or not isinstance(value.get("message"), str):
+        return None
+    words = [value[name] for name in ("code", "error_code", "status", "type") if value.get(name)]
+    return Fault(value["message"], " ".join(map(str, words)).lower(), _status(words))
 
 
 def _says_error(value: Mapping[str, Any]) -> bool:
@@ -172,7 +193,7 @@ class Blame:
 
 def error_for(status: int, value: Any, body: str, headers: Mapping[str, str], blame: Blame) -> LLMError:
     """The error for an HTTP answer that is none; `body` holds no secret any more."""
-    said = fault_in(value)
+    said = fault_in(value) or (_bare(value) if status != 200 else None)
     text, code = (said.text, said.code) if said else (body, "")
     if status == 200 or (status in (400, 500) and said and said.status in (429, 503, 529)):
         status = (said.status if said else None) or 500
@@ -198,13 +219,17 @@ def error_for(status: int, value: Any, body: str, headers: Mapping[str, str], bl
     if isinstance(error, Refused) and _BAD_ANSWER.search(body):
         error = Rejected(message, raw=body)
         error.answer = _failed_generation(value)
-    elif isinstance(error, Refused) and not error.why and status in (400, 422):
+    elif isinstance(error, Refused) and not error.why and status in (400, 404, 422):
         error = Unexplained(message, raw=body)
     return error
 
 
 def _of_the_server(status: int, message: str, everything: str, wait: float | None, raw: str) -> LLMError:
-    if _LOADING.search(everything) and (status == 503 or "model" in everything.lower()):
+    if (
+        _LOADING.search(everything)
+        and not _NO_LOADING.search(everything)
+        and (status == 503 or "model" in everything.lower())
+    ):
         return Loading(message, retry_after=wait, raw=raw)
     if status in (503, 529):
         return Overloaded(message, retry_after=wait, raw=raw)
@@ -228,6 +253,8 @@ def _of_the_request(
         return Misconfigured(f"{message} (the account has no credit left)", raw=raw)
     if moderated:
         return _refused(message, raw, "moderated")
+    if _OPTIONS.search(everything):
+        return _refused(message, raw, "")
     if _MODEL.search(everything) or (status == 404 and not blame.answered):
         hint = f"(check the model name {blame.model!r} and the path of base_url)"
         return Misconfigured(f"{message} {hint}", raw=raw)

@@ -342,6 +342,9 @@ class Http:
 
 def _json(text: str) -> Any:
     try:
-        return json.loads(text.removeprefix("\ufeff"), strict=False)
+        value = json.loads(text.removeprefix("\ufeff"), strict=False)
+        return (
+            json.loads(value, strict=False) if isinstance(value, str) and value[:1] in ("{", "[") else value
+        )
     except (ValueError, RecursionError):
         return None

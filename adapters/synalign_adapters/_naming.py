@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -30,6 +31,28 @@ _PHRASE = re.compile(
     r"prob\w*|options)",
     re.IGNORECASE,
 )
+
+
+_ECHO = re.compile(r"""\\*["']messages\\*["']\s*:""")
+_READ = 8000  # characters of a refusal
+
+
+def own_words(raw: str, value: Any) -> str:
+    """What a refusal says, without the request that it repeats: that names every option.
+
+    `value` is the body, where it is JSON.
+    """
+    said = raw if value is None else json.dumps(value, ensure_ascii=False)
+    while match := _ECHO.search(said):
+        start = said.rfind("{", 0, match.start())
+        depth, end = 0, len(said)
+        for at in range(max(start, 0), len(said)):
+            depth += {"{": 1, "}": -1}.get(said[at], 0)
+            if not depth and said[at] == "}":
+                end = at + 1
+                break
+        said = said[: start if start >= 0 else match.start()] + said[max(end, match.end()) :]
+    return said[:_READ]
 
 
 def named(said: str, value: Any, sent: Mapping[str, Any]) -> list[str]:
@@ -118,6 +141,8 @@ def _in_text(said: str, sent: Mapping[str, Any]) -> list[str]:
             plain.append(ours)
     if "parameter n" in said.lower() or re.search(r"\bn ?(?:>|=|must|should)", said):
         plain += ["n"] if "n" in sent else []
+    if "response_format" in sent and re.search(r"\bfor format\b", said):
+        plain.append("format")
     if "stream" in sent and re.search(r"\bstream(?:ing)?\b", said, re.IGNORECASE):
         plain.append("stream")
     return list(dict.fromkeys(quoted + plain))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -29,6 +29,12 @@ _SYSTEM = re.compile(
     r"system (?:role|message|prompt)|role[^.]{0,20}system|developer (?:role|message|instruction)",
     re.IGNORECASE,
 )
+_TURNS = re.compile(r"must alternate|alternat\w+ (?:between )?user", re.IGNORECASE)
+_BOUND = re.compile(
+    r"<=|at most|maximum|less than|too (?:large|big)|exceed|above|range|between|up to|exclusive"
+    r"|\[\d+, ?\d+\]",
+    re.IGNORECASE,
+)
 _STREAM_ONLY = re.compile(
     r"only[^.]{0,30}stream|stream[^.]{0,40}(?:required|must be (?:true|set|enabled)|enable)"
     r"|non-?stream(?:ing)?[^.]{0,30}"
@@ -42,7 +48,8 @@ _INPUT = re.compile(
     r"|in (?:the|your) (?:messages|prompt|input))",
     re.IGNORECASE,
 )
-_FEWEST = 16  # tokens: a limit below it leaves room for nothing
+_NUMBER = re.compile(r"(?<!\d)(\d{1,8})(?!\d)(\s*\(exclusive\))?")
+FEWEST = 16  # tokens: a limit below it leaves room for nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +85,7 @@ class Options:
             limit if isinstance(limit, int) and 0 <= limit < len(LIMITS) else 0,
             form if isinstance(form, int) and 0 <= form < len(FORMATS) else 0,
             stream if stream in ("on", "off", "absent") else None,
-            most if isinstance(most, int) and most >= _FEWEST else None,
+            most if isinstance(most, int) and most >= FEWEST else None,
             value.get("system") is not False,
         )
 
@@ -140,9 +147,9 @@ class Options:
             return self._limited(sent, said)
         names = named(said, value, sent)
         if (
-            _SYSTEM.search(said)
+            (_SYSTEM.search(said) or _TURNS.search(said))
             and any(m["role"] == "system" for m in sent.get("messages", ()))
-            and _NO.search(said)
+            and (_NO.search(said) or _TURNS.search(said))
         ):
             return replace(self, system=False)
         if "stream" in names and _STREAM_ONLY.search(said) and not sent.get("stream"):
@@ -155,6 +162,8 @@ class Options:
 
     def _less(self, name: str, sent: Mapping[str, Any], said: str) -> Options:
         if name == "limit":
+            if _BOUND.search(said) and (lower := self._limited(sent, said)) != self:
+                return lower
             if _NO.search(said) and not _TOTAL.search(said):
                 if self.limit == 1 and "instead" in said:
                     return self  # it wants the name that it was given
@@ -174,12 +183,13 @@ class Options:
         total, prompt = _TOTAL.search(said), _INPUT.search(said)
         if both := _SUM.search(said):
             room = int(both.group(1)) - int(both.group(2))
-            fits = [room] if _FEWEST <= room < asked else []
+            fits = [room] if FEWEST <= room < asked else []
         elif total:
             room = int(total.group(1)) - int(prompt.group(1)) if prompt else 0
-            fits = [room] if _FEWEST <= room < asked else []
+            fits = [room] if FEWEST <= room < asked else []
         else:
-            fits = [int(n) for n in re.findall(r"\d+", said) if len(n) < 9 and _FEWEST <= int(n) < asked]
+            told = [(int(n), bool(out)) for n, out in _NUMBER.findall(said)]
+            fits = [n - out for n, out in told if FEWEST <= n - out < asked]
         return replace(self, most=max(fits)) if fits else self
 
     def _weaker(self, said: str) -> int:
@@ -203,76 +213,6 @@ class Options:
 
 
 _PLAIN = Options()
-_NEEDED = {"model", "messages", "prompt", "stream_options", *LIMITS}
-_PROMPT = ("messages", "prompt")
-_SHORT = Message("user", "Answer with a short JSON object, please.")
-
-
-def optional(body: Mapping[str, Any]) -> frozenset[str]:
-    """The options that a body uses."""
-    return frozenset(name for name in body if name not in _NEEDED and body[name] is not False)
-
-
-async def searched(
-    takes: Callable[[Callable[[Options], dict[str, Any]], Options], Awaitable[bool]],
-    request: ChatRequest,
-    options: Options,
-    stream: str,
-    stream_from: int,
-) -> Options:
-    """What is known after a refusal that names nothing: one option is tried after the other.
-
-    First the request without any; should that be refused too it is the prompt's fault, and nothing is
-    learnt. Then a short prompt with one more of the options, as long as they are taken.
-
-    Args:
-        takes: asks a request, put by such options; whether it is answered.
-    """
-
-    def whole(by: Options) -> dict[str, Any]:
-        least = by.body(request, stream, stream_from)
-        return {name: _FEWEST if name in LIMITS else value for name, value in least.items()}
-
-    def brief(by: Options) -> dict[str, Any]:
-        short = replace(request, messages=(_SHORT,))
-        return {name: value for name, value in whole(by).items() if name not in _PROMPT} | {
-            name: value for name, value in by.body(short, stream, stream_from).items() if name in _PROMPT
-        }
-
-    names = [name for name in whole(options) if name not in _NEEDED]
-    bare = replace(options, without=options.without | {*names, "stream_options"})
-    last = len(LIMITS) - 1
-    variants = [bare, replace(bare, limit=last), replace(bare, system=False)]
-    variants += [replace(bare, limit=last, system=False)]
-    for kept in dict.fromkeys(variants):
-        if await takes(whole, kept):
-            break
-    else:
-        return options
-    if kept.limit > options.limit + 1 and await takes(whole, replace(kept, limit=options.limit + 1)):
-        kept = replace(kept, limit=options.limit + 1)
-    for name in names:
-        forms = range(options.format, len(FORMATS) - 1) if name == "response_format" else [options.format]
-        for form in forms:
-            more = replace(kept, format=form, without=kept.without - {name})
-            if await takes(brief, more):
-                kept = more
-                break
-    if "response_format" in kept.without - options.without:
-        kept = replace(kept, format=len(FORMATS) - 1, without=kept.without - {"response_format"})
-    with_usage = replace(kept, without=kept.without - {"stream_options"})
-    if "stream_options" in options.without or not await _taken_if_used(takes, brief, kept, with_usage):
-        return kept
-    return with_usage
-
-
-async def _taken_if_used(
-    takes: Callable[..., Awaitable[bool]],
-    put: Callable[[Options], dict[str, Any]],
-    before: Options,
-    after: Options,
-) -> bool:
-    return put(before) == put(after) or await takes(put, after)
 
 
 def _alternating(given: tuple[Message, ...], system: bool) -> list[dict[str, str]]:

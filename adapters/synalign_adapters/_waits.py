@@ -152,7 +152,7 @@ def _number(text: object) -> float | None:
 
 def _count(text: str | None) -> int | None:
     number = _number(text or "")
-    return None if number is None else int(number)
+    return None if number is None or (text or "").startswith("-") else int(number)
 
 
 def _moment(text: str) -> float | None:

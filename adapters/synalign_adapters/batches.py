@@ -27,7 +27,8 @@ from synalign_jax.llm.protocol import (
 
 from ._faults import Fault, Unexplained, fault_in
 from ._http import Called, Reply
-from ._options import Options, optional
+from ._options import Options
+from ._searched import optional
 from .openai import OpenAIChat
 
 State = Literal["waiting", "completed", "failed", "expired", "cancelled"]

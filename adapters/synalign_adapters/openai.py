@@ -23,8 +23,10 @@ from synalign_jax.llm.protocol import (
 from ._answers import DeclinedError, NotAnAnswerError, is_finished, joined, response_in, told_usage
 from ._faults import Rejected, Unexplained
 from ._http import Http, Reply
-from ._naming import named
-from ._options import Known, Options, difference, optional, searched
+from ._naming import named, own_words
+from ._native import completion_in
+from ._options import Known, Options, difference
+from ._searched import optional, searched
 from .connection import Connection
 
 _STREAM_FROM = 2048  # tokens: so long an answer is streamed, so that a stall shows before the last token
@@ -142,7 +144,7 @@ class OpenAIChat:
             LLMError: nothing was found out, as the endpoint failed meanwhile; it may be tried again.
         """
         model, spent = request.model, Usage()
-        if named((error.raw or "")[:8000], None, put(options)):
+        if named(own_words(error.raw or "", None), None, put(options)):
             return error
 
         async def takes(form: Put, by: Options) -> bool:
@@ -193,7 +195,7 @@ class OpenAIChat:
         raise self._do_without(request.model, options, put, error) from None
 
     def _response(self, reply: Reply, request: ChatRequest) -> ChatResponse:
-        value = joined(reply.value) if reply.streamed else reply.value
+        value = joined(reply.value) if reply.streamed else completion_in(reply.value)
         usage = _told(value)
         if reply.streamed and not is_finished(value):
             raise ServerError(
@@ -231,7 +233,7 @@ class OpenAIChat:
         if isinstance(error, ServerError) and not _blames_an_option(error.raw):
             return error
         too_long = isinstance(error, Refused) and error.why == "too_long"
-        said = error.raw[:8000]
+        said = own_words(error.raw, value)
         lesson = options.after(put(options), said, value, limit_only=too_long)
         self._learn(model, lesson, error)
         if put(self._known.of(model)) == put(options):
@@ -263,7 +265,8 @@ def _rescued(error: Rejected, request: ChatRequest) -> ChatResponse:
 def _blames_an_option(raw: str) -> bool:
     """5xx that are refusals of an option in truth."""
     low = raw.lower()
-    return any(word in low for word in ("grammar", "unsupported param", "not supported", "unknown field"))
+    words = ("grammar", "unsupported param", "not supported", "unknown field", "must alternate", "for format")
+    return any(word in low for word in words)
 
 
 def _again(request: ChatRequest, missing: int, made: int) -> ChatRequest:

@@ -121,6 +121,8 @@ def _stops(response: ChatResponse) -> str:
 
 def _shown(response: ChatResponse) -> str:
     text, used = response.text.strip()[:60], response.usage
+    if not text:
+        return f"with nothing in it after {used.completion_tokens} tokens: it may think, and need more"
     return f"{text!r}, {used.prompt_tokens}+{used.completion_tokens} tokens"
 
 

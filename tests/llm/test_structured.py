@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from synalign_jax.llm.protocol import BadAnswer
@@ -150,6 +150,7 @@ JSON = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(JSON, st.sampled_from([None, 1]), st.booleans())
 def test_whole_json_comes_back_as_it_is(value: object, indent: int | None, fenced: bool) -> None:
     text = json.dumps(value, indent=indent)
@@ -158,6 +159,7 @@ def test_whole_json_comes_back_as_it_is(value: object, indent: int | None, fence
     assert parse(text, {}) == json.loads(json.dumps(value).replace("\\u0000", ""))
 
 
+@settings(deadline=None)
 @given(st.lists(st.dictionaries(st.sampled_from("abc"), st.text('xyz,{}[]"\\', max_size=5))), st.data())
 def test_a_list_cut_off_anywhere_gives_its_whole_items(rows: list, data: st.DataObject) -> None:
     text = json.dumps(rows)

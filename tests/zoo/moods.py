@@ -6,7 +6,7 @@ import email.utils
 import time
 from typing import Any
 
-from zoo import Reply, Visit, good, prompt_of, refusal, sound
+from zoo import Reply, Visit, completion, good, prompt_of, refusal, sound
 
 WINDOW = 0.6  # seconds of the zoo's rate limits
 LATE = 400  # milliseconds within which a loading server is ready
@@ -153,7 +153,25 @@ def finds_one_prompt_too_long(visit: Visit) -> Reply:
     return good(visit)
 
 
-ONE_PROMPT = (flags_one_prompt, filters_one_prompt, finds_one_prompt_too_long)
+def _refuses_one(status: int, body: Any) -> Any:
+    return lambda visit: Reply(status, body) if is_first(visit) else good(visit)
+
+
+ONE_PROMPT = {
+    "openrouter": flags_one_prompt,
+    "azure": filters_one_prompt,
+    "too_long": finds_one_prompt_too_long,
+    "deepseek": _refuses_one(400, {"error": {"message": "Content Exists Risk"}}),
+    "zhipu": _refuses_one(400, {"error": {"code": "1301", "message": "可能包含不安全或敏感内容"}}),
+    "gemini": _refuses_one(200, completion(None, finish="content_filter: PROHIBITED_CONTENT")),
+    "gemini_itself": _refuses_one(200, {"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}}),
+    "bedrock": _refuses_one(200, completion("", finish="guardrail_intervened")),
+    "anthropic": _refuses_one(200, completion("", finish="refusal")),
+    "minimax": _refuses_one(200, {"base_resp": {"status_code": 1027, "status_msg": "new_sensitive"}}),
+    "tgi": _refuses_one(422, {"error": "`inputs` must have less than 4095 tokens. Given: 5000"}),
+    "xai": _refuses_one(400, {"error": "This model's maximum prompt length is 99 but the request has 200"}),
+    "dashscope": _refuses_one(400, {"error": {"message": "Range of input length should be [1, 30720]"}}),
+}  # fmt: skip
 
 
 # -- refusals of all: the run stops, with a sentence -------------------------------------------------------
@@ -188,6 +206,20 @@ ALL_PROMPTS = {
     "no_credit": (
         _always(429, {"error": {"message": "You exceeded your quota", "code": "insufficient_quota"}}),
         "no credit left",
+    ),
+    "no_balance_in_chinese": (
+        _always(429, {"error": {"code": "1113", "message": "您的账户已欠费，请充值后重试。"}}),
+        "no credit left",
+    ),
+    "no_balance_with_200": (
+        _always(
+            200, {"choices": None, "base_resp": {"status_code": 1008, "status_msg": "insufficient balance"}}
+        ),
+        "no credit left",
+    ),
+    "no_login_with_200": (
+        _always(200, {"choices": None, "base_resp": {"status_code": 1004, "status_msg": "login fail"}}),
+        "no key was sent",
     ),
     "no_balance": (_always(402, {"error": {"message": "Insufficient Balance"}}), "no credit left"),
     "refusals_of_no_clear_reason": (

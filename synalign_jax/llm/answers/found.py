@@ -12,10 +12,17 @@ from typing import Any
 _FENCE = re.compile(r"```[\w-]*[ \t]*\n?(.*?)(?:```|\Z)", re.DOTALL)
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _HALF_ESCAPE = re.compile(r"\\(?:u[0-9a-fA-F]{0,3})?\Z")
-_PART = re.compile(_STRING.pattern + r"|[{}\[\],:]|[^\s{}\[\],:\"]+|\"(?:[^\"\\]|\\.)*\\?\Z", re.DOTALL)
+_COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
+_PART = re.compile(
+    _STRING.pattern + rf"|{_COMMENT.pattern}" + r"|[{}\[\],:]|[^\s{}\[\],:\"]+|\"(?:[^\"\\]|\\.)*\\?\Z",
+    re.DOTALL,
+)
 _DEEPEST = 64
 _MOST_STARTS = 64  # brackets at which a value is looked for; thoughts are full of them
 _MOST_MENDED = 2_000_000  # characters that mending may read in all
+_ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|.)", re.DOTALL)
+_QUOTED = re.compile(r'[{\[]\s*\\"')  # a value whose own quotes are escaped, and which stands in none
+_CURLY = str.maketrans("“”„‟", '""""')
 _WORDS = {"True": "true", "False": "false", "None": "null"}
 # How models close their thoughts; what stands before the last of these is no answer.
 _AFTER_THOUGHTS = re.compile(
@@ -64,6 +71,10 @@ def candidates(text: str) -> Iterator[Candidate]:
     if not answer.startswith(("{", "[")):
         for fence in reversed(fences[-8:]):
             yield Candidate(fence)
+    if _QUOTED.search(answer):
+        yield Candidate(answer.replace('\\"', '"'))
+    if "“" in answer and '"' not in answer:
+        answer = answer.translate(_CURLY)
     values, cut = _values(answer)
     for value in reversed(values):
         yield Candidate(value)
@@ -143,8 +154,16 @@ def _mended(text: str, start: int) -> tuple[str | None, int, list[str]]:
     closers: list[str] = []
     items: list[int] = []  # for each open bracket, where in `out` its unfinished item begins
     half_string = False
+    at = start  # where the part before ended
     for match in _PART.finditer(text, start):
-        part = match.group()
+        part, gap, at = match.group(), text[at : match.start()], match.end()
+        if _COMMENT.fullmatch(part):
+            continue
+        if part in ("...", "…"):  # "and so on"
+            continue
+        if "\n" in gap and part[0] in '"[{' and out and out[-1][0] in '"]}':  # a comma is missing
+            out.append(",")
+            items[-1] = len(out)
         if part in "}]":
             if out[-1] == ",":
                 out.pop()
@@ -153,6 +172,8 @@ def _mended(text: str, start: int) -> tuple[str | None, int, list[str]]:
             items.pop()
         elif part[0] == '"' and match.end() == len(text) and not _STRING.fullmatch(part):
             part, half_string = _HALF_ESCAPE.sub("", part) + '"', True
+        if part[0] == '"':
+            part = _ESCAPE.sub(_kept_escape, part)
         out.append(_WORDS.get(part, part))
         if part in "{[":
             closers.append("}" if part == "{" else "]")
@@ -173,6 +194,12 @@ def _mended(text: str, start: int) -> tuple[str | None, int, list[str]]:
     if half_string:
         parts.append("".join(out + closers[::-1]))
     return None, 0, parts
+
+
+def _kept_escape(match: re.Match[str]) -> str:
+    """An escape that JSON has, or what stands behind the backslash."""
+    what = match.group(1)
+    return match.group() if what in '"\\/bfnrt' or len(what) == 5 else what
 
 
 def _is_json(text: str) -> bool:

@@ -1,0 +1,88 @@
+"""Answers in the forms of other protocols, which gateways pass on as they are: as chat completions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+_TEXTS = ("response", "generated_text", "output_text", "completion", "answer")
+
+
+def completion_in(value: Any) -> Any:
+    """A whole answer of Anthropic, Gemini, Cohere, Ollama, OpenAI's Responses, Workers AI or Hugging Face's
+    text generation as a chat completion; everything else as it is."""
+    inner = value[0] if isinstance(value, list) and len(value) == 1 else value
+    for _ in range(2):  # envelopes
+        if not isinstance(inner, Mapping) or "choices" in inner:
+            return value
+        if (made := _choice(inner)) is not None:
+            return {**inner, "choices": [made], "usage": _usage(inner)}
+        inner = next(
+            (inner[n] for n in ("result", "data", "output") if isinstance(inner.get(n), Mapping)), None
+        )
+    return value
+
+
+def chunk_in(part: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A part of such an answer, streamed, as a chunk of a chat completion."""
+    if "choices" in part:
+        return part
+    kind, delta = part.get("type"), part.get("delta")
+    if kind in ("content_block_delta", "message_delta") and isinstance(delta, Mapping):  # Anthropic
+        said = {"content": delta.get("text"), "reasoning": delta.get("thinking")}
+        return {**part, "choices": [{"delta": said, "finish_reason": delta.get("stop_reason")}]}
+    if kind == "response.output_text.delta":  # OpenAI's Responses
+        return {"choices": [{"delta": {"content": delta}}]}
+    if kind in ("response.completed", "response.incomplete"):
+        whole = part.get("response")
+        usage = whole.get("usage") if isinstance(whole, Mapping) else None
+        reason = "stop" if kind == "response.completed" else "length"
+        return {"choices": [{"delta": {}, "finish_reason": reason}], "usage": usage}
+    message = part.get("message")
+    if kind == "message_start" and isinstance(message, Mapping):
+        return {"usage": message.get("usage"), "model": message.get("model")}
+    if kind is None and ("done" in part or "candidates" in part):
+        choice = _choice(part)
+        if choice is not None:
+            if part.get("done") is False:
+                choice["finish_reason"] = None
+            return {**part, "choices": [{**choice, "delta": choice.pop("message")}], "usage": _usage(part)}
+    return part
+
+
+def _choice(value: Mapping[str, Any]) -> dict[str, Any] | None:
+    message, content = value.get("message"), value.get("content")
+    if isinstance(message, Mapping) and "content" in message:  # Ollama, Cohere
+        return {"message": message, "finish_reason": value.get("done_reason") or value.get("finish_reason")}
+    if isinstance(content, list | str) and (value.get("role") == "assistant" or "stop_reason" in value):
+        return {"message": {"content": content}, "finish_reason": value.get("stop_reason")}
+    candidates = value.get("candidates")
+    if isinstance(candidates, list) and candidates and isinstance(candidates[0], Mapping):
+        first = candidates[0]
+        inner = first.get("content")
+        parts = inner.get("parts") if isinstance(inner, Mapping) else None
+        return {"message": {"content": parts or ""}, "finish_reason": first.get("finishReason")}
+    feedback = value.get("promptFeedback")
+    if isinstance(feedback, Mapping) and feedback.get("blockReason"):
+        said = f"the prompt was blocked: {feedback['blockReason']}"
+        return {"message": {"content": "", "refusal": said}, "finish_reason": "content_filter"}
+    output = value.get("output")
+    if value.get("object") == "response" and isinstance(output, list):
+        said = [item for item in output if isinstance(item, Mapping) and item.get("type") == "message"]
+        reason = "length" if value.get("status") == "incomplete" else "stop"
+        return {"message": {"content": [item.get("content") for item in said]}, "finish_reason": reason}
+    for name in _TEXTS:
+        if isinstance(value.get(name), str) or (name == "response" and isinstance(value.get(name), Mapping)):
+            return {"message": {"content": value[name]}, "finish_reason": value.get("finish_reason")}
+    return None
+
+
+def _usage(value: Mapping[str, Any]) -> Any:
+    """The counts, wherever the protocol has them."""
+    usage = value.get("usage") or value.get("usageMetadata")
+    if isinstance(usage, Mapping):
+        return usage["tokens"] if isinstance(usage.get("tokens"), Mapping) else usage
+    meta = value.get("meta")
+    if isinstance(meta, Mapping) and isinstance(meta.get("tokens"), Mapping):
+        return meta["tokens"]
+    return {"prompt_tokens": value.get("prompt_eval_count"), "completion_tokens": value.get("eval_count")}

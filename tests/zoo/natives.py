@@ -1,0 +1,220 @@
+"""Answers in the forms of other protocols, which gateways pass on, and JSON as models spoil it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from coats import coat, events, pieces
+from zoo import Reply, Visit, answer, completion, content, refusal, sound
+
+# -- whole --------------------------------------------------------------------------------------------------
+
+
+@sound
+def answers_in_coheres_form(visit: Visit) -> Reply:
+    usage = {"billed_units": {"input_tokens": 5}, "tokens": {"input_tokens": 40, "output_tokens": 20}}
+    message = {"role": "assistant", "content": [{"type": "text", "text": content(visit)}]}
+    return Reply(body={"id": "c", "message": message, "finish_reason": "COMPLETE", "usage": usage})
+
+
+@sound
+def answers_in_anthropics_form(visit: Visit) -> Reply:
+    parts = [{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": content(visit)}]
+    body = {"type": "message", "role": "assistant", "content": parts, "stop_reason": "end_turn"}
+    return Reply(body=body | {"usage": {"input_tokens": 40, "output_tokens": 20}})
+
+
+@sound
+def answers_in_geminis_form(visit: Visit) -> Reply:
+    parts = [{"text": "hm {x}", "thought": True}, {"text": content(visit)}]
+    candidate = {"content": {"parts": parts, "role": "model"}, "finishReason": "STOP", "index": 0}
+    usage = {"promptTokenCount": 40, "candidatesTokenCount": 20, "totalTokenCount": 60}
+    return Reply(body={"candidates": [candidate], "usageMetadata": usage})
+
+
+@sound
+def answers_as_a_response(visit: Visit) -> Reply:
+    """OpenAI's other protocol."""
+    said = {"type": "message", "content": [{"type": "output_text", "text": content(visit)}]}
+    body = {
+        "object": "response",
+        "status": "completed",
+        "output": [{"type": "reasoning", "summary": []}, said],
+    }
+    return Reply(body=body | {"error": None, "usage": {"input_tokens": 40, "output_tokens": 20}})
+
+
+@sound
+def answers_in_workers_ais_form(visit: Visit) -> Reply:
+    result = {"response": content(visit), "usage": {"prompt_tokens": 40, "completion_tokens": 20}}
+    return Reply(body={"result": result, "success": True, "errors": [], "messages": []})
+
+
+@sound
+def answers_parsed_in_workers_ais_form(visit: Visit) -> Reply:
+    return Reply(body={"result": {"response": answer(visit.body)}, "success": True, "errors": []})
+
+
+@sound
+def answers_with_generated_text(visit: Visit) -> Reply:
+    """Hugging Face's text generation."""
+    return Reply(body=[{"generated_text": content(visit)}])
+
+
+@sound
+def encodes_the_whole_answer_twice(visit: Visit) -> Reply:
+    return Reply(body=json.dumps(completion(content(visit))))
+
+
+# -- streamed -----------------------------------------------------------------------------------------------
+
+
+@sound
+def streams_in_ollamas_form(visit: Visit) -> Reply:
+    text = content(visit)
+    parts: list[dict[str, Any]] = [
+        {"message": {"role": "assistant", "content": piece}, "done": False} for piece in (text[:9], text[9:])
+    ]
+    parts.append({"message": {"content": ""}, "done": True, "done_reason": "stop", "eval_count": 20})
+    return Reply(body="".join(json.dumps(p) + "\n" for p in parts).encode(), kind="application/x-ndjson")
+
+
+@sound
+def streams_in_anthropics_form(visit: Visit) -> Reply:
+    text = content(visit)
+    parts: list[dict[str, Any]] = [
+        {
+            "type": "message_start",
+            "message": {"role": "assistant", "content": [], "usage": {"input_tokens": 4}},
+        },
+        {"type": "ping"},
+        {"type": "content_block_delta", "delta": {"type": "thinking_delta", "thinking": "hm"}},
+        {"type": "content_block_delta", "delta": {"type": "text_delta", "text": text[:9]}},
+        {"type": "content_block_delta", "delta": {"type": "text_delta", "text": text[9:]}},
+        {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 20}},
+        {"type": "message_stop"},
+    ]
+    return events(*parts, done=False)
+
+
+@sound
+def streams_events_in_events(visit: Visit) -> Reply:
+    reply = events(*pieces(visit))
+    assert isinstance(reply.body, bytes)
+    reply.body = reply.body.replace(b"data: ", b"data: data: ")
+    return reply
+
+
+# -- JSON that is nearly JSON -------------------------------------------------------------------------------
+
+
+@sound
+def comments_its_json(visit: Visit) -> Reply:
+    text = json.dumps(answer(visit.body), indent=1)
+    return coat(visit, text.replace("{\n", "{ /* as asked */\n", 1).replace("[\n", "[ // rows\n", 1))
+
+
+@sound
+def escapes_what_needs_none(visit: Visit) -> Reply:
+    return coat(visit, content(visit).replace(" tale", " \\_tale\\_ \\$5 it\\'s 100\\% a tale"))
+
+
+@sound
+def escapes_its_own_quotes(visit: Visit) -> Reply:
+    return coat(visit, content(visit).replace('"', '\\"'))
+
+
+@sound
+def forgets_commas_at_line_ends(visit: Visit) -> Reply:
+    return coat(visit, json.dumps(answer(visit.body), indent=1).replace('",\n', '"\n'))
+
+
+@sound
+def goes_on_with_dots(visit: Visit) -> Reply:
+    return coat(visit, content(visit).replace("]", ", ...]"))
+
+
+@sound
+def writes_curly_quotes(visit: Visit) -> Reply:
+    pieces = content(visit).split('"')
+    return coat(visit, "".join(p + ("“", "”")[i % 2] for i, p in enumerate(pieces))[:-1])
+
+
+# -- options refused in other words -------------------------------------------------------------------------
+
+
+def _tops(visit: Visit, body: Any, status: int = 400) -> Reply:
+    return Reply(status, body) if "top_p" in visit.body else Reply(body=completion(content(visit)))
+
+
+@sound
+def repeats_the_request_in_its_refusal(visit: Visit) -> Reply:
+    """FastAPI and pydantic: every option is named, one is meant."""
+    said = {"type": "value_error", "loc": ["body"], "msg": "Value error, top_p is not supported"}
+    return _tops(visit, {"detail": [said | {"input": visit.body}]}, 422)
+
+
+@sound
+def repeats_the_request_in_pythons_words(visit: Visit) -> Reply:
+    """vLLM, SGLang."""
+    said = f"[{{'loc': ('body',), 'msg': '`top_p` is not supported', 'input': {visit.body!r}, 'ctx': {{}}}}]"
+    return _tops(visit, {"object": "error", "message": said, "type": "BadRequestError", "code": 400})
+
+
+@sound
+def finds_no_endpoint_for_the_parameters_without_a_word(visit: Visit) -> Reply:
+    """OpenRouter."""
+    said = (
+        "No endpoints found that can handle the requested parameters. To learn more, visit: https://o.r/docs"
+    )
+    return _tops(visit, {"error": {"message": said, "code": 404}}, 404)
+
+
+@sound
+def refuses_with_200(visit: Visit) -> Reply:
+    """MiniMax."""
+    said = {"status_code": 2013, "status_msg": "invalid params, unknown field: top_p"}
+    return _tops(visit, {"id": "1", "choices": None, "base_resp": said}, 200)
+
+
+def _bounded(visit: Visit, said: str) -> Reply:
+    asked = visit.body.get("max_tokens") or visit.body.get("max_completion_tokens") or 10**6
+    return refusal(said.format(asked)) if asked > 200 else Reply(body=completion(content(visit)))
+
+
+@sound
+def excludes_the_end_of_its_range(visit: Visit) -> Reply:
+    """Vertex."""
+    said = "a maxOutputTokens value of {} but the supported range is from 1 (inclusive) to 201 (exclusive)."
+    return _bounded(visit, f"Unable to submit request because it has {said}")
+
+
+@sound
+def says_instead_of_a_number(visit: Visit) -> Reply:
+    """Volcengine: `instead` is no other name here."""
+    said = "integer above maximum value, expected a value <= 200, but got {} instead. Request id: 0217435550"
+    return _bounded(visit, f"The parameter `max_tokens` specified in the request is not valid: {said}")
+
+
+@sound
+def cannot_load_a_vocabulary_for_the_format(visit: Visit) -> Reply:
+    """Ollama: nothing is loading, and waiting does not help."""
+    if "response_format" in visit.body:
+        return refusal("failed to load model vocabulary required for format", 500)
+    return Reply(body=completion(content(visit)))
+
+
+@sound
+def fails_in_its_template_on_system_messages(visit: Visit) -> Reply:
+    """llama.cpp, vLLM: only turns are named."""
+    if any(message["role"] == "system" for message in visit.body["messages"]):
+        return refusal("Conversation roles must alternate user/assistant/user/assistant/...", 500)
+    return Reply(body=completion(content(visit)))
+
+
+@sound
+def has_no_limit_and_counts_it_below_zero(visit: Visit) -> Reply:
+    reply = Reply(body=completion(content(visit)))
+    reply.headers = {"x-ratelimit-remaining-requests": "-1", "x-ratelimit-reset-requests": "1h0m0s"}
+    return reply
