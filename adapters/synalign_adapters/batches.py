@@ -27,8 +27,8 @@ from synalign_jax.llm.protocol import (
 
 from ._faults import Fault, Unexplained, fault_in
 from ._http import Called, Reply
-from ._options import Options
-from ._searched import optional
+from ._options.learnt import Options
+from ._options.searched import optional
 from .openai import OpenAIChat
 
 State = Literal["waiting", "completed", "failed", "expired", "cancelled"]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from synalign_jax.llm.protocol import ChatRequest, ChatResponse, Choice, Misconfigured, Refused, Usage
 
-from ._schema import in_words
+from ._options.schema import in_words
 
 if TYPE_CHECKING:
     import torch  # pyright: ignore[reportMissingImports]

@@ -23,10 +23,10 @@ from synalign_jax.llm.protocol import (
 from ._answers import DeclinedError, NotAnAnswerError, is_finished, joined, response_in, told_usage
 from ._faults import Rejected, Unexplained
 from ._http import Http, Reply
-from ._naming import named, own_words
 from ._native import completion_in
-from ._options import Known, Options, difference
-from ._searched import optional, searched
+from ._options.learnt import Known, Options, difference
+from ._options.naming import named, own_words
+from ._options.searched import optional, searched
 from .connection import Connection
 
 _STREAM_FROM = 2048  # tokens: so long an answer is streamed, so that a stall shows before the last token

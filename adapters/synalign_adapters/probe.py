@@ -19,9 +19,9 @@ from synalign_jax.llm.protocol import (
     Unsupported,
 )
 
-from ._naming import LIMITS
-from ._options import Options
-from ._schema import FORMATS
+from ._options.learnt import Options
+from ._options.naming import LIMITS
+from ._options.schema import FORMATS
 from .openai import OpenAIChat
 
 _WAIT = 2.0  # seconds, where the endpoint asks for a wait and does not say how long

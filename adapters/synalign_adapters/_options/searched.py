@@ -8,9 +8,9 @@ from typing import Any
 
 from synalign_jax.llm.protocol import ChatRequest, Message
 
-from ._naming import LIMITS
-from ._options import FEWEST, Options
-from ._schema import FORMATS
+from .learnt import FEWEST, Options
+from .naming import LIMITS
+from .schema import FORMATS
 
 _NEEDED = {"model", "messages", "prompt", "stream_options", *LIMITS}
 _PROMPT = ("messages", "prompt")

@@ -10,8 +10,8 @@ from typing import Any
 
 from synalign_jax.llm.protocol import ChatRequest, Message
 
-from ._naming import LIMITS, named
-from ._schema import FORMATS, in_words, response_format
+from .naming import LIMITS, named
+from .schema import FORMATS, in_words, response_format
 
 _NO = re.compile(
     r"unsupported|not (?:be )?(?:support|allow|permit|accept|implement|recogni[sz]e|available|exist)|unknown"
