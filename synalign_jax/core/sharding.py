@@ -14,11 +14,6 @@ def rows_sharded(mesh: Mesh) -> NamedSharding:
     return NamedSharding(_flat(mesh), PartitionSpec("rows"))
 
 
-def columns_sharded(mesh: Mesh) -> NamedSharding:
-    """The second axis split over every device of `mesh`."""
-    return NamedSharding(_flat(mesh), PartitionSpec(None, "rows"))
-
-
 def replicated(mesh: Mesh) -> NamedSharding:
     """A copy on every device of `mesh`."""
     return NamedSharding(_flat(mesh), PartitionSpec())

@@ -86,7 +86,7 @@ class Picks:
                 break
             if not certain:
                 search = search._replace(choice=self._decide(search, done))
-            if count + self._cluster > search.factor.shape[0]:
+            if count + self._cluster > search.factor.shape[1]:
                 search = grown(search, sizes.pop(0), self._mesh)
         self.rows_left = bool(search.choice.unseen)
         return np.asarray(search.clusters)[:done], np.asarray(search.variance)[:done]

@@ -27,8 +27,8 @@ class PosteriorState(NamedTuple):
         points: (n, d) rows of the pool.
         kernel: the covariance function.
         noise: () observation noise sigma_n^2.
-        factor: (capacity, n). With O the observed rows and L L^T = K_OO + noise I, the filled part is
-            L^-1 K_O,pool; the rest is zero.
+        factor: (n, capacity). With O the observed rows and L L^T = K_OO + noise I, the filled part is
+            K_pool,O L^-T; the rest is zero.
         variance: (n,) k(z, z) - k_O(z)^T (K_OO + noise I)^-1 k_O(z) (SynAlign, equation 4), never negative.
         observed: (n,) which rows have been observed.
         count: () filled rows of the factor.
@@ -37,7 +37,7 @@ class PosteriorState(NamedTuple):
     points: Float[Array, "n d"]
     kernel: Kernel
     noise: Float[Array, ""]
-    factor: Float[Array, "capacity n"]
+    factor: Float[Array, "n capacity"]
     variance: Float[Array, " n"]
     observed: Bool[Array, " n"]
     count: Int[Array, ""]
@@ -64,7 +64,7 @@ def posterior_init(points: Any, kernel: Kernel, *, capacity: int, noise: float =
         points=points,
         kernel=kernel,
         noise=jnp.asarray(noise, points.dtype),
-        factor=jnp.zeros((capacity, points.shape[0]), points.dtype),
+        factor=jnp.zeros((points.shape[0], capacity), points.dtype),
         variance=prior,
         observed=jnp.zeros(points.shape[0], bool),
         count=jnp.zeros((), jnp.int32),
@@ -98,17 +98,17 @@ def observe(
     Where `take` is False nothing changes; there must be room for the rows nevertheless. Rows whose variance
     is not above `floor` are left out; None leaves out those that rounding drowns.
     """
-    covariance = prior.T - factor_product(state, state.factor[:, rows])
+    covariance = prior - factor_product(state, state.factor[rows].T)
     if floor is None:
         least = resolution(covariance.dtype, diagonal(state.kernel, state.points[rows]))
     else:
         least = floor[rows]
     wanted = ~state.observed[rows] & ~_repeated(rows) & take
-    step = _whiten(covariance[:, rows], least, wanted, state.noise)
-    added = jnp.matmul(step, covariance, precision=_PRECISION)
+    step = _whiten(covariance[rows], least, wanted, state.noise)
+    added = jnp.matmul(covariance, step.T, precision=_PRECISION)
     return state._replace(
-        factor=jax.lax.dynamic_update_slice(state.factor, added, (state.count, jnp.zeros_like(state.count))),
-        variance=jnp.maximum(state.variance - jnp.sum(added * added, axis=0), 0.0),
+        factor=jax.lax.dynamic_update_slice_in_dim(state.factor, added, state.count, axis=1),
+        variance=jnp.maximum(state.variance - jnp.sum(added * added, axis=1), 0.0),
         observed=state.observed.at[rows].set(state.observed[rows] | take),
         count=state.count + jnp.where(take, rows.shape[0], 0),
     )
@@ -119,13 +119,13 @@ def resolution(dtype: Any, scale: Any) -> Any:
     return 32.0 * float(jnp.finfo(dtype).eps) * scale
 
 
-def factor_product(state: PosteriorState, columns: Float[Array, "capacity b"]) -> Float[Array, "b n"]:
-    """columns^T factor.
+def factor_product(state: PosteriorState, columns: Float[Array, "capacity b"]) -> Float[Array, "n b"]:
+    """factor columns.
 
-    With the factor's own columns at some rows this is what the observed rows explain of their covariances,
-    k_O(rows)^T (K_OO + noise I)^-1 k_O(pool).
+    With the factor's own rows, transposed, this is what the observed rows explain of their covariances,
+    k_O(pool)^T (K_OO + noise I)^-1 k_O(rows).
     """
-    return jnp.matmul(columns.T, state.factor, precision=_PRECISION)
+    return jnp.matmul(state.factor, columns, precision=_PRECISION)
 
 
 def _repeated(rows: Int[Array, " b"]) -> Bool[Array, " b"]:

@@ -80,7 +80,7 @@ class Problem(NamedTuple):
         rounds: clusters wanted; the shapes do not depend on it.
         priority: decides between rows of equal score.
         references: the rows whose variance is to fall; None picks the row of largest variance.
-        prior: covariances of the references with the points; None without references.
+        prior: covariances of the points with the references; None without references.
         first: (n,) sum_r weights_r k(z, z_r)^2; None without references.
     """
 
@@ -92,7 +92,7 @@ class Problem(NamedTuple):
     rounds: Int[Array, ""]
     priority: Float[Array, " n"]
     references: References | None
-    prior: Float[Array, "r n"] | None = None
+    prior: Float[Array, "n r"] | None = None
     first: Float[Array, " n"] | None = None
 
 
@@ -128,7 +128,7 @@ class Search(NamedTuple):
     The first four are those of `PosteriorState`, gain is None without references.
     """
 
-    factor: Float[Array, "capacity n"]
+    factor: Float[Array, "n capacity"]
     unknown: Float[Array, " n"]
     observed: Bool[Array, " n"]
     count: Int[Array, ""]
@@ -144,11 +144,11 @@ class Gain(NamedTuple):
 
     Attributes:
         total: (n,) sum_r weights_r c(z, z_r)^2, with c the posterior covariance.
-        factor: (capacity, r) the factor's columns at the references z_r.
+        factor: (r, capacity) the factor's rows at the references z_r.
     """
 
     total: Float[Array, " n"]
-    factor: Float[Array, "capacity r"]
+    factor: Float[Array, "r capacity"]
 
 
 def spread(error: Any, variance: Any, noise: Any, scale: Any, score: Any = None, first: Any = None) -> Any:

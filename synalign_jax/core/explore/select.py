@@ -9,7 +9,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int
 
 from synalign_jax.core.kernels import diagonal, gram, half_squares, rbf_length_scale, unit_rbf
-from synalign_jax.core.sharding import columns_sharded, replicated
+from synalign_jax.core.sharding import replicated, rows_sharded
 
 from .posterior import PosteriorState, factor_product, observe, posterior_init
 from .search import (
@@ -53,10 +53,10 @@ def begin(
     floor = known_below(diagonal(problem.kernel, points))
     gain = None
     if references is not None:
-        prior = gram(problem.kernel, points[references.rows], points)
-        first = jnp.matmul(references.weights, prior * prior, precision=_PRECISION)
+        prior = gram(problem.kernel, points, points[references.rows])
+        first = jnp.matmul(prior * prior, references.weights, precision=_PRECISION)
         problem = problem._replace(prior=prior, first=first)
-        gain = Gain(first, state.factor[:, references.rows])
+        gain = Gain(first, state.factor[references.rows])
 
     def observe_outside(i: Int[Array, ""], carry: tuple) -> tuple:
         # The last block runs past the end: repeating its last row changes nothing.
@@ -144,7 +144,7 @@ def advance(problem: Problem, search: Search, mesh: Mesh | None) -> Search:
         )
 
     def more(search: Search) -> Bool[Array, ""]:
-        room = search.count + cluster <= search.factor.shape[0]
+        room = search.count + cluster <= search.factor.shape[1]
         choice = search.choice
         return room & (search.done < problem.rounds) & choice.left & choice.certain
 
@@ -178,7 +178,7 @@ def advance(problem: Problem, search: Search, mesh: Mesh | None) -> Search:
 @eqx.filter_jit(donate="all")
 def grown(search: Search, capacity: int, mesh: Mesh | None) -> Search:
     """With room for `capacity` rows of the factor: a round reads all of it, so it starts small."""
-    added = ((0, capacity - search.factor.shape[0]), (0, 0))
+    added = ((0, 0), (0, capacity - search.factor.shape[1]))
     gain = search.gain
     if gain is not None:
         gain = gain._replace(factor=jnp.pad(gain.factor, added))
@@ -201,8 +201,8 @@ def _observe(
     return after, gain
 
 
-def _split(factor: Float[Array, "capacity n"], mesh: Mesh | None) -> Float[Array, "capacity n"]:
-    return factor if mesh is None else jax.lax.with_sharding_constraint(factor, columns_sharded(mesh))
+def _split(factor: Float[Array, "n capacity"], mesh: Mesh | None) -> Float[Array, "n capacity"]:
+    return factor if mesh is None else jax.lax.with_sharding_constraint(factor, rows_sharded(mesh))
 
 
 def _update_gain(
@@ -211,21 +211,21 @@ def _update_gain(
     start: Int[Array, ""],
     block: int,
     references: References,
-    prior: Float[Array, "r n"],
+    prior: Float[Array, "n r"],
 ) -> Gain:
-    """With the `block` factor rows A from `start`, c' = c - A^T A_R: squared, so that c is never stored."""
-    added = jax.lax.dynamic_slice_in_dim(after.factor, start, block)
-    added_references = added[:, references.rows]
-    weighted = added_references * references.weights
-    # weighted c, with c from before: the rows of gain.factor that A will fill are still zero.
-    explained = factor_product(after, jnp.matmul(gain.factor, weighted.T, precision=_PRECISION))
-    linear = jnp.matmul(weighted, prior, precision=_PRECISION) - explained
+    """With the `block` factor columns A from `start`, c' = c - A A_R^T; squared, so c is never stored."""
+    added = jax.lax.dynamic_slice_in_dim(after.factor, start, block, axis=1)
+    added_references = added[references.rows]
+    weighted = added_references * references.weights[:, None]
+    # c weighted, with c from before: the columns of gain.factor that A_R will fill are still zero.
+    explained = factor_product(after, jnp.matmul(gain.factor.T, weighted, precision=_PRECISION))
+    linear = jnp.matmul(prior, weighted, precision=_PRECISION) - explained
     square = jnp.matmul(
-        jnp.matmul(weighted, added_references.T, precision=_PRECISION), added, precision=_PRECISION
+        added, jnp.matmul(weighted.T, added_references, precision=_PRECISION), precision=_PRECISION
     )
     return Gain(
-        total=jnp.maximum(gain.total + jnp.sum(added * (square - 2.0 * linear), axis=0), 0.0),
-        factor=jax.lax.dynamic_update_slice_in_dim(gain.factor, added_references, start, axis=0),
+        total=jnp.maximum(gain.total + jnp.sum(added * (square - 2.0 * linear), axis=1), 0.0),
+        factor=jax.lax.dynamic_update_slice_in_dim(gain.factor, added_references, start, axis=1),
     )
 
 
