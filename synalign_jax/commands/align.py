@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from synalign_jax.core.align.alignment import Alignment
     from synalign_jax.mixing.mixture import Mixture
+    from synalign_jax.pipeline.checkpoint import FileCheckpoint
     from synalign_jax.pipeline.progress import Terminal
     from synalign_jax.pipeline.together import Together
 
@@ -122,7 +123,7 @@ def register(subparsers: argparse._SubParsersAction) -> None:
     add_options(parser, ("real", "synthetic"))
     machines.add_options(parser)
     parser.add_argument("--seed", type=int, default=0, help="decides folds and draws (default 0)")
-    parser.set_defaults(run=run, again="To start again, with vectors that were computed kept")
+    parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -143,7 +144,7 @@ def _align(options: argparse.Namespace, ours: machines.Machines) -> int:
     from synalign_jax.pipeline.together import Together, recover
 
     from .pool_report import pool_facts
-    from .pool_rows import groups_of, read_pair
+    from .pool_rows import groups_of, read_pair, unfinished
     from .pool_summary import tell
 
     terminal = Terminal(quiet=not ours.first)
@@ -166,7 +167,14 @@ def _align(options: argparse.Namespace, ours: machines.Machines) -> int:
         raise InputError(f"--size: {options.size}; the pool has {len(pool)} rows, ask for 1 to that many")
     times.append(time.monotonic())
     align_key, draw_key, report_key = jax.random.split(jax.random.key(options.seed), 3)
-    found, notes = _weigh(pair, gamma, power, options, align_key, terminal, ours)
+    kept = unfinished(
+        options,
+        (gamma, power, options.method, options.max_steps, options.seed),
+        (pair.real_vectors, pair.pool_vectors, *pair.labels),
+    )
+    if kept.found:
+        terminal.say("Going on where an earlier call was stopped")
+    found, notes = _weigh(pair, gamma, power, options, align_key, terminal, ours, kept)
     for note in (why := unmeasured(found)):
         terminal.say(f"Note: {note}")
     notes += why
@@ -214,6 +222,7 @@ def _align(options: argparse.Namespace, ours: machines.Machines) -> int:
         facts = replace(facts, settings=settings, stages=tuple(stages), warnings=tuple(notes))
         _write(files, out, options.resampled, (found, mixture), pair, drawn)
         write_report(facts, files.path(out / "report.html"))
+    kept.clear()
     tell((found, mixture), facts.distance, drawn, out, options.resampled)
     return 0
 
@@ -226,6 +235,7 @@ def _weigh(
     key: PRNGKeyArray,
     terminal: Terminal,
     ours: machines.Machines,
+    kept: FileCheckpoint,
 ) -> tuple[Alignment, list[str]]:
     """The alignment, and what its user must hear of it."""
     from synalign_jax.core.align.memory import alignment_memory
@@ -249,6 +259,7 @@ def _weigh(
         method=options.method,
         max_steps=options.max_steps,
         mesh=ours.mesh,
+        checkpoint=kept,
     )
     for note in notes:
         terminal.say(f"Note: {note}")

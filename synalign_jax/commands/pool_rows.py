@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .machines import Machines
 from .rows import embed_rows, read_rows
@@ -13,7 +14,8 @@ from .rows import embed_rows, read_rows
 if TYPE_CHECKING:
     import numpy as np
 
-    from synalign_jax.evaluation.report.facts import Copies
+    from synalign_jax.evaluation.report.facts import Copies as CopiesFacts
+    from synalign_jax.pipeline.checkpoint import FileCheckpoint
     from synalign_jax.pipeline.data.intake import Intake
     from synalign_jax.pipeline.data.table import Table
     from synalign_jax.pipeline.progress import Terminal
@@ -29,7 +31,7 @@ class Pair:
     pool_vectors: np.ndarray
     intake: tuple[Intake, Intake]
     shares: np.ndarray | None = None  # rows that were down-weighted: the pool's row that stands for each
-    copies: Copies | None = None  # among all rows of the file
+    copies: CopiesFacts | None = None  # among all rows of the file
 
     def file_weights(self, weights: np.ndarray) -> np.ndarray:
         """One weight a row of the pool's files: 0 for a row left out, an equal part for each repeated one."""
@@ -83,6 +85,18 @@ def read_pair(
     return Pair(real, pool, real_vectors, pool_vectors, intake, shares, copies)
 
 
+def unfinished(options: argparse.Namespace, settings: Any, inputs: Sequence[Any]) -> FileCheckpoint:
+    """Where pieces of this computation are kept beside --out until the result is there.
+
+    Of several processes none keeps any: they would have to agree on what there is.
+    """
+    from synalign_jax.pipeline.checkpoint import FileCheckpoint, fingerprint
+
+    out, together = Path(options.out), options.distributed or options.coordinator is not None
+    key = None if together else fingerprint(settings, *inputs)
+    return FileCheckpoint(out.with_name(f".{out.name}.unfinished"), key)
+
+
 def _without_copies(
     real: Table,
     pool: Table,
@@ -90,25 +104,32 @@ def _without_copies(
     pool_vectors: np.ndarray,
     options: argparse.Namespace,
     terminal: Terminal,
-) -> tuple[Table, np.ndarray, np.ndarray | None, list[str], Copies]:
+) -> tuple[Table, np.ndarray, np.ndarray | None, list[str], CopiesFacts]:
     """The pool as --duplicates and --leaks want it; the row that stands for each of the files; remarks; and
     what the report tells of copies.
     """
     import numpy as np
 
-    from synalign_jax.pipeline.data.copies import conflicting, find_copies
+    from synalign_jax.pipeline.data.copies import Copies, conflicting, find_copies
     from synalign_jax.pipeline.data.errors import DataError
     from synalign_jax.pipeline.data.table import choose_rows
     from synalign_jax.pipeline.stages.report_parts import copies_of
 
-    with terminal.bar("Looking for copies", len(pool), "rows") as bar:
-        copies = find_copies(
-            (pool.texts, pool_vectors),
-            (real.texts, real_vectors),
-            labels=(pool.labels, real.labels),
-            threshold=options.duplicate_threshold,
-            tell=bar.reach,
-        )
+    sides = (pool.texts, pool_vectors, pool.labels), (real.texts, real_vectors, real.labels)
+    inputs = [part for side in sides for part in side]
+    kept = unfinished(options, ("copies", options.duplicate_threshold), inputs)
+    if (known := kept.get("copies")) is not None:
+        copies = Copies(**known)
+    else:
+        with terminal.bar("Looking for copies", len(pool), "rows") as bar:
+            copies = find_copies(
+                (pool.texts, pool_vectors),
+                (real.texts, real_vectors),
+                labels=(pool.labels, real.labels),
+                threshold=options.duplicate_threshold,
+                tell=bar.reach,
+            )
+        kept.put("copies", **vars(copies))
     remarks = copies.remarks(pool.position)
     if real.texts is not None and real.labels is not None:
         count = int(conflicting(real.texts, real.labels).sum())

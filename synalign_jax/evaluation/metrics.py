@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from synalign_jax.core.checks import InputError, check_rows
+from synalign_jax.core.checks import InputError, check_rows, check_weights
 from synalign_jax.core.effective import effective_rows
 
 from .scores import Scored, StudentScore, draw_resamples, score_counts, summarise
@@ -19,7 +19,10 @@ from .students import (
     fit,
     labelled_rows,
     log_probabilities,
+    thinned,
 )
+
+MOST_ROWS = 32_768  # of a training set that students see
 
 
 class Diverged(ArithmeticError):
@@ -68,7 +71,9 @@ def compare_training_sets(
     taken for the whole set's spread, which it bounds where more rows make a student steadier. The two are
     joined by square and add (Zou and Donner, Statistics in Medicine 2008). Not covered: what the LLM would
     have written from another few-shot set, or in another run. Below about 100 training rows the intervals
-    are too narrow (docs/evaluation.md has the measured coverage).
+    are too narrow (docs/evaluation.md has the measured coverage). Of a set of more than 32,768 rows students
+    are trained on so many, drawn by their weights: what a linear student learns from more is far less than
+    the intervals.
 
     Args:
         sets: name -> TrainingSet or (embeddings, labels) or (embeddings, labels, weights). Labels are
@@ -106,9 +111,12 @@ def compare_training_sets(
     resamples = draw_resamples(resample_key, len(test))
     scored = {}
     for (name, training), labels, set_key in zip(sets.items(), codes, set_keys, strict=True):
+        training, labels, effective = _few_enough(name, training, labels, set_key)
         rows = labelled_rows(training.embeddings, labels, training.weights, len(classes))
         try:
             scored[name] = _score(rows, test, truth, resamples, set_key, len(classes), seeds, head)
+            if effective is not None:
+                scored[name] = scored[name]._replace(effective_rows=effective)
         except Diverged as error:
             raise InputError(
                 f"{name}: a student diverged, its scores are not finite; look for weights or embeddings of"
@@ -127,6 +135,23 @@ def compare_training_sets(
         names,
         seeds,
         confidence,
+    )
+
+
+def _few_enough(
+    name: str, training: TrainingSet, labels: np.ndarray, key: Any
+) -> tuple[TrainingSet, np.ndarray, float | None]:
+    """The set itself; of a larger one some rows with their weights, and how many rows all are worth."""
+    if len(training.embeddings) <= MOST_ROWS:
+        return training, labels, None
+    weights = np.ones(len(labels)) if training.weights is None else np.asarray(training.weights, np.float64)
+    check_weights(f"{name} weights", weights, len(labels))
+    rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+    rows, own = thinned(weights, MOST_ROWS, rng)
+    return (
+        TrainingSet(np.asarray(training.embeddings[rows]), None, own),
+        labels[rows],
+        effective_rows(weights),
     )
 
 

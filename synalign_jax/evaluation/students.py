@@ -13,6 +13,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int, Key
 
 from synalign_jax.core.checks import InputError, check_rows, check_weights
+from synalign_jax.core.resample import systematic
 
 HIDDEN = 64
 STEPS = 300
@@ -205,6 +206,31 @@ def labelled_rows(embeddings: Any, labels: Any, weights: Any, classes: int) -> L
     distinct = np.flatnonzero((group == np.arange(rows)) & (merged > 0))
     merged = merged[distinct] / merged[distinct].mean()
     return LabelledRows(embeddings[distinct], labels[distinct].astype(np.int32), merged.astype(np.float32))
+
+
+def thinned(
+    weights: Float[np.ndarray, " n"], most: int, rng: np.random.Generator
+) -> tuple[Int[np.ndarray, " some"], Float[np.ndarray, " some"]]:
+    """Positions and weights of at most `most` rows that stand for all: sums over them are without bias.
+
+    Rows above a threshold stay as they are; of the others each is taken with the chance weight / threshold,
+    and then counts the threshold (Duffield, Lund & Thorup, "Priority Sampling for Estimation of Arbitrary
+    Subset Sums", J. ACM 2007, section 2.2), at equal steps of their sum.
+    """
+    rows = np.flatnonzero(weights)
+    if len(rows) <= most:
+        return rows, weights[rows]
+    order = rows[np.argsort(-weights[rows], kind="stable")]
+    falling = weights[order].astype(np.float64)
+    left = np.cumsum(falling[::-1])[::-1]  # of a row and all lighter ones
+    thresholds = left[:most] / (most - np.arange(most))
+    whole = int(np.argmax(falling[:most] <= thresholds))
+    light = np.sort(order[whole:])
+    drawn = light[systematic(weights[light] / left[whole], most - whole, float(rng.random()))]
+    kept = np.concatenate([order[:whole], drawn])
+    counted = np.concatenate([falling[:whole], np.full(len(drawn), thresholds[whole])])
+    place = np.argsort(kept, kind="stable")
+    return kept[place], counted[place]
 
 
 def _padded(rows: int) -> int:

@@ -7,7 +7,14 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from synalign_jax.core.checks import InputError
-from synalign_jax.evaluation import TrainingSet, accuracy, compare_training_sets, macro_f1, wilson_interval
+from synalign_jax.evaluation import (
+    TrainingSet,
+    accuracy,
+    compare_training_sets,
+    macro_f1,
+    metrics,
+    wilson_interval,
+)
 from synalign_jax.evaluation.metrics import _halves, _training_spread
 from synalign_jax.evaluation.scores import score_counts
 
@@ -26,7 +33,7 @@ def _rows(rng: np.random.Generator, rows: int, noise: float = 1.0) -> tuple[np.n
 def test_accuracy_and_macro_f1_are_those_of_scikit_learn(pairs: list[tuple[int, int]]) -> None:
     truth, predicted = map(np.array, zip(*pairs, strict=True))
     assert accuracy(truth, predicted) == pytest.approx(sklearn.metrics.accuracy_score(truth, predicted))
-    expected = sklearn.metrics.f1_score(truth, predicted, average="macro", zero_division=0)
+    expected = sklearn.metrics.f1_score(truth, predicted, average="macro", zero_division=0)  # pyright: ignore[reportArgumentType]
     assert macro_f1(truth, predicted) == pytest.approx(expected, abs=1e-6)
 
 
@@ -175,3 +182,21 @@ def test_intervals_cover_the_mean_over_draws_of_both_kinds_of_rows() -> None:
     covered = [s.accuracy.lower <= np.mean(truths) <= s.accuracy.upper for s in scores]
     # 95 % of 60 is 57; below 52 has probability 0.2 %.
     assert sum(covered) >= 52
+
+
+def test_students_of_a_large_set_see_some_of_its_rows(monkeypatch) -> None:
+    """200 real rows of weight 1 beside many light ones of the other law: the real ones are not lost."""
+    rng = np.random.default_rng(7)
+
+    def rows(count: int, sign: float) -> tuple[np.ndarray, np.ndarray]:
+        y = np.arange(count) % 2
+        return (rng.normal(size=(count, 4)) + sign * 1.5 * (2 * y - 1)[:, None]).astype(np.float32), y
+
+    (real, real_y), (made, made_y), test = rows(200, 1.0), rows(3_000, -1.0), rows(400, 1.0)
+    x, y = np.concatenate([real, made]), np.concatenate([real_y, made_y])
+    weights = np.concatenate([np.ones(200), np.full(3_000, 0.005)])
+    monkeypatch.setattr(metrics, "MOST_ROWS", 256)
+    (score,) = compare_training_sets({"a": (x, y, weights)}, *test, key=KEY, seeds=4).scores
+    assert score.rows == 3_200
+    assert score.effective_rows == pytest.approx(weights.sum() ** 2 / (weights**2).sum())
+    assert score.accuracy.value > 0.95

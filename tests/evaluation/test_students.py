@@ -77,10 +77,28 @@ def test_only_the_mlp_learns_what_no_plane_separates() -> None:
 def test_sets_of_about_one_size_share_a_compilation() -> None:
     x, y = _three_classes(250)
     train_student(x, y, key=KEY, classes=3, penalty=1e-3)
-    compiled = students._fit._cache_size()
+    compiled = students._fit._cache_size()  # pyright: ignore[reportAttributeAccessIssue]
     for rows in (240, 130, 31):
         train_student(x[:rows], y[:rows], key=KEY, classes=3, penalty=1e-2)
-    assert students._fit._cache_size() == compiled
+    assert students._fit._cache_size() == compiled  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_some_rows_stand_for_all_of_a_large_set() -> None:
+    """Heavy rows keep their weight; sums over any part of the light ones come out without bias."""
+    weights = np.concatenate([np.zeros(5), np.full(3, 50.0), np.random.default_rng(5).uniform(0, 1, 992)])
+    part = np.arange(1_000) % 7 == 0
+    sums = []
+    for seed in range(200):
+        rows, own = students.thinned(weights, 100, np.random.default_rng(seed))
+        assert len(rows) == 100 == len(set(rows.tolist()))
+        assert rows.min() >= 5
+        np.testing.assert_array_equal(own[:3], 50.0)
+        assert own.sum() == pytest.approx(weights.sum())
+        sums.append(own[part[rows]].sum())
+    error = np.std(sums) / np.sqrt(len(sums))
+    assert abs(np.mean(sums) - weights[part].sum()) < 4 * max(error, 0.1)
+    rows, own = students.thinned(weights, 995, np.random.default_rng(0))
+    np.testing.assert_array_equal(own, weights[5:])
 
 
 @pytest.mark.parametrize(

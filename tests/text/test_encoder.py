@@ -123,3 +123,12 @@ def test_the_folder_that_the_environment_names_jax_is_used(tmp_path: Path, monke
     assert keep_compiled(tmp_path / "ours") == tmp_path / "theirs"
     assert not (tmp_path / "ours").exists()
     assert jax.config.values == before
+
+
+def test_where_no_programs_can_be_kept_nothing_is(tmp_path: Path, monkeypatch) -> None:
+    """A home that cannot be written: the work goes on."""
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    before = jax.config.read("jax_compilation_cache_dir")
+    keep_compiled(tmp_path / "file" / "xla")
+    assert jax.config.read("jax_compilation_cache_dir") == before

@@ -12,13 +12,15 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import PRNGKeyArray
 
+from synalign_jax.core.checkpoint import NO_CHECKPOINT, Checkpoint, Part
 from synalign_jax.core.checks import InputError, as_floats, check_rows
 from synalign_jax.core.kernels import Kernel, pooled_rbf
 from synalign_jax.core.progress import Tell, silent
 
 from .alignment import Alignment, GroupFit
 from .distance import distance_to_real
-from .fit import fit_exact
+from .fit import Fit, fit_exact
+from .kept import pack, unpack
 from .landmarks.fit import fit_landmarks
 from .origin import Moved, origin_of
 from .problem import Problem, split
@@ -50,6 +52,7 @@ def align(
     tolerance: float = 0.01,
     max_steps: int = 4_000,
     on_progress: Tell = silent,
+    checkpoint: Checkpoint = NO_CHECKPOINT,
 ) -> Alignment:
     """Weigh `synthetic` so that it is distributed like `real`.
 
@@ -80,6 +83,7 @@ def align(
         max_steps: gradient (exact) or Newton (landmarks) steps, after which an unfinished solve is returned.
         on_progress: called with a piece of the work, how much of it is done and how much there is, as
             ("pass 2 over the pool", 65_536, 1_000_000).
+        checkpoint: keeps what is finished: the same call with the same one goes on where it was stopped.
 
     Raises:
         InputError: bad arrays, labels on one side only, a label that the pool lacks, a setting out of range.
@@ -102,7 +106,9 @@ def align(
         kernel = pooled_rbf(jnp.asarray(real), jnp.asarray(synthetic[some]))
     problems = split(real, synthetic, real_labels, synthetic_labels, label_proportions, kernel, max_weight)
     choice_key, fit_key = jax.random.split(key)
-    power, choices = _choose(problems, method, regularization, spectral_power, choice_key, on_progress)
+    power, choices = _choose(
+        problems, method, regularization, spectral_power, choice_key, on_progress, checkpoint
+    )
     weights = np.zeros(len(synthetic))
     groups = []
     keys = jax.random.split(fit_key, len(problems))
@@ -112,27 +118,16 @@ def align(
         chosen = method
         if method == "auto":
             chosen = "exact" if problem.size <= EXACT_LIMIT and mesh is None else "landmarks"
-        if chosen == "exact":
-            fit = fit_exact(problem, gamma, tolerance=tolerance, max_steps=max_steps)
-        elif chosen == "landmarks":
-            fit = fit_landmarks(
-                problem,
-                gamma,
-                tolerance=tolerance,
-                max_steps=max_steps,
-                key=key_of_fit,
-                mesh=mesh,
-                tell=on_progress,
-            )
+        known = checkpoint.get(f"fit {i}")
+        if known is not None:
+            fit, before, after = unpack(known, problem.kernel)
         else:
-            fit = fit_projections(problem, steps=max_steps, key=key_of_fit)
+            part = Part(checkpoint, f"{i}")
+            fit = _fit(chosen, problem, gamma, tolerance, max_steps, key_of_fit, mesh, on_progress, part)
+            before, after = _distances(given, problem, fit, key_of_fit)
+            checkpoint.put(f"fit {i}", **pack(fit, before, after))
         within = fit.weights / fit.weights.sum(dtype=np.float64)
         weights[problem.rows] = problem.proportion * within
-        before, after = fit.before, fit.after
-        if problem.space is not None:
-            before_key, after_key = jax.random.split(jax.random.fold_in(key_of_fit, 1))
-            before = distance_to_real(given, np.full(given.size, 1.0 / given.size), before_key)
-            after = distance_to_real(given, within, after_key)
         _check_distance(problem.label, (before, after), given.within_real)
         groups.append(
             GroupFit(
@@ -153,6 +148,43 @@ def align(
     return _gather(weights, tuple(groups), kernel, power, real.shape[1], origin)
 
 
+def _fit(
+    method: str,
+    problem: Problem,
+    gamma: float,
+    tolerance: float,
+    max_steps: int,
+    key: PRNGKeyArray,
+    mesh: Mesh | None,
+    tell: Tell,
+    checkpoint: Checkpoint,
+) -> Fit:
+    if method == "exact":
+        return fit_exact(problem, gamma, tolerance=tolerance, max_steps=max_steps)
+    if method == "projections":
+        return fit_projections(problem, steps=max_steps, key=key)
+    return fit_landmarks(
+        problem,
+        gamma,
+        tolerance=tolerance,
+        max_steps=max_steps,
+        key=key,
+        mesh=mesh,
+        tell=tell,
+        checkpoint=checkpoint,
+    )
+
+
+def _distances(given: Problem, problem: Problem, fit: Fit, key: PRNGKeyArray) -> tuple[float, float]:
+    """MMD^2 before and after in the space as given."""
+    if problem.space is None:
+        return fit.before, fit.after
+    before_key, after_key = jax.random.split(jax.random.fold_in(key, 1))
+    within = fit.weights / fit.weights.sum(dtype=np.float64)
+    before = distance_to_real(given, np.full(given.size, 1.0 / given.size), before_key)
+    return before, distance_to_real(given, within, after_key)
+
+
 def _choose(
     problems: list[Problem],
     method: str,
@@ -160,6 +192,7 @@ def _choose(
     spectral_power: float | str,
     key: PRNGKeyArray,
     tell: Tell,
+    checkpoint: Checkpoint,
 ) -> tuple[float, list[Choice]]:
     """The spectral power, and each problem in its space with its penalty."""
     if isinstance(spectral_power, str):
@@ -175,7 +208,7 @@ def _choose(
         return 0.0, [Choice(problem, 0.0, float("nan")) for problem in problems]
     if isinstance(regularization, str):
         powers = POWERS if isinstance(spectral_power, str) else (float(spectral_power),)
-        return choose(problems, powers, key, tell)
+        return choose(problems, powers, key, tell, checkpoint)
     # A penalty that was given is meant for the distance that was given.
     power = 0.0 if isinstance(spectral_power, str) else float(spectral_power)
     gamma = float(regularization)

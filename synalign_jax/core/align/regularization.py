@@ -9,6 +9,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from synalign_jax.core.checkpoint import NO_CHECKPOINT, Checkpoint
 from synalign_jax.core.checks import InputError
 from synalign_jax.core.padding import host_gram
 from synalign_jax.core.progress import Tell, silent
@@ -35,7 +36,11 @@ class Choice(NamedTuple):
 
 
 def choose(
-    problems: Sequence[Problem], powers: Sequence[float], key: PRNGKeyArray, tell: Tell = silent
+    problems: Sequence[Problem],
+    powers: Sequence[float],
+    key: PRNGKeyArray,
+    tell: Tell = silent,
+    checkpoint: Checkpoint = NO_CHECKPOINT,
 ) -> tuple[float, list[Choice]]:
     """One spectral power of `powers` for all problems, and the penalty of each.
 
@@ -59,8 +64,11 @@ def choose(
     keys = jax.random.split(key, len(problems))
     for i, (problem, of_problem, problem_key) in enumerate(zip(problems, views, keys, strict=True)):
         tell("cross-validate", i, len(problems))
-        if problem.real.shape[0] > 1:
+        if (known := checkpoint.get(f"errors {i}")) is not None:
+            errors.append(known["errors"])
+        elif problem.real.shape[0] > 1:
             errors.append(_errors(problem, of_problem, factors, problem_key))
+            checkpoint.put(f"errors {i}", errors=errors[-1])
         else:
             errors.append(np.full((len(candidates), 1), np.nan))
     best = _trusted(errors, [problem.proportion**2 for problem in problems], len(_FACTORS) - 1)

@@ -265,19 +265,16 @@ def rows_of(call: Call, outcome: Outcome | None) -> list[dict[str, Any]]:
     """The rows of an answer with their lineage; none where the call failed."""
     if outcome is None or outcome.response is None:
         return []
-    return [
-        {
-            **made,
-            "label": call.label,
-            "asked_label": call.label,
-            "cluster": call.cluster["cluster"],
-            "demonstrations": call.cluster["members"],
-            "attributes": json.dumps(call.attributes),
-            "prompt_hash": prompt_hash(call.request),
-            "model": outcome.response.model,
-        }
-        for made in _made(call, outcome, outcome.response.text)
-    ]
+    lineage = {
+        "label": call.label,
+        "asked_label": call.label,
+        "cluster": call.cluster["cluster"],
+        "demonstrations": call.cluster["members"],
+        "attributes": json.dumps(call.attributes),
+        "prompt_hash": prompt_hash(call.request),
+        "model": outcome.response.model,
+    }
+    return [{**made, **lineage} for made in _made(call, outcome, outcome.response.text)]
 
 
 def _made(call: Call, outcome: Outcome, text: str) -> list[dict[str, str]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .duplicates import TextIndex
+from .duplicates import TextIndex, shingled
 from .errors import listed
 
 NONE, EXACT, NEAR, SEMANTIC = 0, 1, 2, 3
@@ -149,11 +149,11 @@ def _by_texts(
         same = first.setdefault((label, text.strip()), row)
         if same != row:
             of[row], kind[row] = of[same], EXACT
-        elif (found := index.find(text)) is not None:
+        elif (found := index.find(own := shingled(text))) is not None:
             of[row], kind[row] = rows[found], NEAR
         else:
             rows.append(row)
-            index.add(text)
+            index.add(own)
         if tell and row % 1_000 == 999:
             tell(row + 1)
 

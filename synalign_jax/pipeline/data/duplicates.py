@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import re
 import unicodedata
+from array import array
+from dataclasses import dataclass
 
 from rensa import RMinHash, RMinHashLSH  # type: ignore[attr-defined]
 
@@ -12,6 +14,22 @@ _WORD = re.compile(r"\w+")
 _HASHES = 64
 _RECALL = 0.97  # least chance that a pair just at the threshold is looked at
 _SEED = 42
+
+
+@dataclass(frozen=True, slots=True)
+class Shingled:
+    """A text as it is compared: its word pairs by their hashes, and its MinHash."""
+
+    pairs: frozenset[int]
+    hashed: RMinHash
+
+
+def shingled(text: str) -> Shingled:
+    """What several indexes compare of one text, made once."""
+    pairs = word_pairs(text)
+    found = RMinHash(_HASHES, _SEED)
+    found.update(list(pairs))
+    return Shingled(frozenset(map(hash, pairs)), found)
 
 
 class TextIndex:
@@ -28,33 +46,39 @@ class TextIndex:
             raise ValueError(f"threshold: {threshold}; it lies between 0 and 1")
         self._threshold = threshold
         self._near = RMinHashLSH(threshold, _HASHES, _bands(threshold))
-        self._pairs: list[frozenset[str]] = []
-        self._equal: dict[frozenset[str], int] = {}
+        # Word pairs as 64-bit hashes in one array: a text's set of strings would take 4 kB.
+        self._pairs, self._ends = array("q"), array("q", [0])
+        self._equal: dict[int, int] = {}
 
     def __len__(self) -> int:
-        return len(self._pairs)
+        return len(self._ends) - 1
 
-    def add(self, text: str) -> None:
-        pairs = word_pairs(text)
-        number = len(self._pairs)
-        self._pairs.append(pairs)
-        if self._equal.setdefault(pairs, number) == number:
-            self._near.insert(number, _hashed(pairs))
+    def add(self, text: str | Shingled) -> None:
+        own = shingled(text) if isinstance(text, str) else text
+        number = len(self)
+        self._pairs.extend(own.pairs)
+        self._ends.append(len(self._pairs))
+        if self._equal.setdefault(hash(own.pairs), number) == number:
+            self._near.insert(number, own.hashed)
 
-    def find(self, text: str) -> int | None:
+    def find(self, text: str | Shingled) -> int | None:
         """The number of the most similar earlier text that `text` repeats, or None."""
-        pairs = word_pairs(text)
-        equal = self._equal.get(pairs)
-        if equal is not None:
+        own = shingled(text) if isinstance(text, str) else text
+        pairs = own.pairs
+        equal = self._equal.get(hash(pairs))
+        if equal is not None and pairs == self._of(equal):
             return equal
         best, best_similarity = None, self._threshold
-        for number in sorted(self._near.query(_hashed(pairs))):
-            other = self._pairs[number]
+        for number in sorted(self._near.query(own.hashed)):
+            other = self._of(number)
             shared = len(pairs & other)
             similarity = shared / (len(pairs) + len(other) - shared)
             if similarity >= best_similarity and (best is None or similarity > best_similarity):
                 best, best_similarity = number, similarity
         return best
+
+    def _of(self, number: int) -> frozenset[int]:
+        return frozenset(self._pairs[self._ends[number] : self._ends[number + 1]])
 
 
 def _bands(threshold: float) -> int:
@@ -64,12 +88,6 @@ def _bands(threshold: float) -> int:
         if 1.0 - (1.0 - threshold**rows) ** bands >= _RECALL:
             return bands
     return _HASHES
-
-
-def _hashed(pairs: frozenset[str]) -> RMinHash:
-    found = RMinHash(_HASHES, _SEED)
-    found.update(list(pairs))
-    return found
 
 
 def word_pairs(text: str) -> frozenset[str]:

@@ -35,14 +35,28 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], name: str, columns
     if suffix == ".parquet":
         pq.write_table(pa.table({key: _column([row.get(key) for row in rows]) for key in names}), path)
         return
+    write_blocks(path, [rows], name, names)
+
+
+def write_blocks(
+    path: Path, blocks: Iterable[Sequence[Mapping[str, Any]]], name: str, columns: Sequence[str]
+) -> None:
+    """`write_rows` as JSONL, CSV or TSV of rows that come in blocks, so that one of these is held at a time.
+
+    Args:
+        columns: those that CSV and TSV have.
+    """
+    suffix = Path(name).suffix.lower()
     with path.open("w", encoding="utf-8", newline="") as file:
         if suffix == ".jsonl":
-            file.writelines(json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in rows)
+            for rows in blocks:
+                file.writelines(json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in rows)
             return
         # A line end of two characters has the writer quote either of them inside a field.
         writer = csv.writer(file, delimiter="\t" if suffix == ".tsv" else ",", lineterminator="\r\n")
-        writer.writerow(names)
-        writer.writerows([_cell(row.get(key)) for key in names] for row in rows)
+        writer.writerow(columns)
+        for rows in blocks:
+            writer.writerows([_cell(row.get(key)) for key in columns] for row in rows)
 
 
 def _column(values: list[Any]) -> pa.Array:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -15,6 +15,7 @@ from synalign_jax.llm.driver import Outcome
 from synalign_jax.llm.protocol import ChatRequest
 from synalign_jax.pipeline.asking.ask import prices_of
 from synalign_jax.pipeline.asking.calls import Call, Desk, mixed_attributes
+from synalign_jax.pipeline.data.growing import GrowingRows, GrowingVectors
 from synalign_jax.pipeline.seeds import generator
 
 from .course import ALL_CALLS, ALL_ROWS, DRY, Point, ahead, reason_to_stop
@@ -75,6 +76,7 @@ class Generation:
         embed: texts to (rows, width) vectors.
         first: calls that were made already, on trial: their answers begin the first wave.
         checks: makes those who check labels, when the first rows are there.
+        kept, rejected: take the rows; a rejected one has its `reason` besides.
         till: counts what the answers cost; those of a judge are counted by whoever asks it.
         told: called after every wave, for whoever watches.
     """
@@ -89,6 +91,8 @@ class Generation:
         *,
         embed: Callable[[list[str]], np.ndarray],
         length_scale: float,
+        kept: GrowingRows,
+        rejected: GrowingRows,
         first: Sequence[Call] = (),
         checks: Callable[[], Iterable[Check]] = tuple,
         till: Till | None = None,
@@ -114,11 +118,11 @@ class Generation:
         for call in self._first:
             labels[call.label].calls += 1
             labels[call.label].most_calls += 1
-        self.kept: list[dict[str, Any]] = []
-        self.rejected: list[dict[str, Any]] = []
+        self.kept, self.rejected = kept, rejected
+        self.dropped: Counter[str] = Counter()
         self.failed: list[Outcome] = []
         self.relabelled = 0
-        self.made = np.zeros((0, vectors.shape[1]), np.float32)
+        self.made, self._of_made = GrowingVectors(vectors.shape[1]), list[str]()
         self.points: list[Point] = []
         self.picture: Picture | None = None
         self.stopped: str | None = None
@@ -163,12 +167,15 @@ class Generation:
     def _calls(self, state: LabelState, count: int) -> list[Call]:
         settings, picture = self._config.loop, self.picture
         known = picture.labels.get(state.label) if picture is not None else None
-        odds, told, chosen = None, ((), ()), []
+        odds, chosen = None, []
+        told: tuple[Sequence[str], Sequence[str]] = ((), ())
         relative = known.relative if known is not None else np.ones(0)
         if known is not None and settings.attributes:
-            odds = attribute_odds([self.kept[i] for i in state.rows], relative)
+            every = list(self.kept.column("attributes"))
+            odds = attribute_odds([every[i] for i in state.rows], relative)
         if known is not None and settings.contrast:
-            told = contrast([self.kept[i] for i in state.rows], relative)
+            heavy, light = contrast(relative)
+            told = self._texts(state, heavy), self._texts(state, light)
         by = settings.demonstrations
         by = ("auto" if by else "off") if isinstance(by, bool) else by
         if known is not None and by != "off" and count:
@@ -194,6 +201,9 @@ class Generation:
             attributes = mixed_attributes(self._config, cluster, state.clusters, number, odds)
             calls.append(self._desk.call(cluster, attributes, number, contrast=told))
         return calls
+
+    def _texts(self, state: LabelState, rows: list[int]) -> list[str]:
+        return [self.kept.value("text", state.rows[i]) for i in rows]
 
     # -- what is kept --------------------------------------------------------------------------------------
 
@@ -236,13 +246,13 @@ class Generation:
 
     def _keep(self, rows: list[dict[str, Any]], vectors: np.ndarray) -> None:
         """Of rows of the kind, those that say something new under a label that holds and still wants rows."""
-        distinct = []
-        for number, row in enumerate(rows):
-            reason = self._meanings.verdict(vectors[number]) if self._meanings is not None else None
-            if reason is None:
-                distinct.append(number)
-            else:
-                self._reject(row, reason)
+        distinct = list(range(len(rows)))
+        if self._meanings is not None:
+            reasons = self._meanings.verdicts(vectors)
+            distinct = [number for number in distinct if reasons[number] is None]
+            for row, reason in zip(rows, reasons, strict=True):
+                if reason is not None:
+                    self._reject(row, reason)
         if self._checks is None:
             self._checks = list(self._make_checks())
         for check in self._checks:
@@ -266,17 +276,19 @@ class Generation:
             self.relabelled += row["label"] != row["asked_label"]
             state.rows.append(len(self.kept))
             self.kept.append(row)
-            self.made = np.concatenate([self.made, vectors[number : number + 1]])
+            self.made.append(vectors[number])
+            self._of_made.append(row["label"])
 
     def _reject(self, row: dict[str, Any], reason: str) -> None:
         self.rejected.append({**row, "reason": reason})
+        self.dropped[reason] += 1
 
     # -- what is learnt ------------------------------------------------------------------------------------
 
     def _learn(self, wave: int) -> None:
         settings = self._config.loop
-        labels = [row["label"] for row in self.kept]
-        if self.kept:
+        labels = self._of_made
+        if len(self.kept):
             self.picture = self.weigher.picture(self.made, labels)
         picture, loss, alone = self.picture, None, None
         wanted = sum(state.wanted for state in self.labels.values())

@@ -10,7 +10,7 @@ from typing import Any
 from synalign_jax.llm.driver import Outcome
 from synalign_jax.pipeline.asking.calls import FEWEST_CHARACTERS, Call, Desk, rows_of
 from synalign_jax.pipeline.asking.prompts import ROWS_SAMPLE, labelled, render
-from synalign_jax.pipeline.data.duplicates import TextIndex
+from synalign_jax.pipeline.data.duplicates import TextIndex, shingled
 
 from .echo import Echoes
 from .kind import breaks_off, learn_kind, rules_that_hold, without_the_last
@@ -90,14 +90,15 @@ class Sieve:
 
     def _verdict(self, row: dict[str, Any], most: int) -> str | None:
         reason = self._unlike(row, most)
-        text = row["text"]
-        if reason is None and self._real.find(text) is not None:
-            reason = "copy of a real row"
-        if reason is None and self._earlier.find(text) is not None:
-            reason = "repeats an earlier row"
-        if reason is None:
-            self._earlier.add(text)
-        return reason
+        if reason is not None:
+            return reason
+        text = shingled(row["text"])
+        if self._real.find(text) is not None:
+            return "copy of a real row"
+        if self._earlier.find(text) is not None:
+            return "repeats an earlier row"
+        self._earlier.add(text)
+        return None
 
 
 def _cut_off(value: str, *, most: int) -> str | None:

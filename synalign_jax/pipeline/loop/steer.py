@@ -76,26 +76,35 @@ def demonstrations(
     return clusters
 
 
-def attribute_odds(rows: Sequence[dict[str, Any]], relative: np.ndarray) -> dict[tuple[str, str], float]:
-    """How much the rows weigh that each attribute value (name, value) led to, beside the mean row."""
+def attribute_odds(attributes: Sequence[str], relative: np.ndarray) -> dict[tuple[str, str], float]:
+    """How much the rows weigh that each attribute value (name, value) led to, beside the mean row.
+
+    Args:
+        attributes: of each row, as JSON.
+        relative: its weight.
+    """
     sums: dict[tuple[str, str], float] = defaultdict(float)
     counts: dict[tuple[str, str], int] = defaultdict(int)
-    for row, weight in zip(rows, relative, strict=True):
-        for pair in json.loads(row["attributes"]).items():
-            sums[pair] += float(weight)
-            counts[pair] += 1
+    # The rows of a call have the same ones: each is read once.
+    of_same: dict[str, list[float]] = defaultdict(list)
+    for text, weight in zip(attributes, relative.tolist(), strict=True):
+        of_same[text].append(weight)
+    for text, weights in of_same.items():
+        for pair in json.loads(text).items():
+            sums[pair] += sum(weights)
+            counts[pair] += len(weights)
     return {
         pair: float(np.clip((total + _PRIOR) / (counts[pair] + _PRIOR), *_ODDS))
         for pair, total in sums.items()
     }
 
 
-def contrast(rows: Sequence[dict[str, Any]], relative: np.ndarray) -> tuple[list[str], list[str]]:
-    """The rows of a label that weigh most and least, as texts; none while there are few."""
-    if len(rows) < 4 * _SHOWN:
+def contrast(relative: np.ndarray) -> tuple[list[int], list[int]]:
+    """Positions of the rows of a label that weigh most and least; none while there are few."""
+    if len(relative) < 4 * _SHOWN:
         return [], []
     order = np.argsort(relative, kind="stable")
-    return [rows[i]["text"] for i in order[::-1][:_SHOWN]], [rows[i]["text"] for i in order[:_SHOWN]]
+    return order[::-1][:_SHOWN].tolist(), order[:_SHOWN].tolist()
 
 
 def nearest_cluster(

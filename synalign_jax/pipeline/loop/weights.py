@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from synalign_jax.pipeline.data.growing import GrowingVectors
+
 FACTORS = 4.0 ** np.arange(-2, 5)  # candidate penalties, in units of the noise band
 _FOLDS = 5
 _STEPS = 150
@@ -89,7 +91,9 @@ class Weigher:
         """Labels with too few real rows to learn anything of."""
         return [label for label, rows in self.rows.items() if len(rows) < FEWEST_REAL]
 
-    def picture(self, made: Float[np.ndarray, "m d"], labels: Sequence[str]) -> Picture | None:
+    def picture(
+        self, made: Float[np.ndarray, "m d"] | GrowingVectors, labels: Sequence[str]
+    ) -> Picture | None:
         """What the pool leaves open; None while no label that can be learnt of has two rows."""
         of_label = np.asarray(labels)
         pictures: dict[str, LabelPicture] = {}
@@ -101,7 +105,7 @@ class Weigher:
             if len(rows) < 2:
                 whole = False
                 continue
-            pictures[label] = self._label(label, real, np.asarray(made[rows], np.float64))
+            pictures[label] = self._label(label, real, np.asarray(made[rows[-_MOST:]], np.float64), len(rows))
         if not pictures:
             return None
         share = {label: self._share[label] ** 2 for label in pictures}
@@ -113,9 +117,9 @@ class Weigher:
 
         return Picture(pictures, total("distance"), total("plain"), total("band"))
 
-    def _label(self, label: str, real: np.ndarray, made: np.ndarray) -> LabelPicture:
-        n, kept = len(real), made[-_MOST:]
-        m = len(kept)
+    def _label(self, label: str, real: np.ndarray, kept: np.ndarray, rows: int) -> LabelPicture:
+        """The picture of a label of so many rows, from the last of them."""
+        n, m = len(real), len(kept)
         within, cross, own = _rbf(real, real, self._scale), _rbf(kept, real, self._scale), None
         own = _rbf(kept, kept, self._scale)
         pairs = (within.sum() - n) / (n * (n - 1))
@@ -138,7 +142,7 @@ class Weigher:
         # Weights that do not beat equal ones by one standard error are not trusted (Breiman et al., 1984).
         trusted = gain.mean() > gain.std(ddof=1) / np.sqrt(n)
         weights = w[:, best, -1] if trusted else np.full(m, 1.0 / m)
-        relative, held = np.ones(len(made)), np.ones((len(made), folds))
+        relative, held = np.ones(rows), np.ones((rows, folds))
         relative[-m:] = weights * m
         if trusted:
             held[-m:] = w[:, best, :-1] * m

@@ -18,6 +18,7 @@ from synalign_jax.core.align.align import align
 from synalign_jax.core.align.alignment import Alignment
 from synalign_jax.mixing.mix import FEWEST, mix, unjudged
 from synalign_jax.mixing.mixture import Mixture
+from synalign_jax.pipeline.checkpoint import FileCheckpoint, fingerprint
 from synalign_jax.pipeline.config import Config
 from synalign_jax.pipeline.folder import StageView
 from synalign_jax.pipeline.progress import Steps
@@ -31,21 +32,24 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
     """Weights that bring the synthetic rows of a label nearest to its real rows (SynAlign, section 3.3), and
     those with which a student gains most from them.
     """
-    real_labels = [row["label"] for row in view.read_rows("few_shot")]
-    made = view.read_rows("synthetic")
-    made_labels = [row["label"] for row in made]
-    labelled = set(real_labels) != {UNLABELLED}
+    real_labels = view.read_column("few_shot", "label")
+    made_labels = view.read_column("synthetic", "label")
+    labelled, present = set(real_labels) != {UNLABELLED}, set(made_labels)
+    real, made = (np.asarray(view.read_array(name)) for name in ("real_vectors", "synthetic_vectors"))
+    settings = (config.run.seed, config.align.regularization, config.align.spectral_power)
+    kept = FileCheckpoint(
+        view.root / ".align.unfinished", fingerprint(settings, real, made, real_labels, made_labels)
+    )
     found, heard = weigh(
-        np.asarray(view.read_array("real_vectors")),
-        np.asarray(view.read_array("synthetic_vectors")),
+        real,
+        made,
         Steps(tools.reporter, "align"),
+        checkpoint=kept,
         key=key(config.run.seed, "align"),
         real_labels=real_labels if labelled else None,
         synthetic_labels=made_labels if labelled else None,
         # A label without a row, where the budget ended early, leaves its share to the others.
-        label_proportions=Counter(label for label in real_labels if label in set(made_labels))
-        if labelled
-        else None,
+        label_proportions=Counter(label for label in real_labels if label in present) if labelled else None,
         regularization=config.align.regularization,
         spectral_power=config.align.spectral_power,
     )
@@ -55,13 +59,13 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
         view.warn(f"the weights are not at their optimum: {found.status}")
     mixture, heard = mix_rows(
         found,
-        np.asarray(view.read_array("real_vectors")),
-        np.asarray(view.read_array("synthetic_vectors")),
+        real,
+        made,
         Steps(tools.reporter, "mix"),
         key=key(config.run.seed, "mix"),
         real_labels=real_labels if labelled and config.align.weights == "student" else None,
         synthetic_labels=made_labels,
-        groups=[(row["label"], row["cluster"]) for row in made],
+        groups=list(zip(made_labels, view.read_column("synthetic", "cluster"), strict=True)),
     )
     for warning in heard:
         view.warn(f"mix: {warning}")
@@ -69,6 +73,7 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
     view.write_array("distribution", np.asarray(found.weights, np.float64))
     view.write_json("alignment", found.summary())
     view.write_json("mixture", mixture.summary())
+    kept.clear()
     view.facts.update(
         rows=len(made_labels),
         effective_rows=round(float(found.ess), 1),

@@ -24,7 +24,7 @@ def synthetic(view: StageView, config: Config, tools: Tools) -> None:
 
 def _embed(view: StageView, config: Config, tools: Tools, names: tuple[str, str], title: str) -> None:
     source, target = names
-    texts = [row["text"] for row in view.read_rows(source)]
+    texts = view.read_column(source, "text")
     vectors = vectors_of(view, tools, texts, title)
     if config.encoder.vectors == "float16":
         vectors, note = halved(vectors)

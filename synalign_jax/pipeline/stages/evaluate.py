@@ -6,10 +6,13 @@ The only stage that reads `held_out`. Writes `evaluation`.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from synalign_jax.core.align.distance import distance_to_real
+from synalign_jax.core.align.problem import split
 from synalign_jax.core.kernels import median_length_scale, rbf
 from synalign_jax.core.mmd.splits import quadratic_forms
 from synalign_jax.evaluation.metrics import TrainingSet, compare_training_sets
@@ -24,12 +27,13 @@ JUDGED = ("synthetic aligned", "real + aligned")
 """The training sets that the report's verdict is about."""
 
 _SPLITS = 500
+_ALL_PAIRS = 32_768  # new rows up to which all pairs are summed
 
 
 def run(view: StageView, config: Config, tools: Tools) -> None:
     """MMD^2 to held-out real rows before and after; students trained on each set (SynAlign, section 4)."""
     few_shot = view.read_rows("few_shot")
-    synthetic = view.read_rows("synthetic")
+    made_labels = view.read_column("synthetic", "label")
     held_out = view.read_rows("held_out")
     vectors = vectors_of(view, tools, [row["text"] for row in held_out], "evaluate: embed held-out rows")
     is_test = np.array([row["part"] == "test" for row in held_out])
@@ -37,7 +41,7 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
     made = np.asarray(view.read_array("synthetic_vectors"))
     weights = np.asarray(view.read_array("weights"), np.float64)
     distribution = np.asarray(view.read_array("distribution"), np.float64)
-    chosen = [row["index"] for row in view.read_rows("aligned")]
+    chosen = view.read_column("aligned", "index")
     result: dict[str, Any] = {"test_rows": int(is_test.sum()), "few_shot": len(few_shot)}
     if is_test.any():
         result["mmd2"] = _distances(
@@ -50,7 +54,7 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
     labels = {row["label"] for row in few_shot}
     if is_test.any() and len(labels) > 1:
         worth = (weights, distribution)
-        sets = _training_sets(few_shot, real, synthetic, made, worth, held_out, vectors, is_test)
+        sets = _training_sets(few_shot, real, made_labels, made, worth, held_out, vectors, is_test)
         with tools.reporter.bar("evaluate: train students", len(sets), "sets") as bar:
             comparison = compare_training_sets(
                 sets,
@@ -84,24 +88,19 @@ def _distances(
 
     One kernel for all of them: RBF at the median distance of the few-shot rows.
     """
-    pool = np.concatenate([real, rest, test, made])
-    first_made = len(pool) - len(made)
     scale = median_length_scale(real)
-    to_test = np.zeros(len(pool))
-    to_test[len(real) + len(rest) : first_made] = 1.0 / len(test)
-
     counts = np.bincount(chosen, minlength=len(made))
     weighings = (np.full(len(made), 1.0 / len(made)), weights / weights.sum(), counts / max(1, len(chosen)))
-    differences = np.tile(-to_test, (len(weighings), 1))
-    differences[:, first_made:] += weighings
+    before, after, resampled = _to_test(test, made, weighings, scale, seed)
+
+    known = np.concatenate([real, rest, test])
     rng = generator(seed, "band")
-    splits = np.zeros((_SPLITS, len(pool)))
-    for split in splits:
-        order = rng.permutation(first_made)
-        split[order[: len(real)]] = 1.0 / len(real)
-        split[order[len(real) : len(real) + len(test)]] = -1.0 / len(test)
-    forms = quadratic_forms(rbf(scale), pool, np.concatenate([differences, splits]))
-    (before, after, resampled), null = forms[: len(weighings)], forms[len(weighings) :]
+    splits = np.zeros((_SPLITS, len(known)))
+    for of_split in splits:
+        order = rng.permutation(len(known))
+        of_split[order[: len(real)]] = 1.0 / len(real)
+        of_split[order[len(real) : len(real) + len(test)]] = -1.0 / len(test)
+    null = quadratic_forms(rbf(scale), known, splits)
     return {
         "length_scale": scale,
         "before": float(before),
@@ -111,10 +110,26 @@ def _distances(
     }
 
 
+def _to_test(
+    test: np.ndarray, made: np.ndarray, weighings: Sequence[np.ndarray], scale: float, seed: int
+) -> list[float]:
+    """MMD^2 to the test rows under each weighing; of very many rows estimated, as `align` does it."""
+    if len(made) <= _ALL_PAIRS:
+        differences = np.zeros((len(weighings), len(test) + len(made)))
+        differences[:, : len(test)] = -1.0 / len(test)
+        differences[:, len(test) :] = weighings
+        return quadratic_forms(rbf(scale), np.concatenate([test, made]), differences).tolist()
+    problem = split(test, made, None, None, None, rbf(scale), None)[0]
+    return [
+        distance_to_real(problem, own, key(seed, "distances", str(number))) if own.any() else 0.0
+        for number, own in enumerate(weighings)
+    ]
+
+
 def _training_sets(
     few_shot: list[dict[str, Any]],
     real: np.ndarray,
-    synthetic: list[dict[str, Any]],
+    made_labels: list[str],
     made: np.ndarray,
     worth: tuple[np.ndarray, np.ndarray],
     held_out: list[dict[str, Any]],
@@ -122,7 +137,6 @@ def _training_sets(
     is_test: np.ndarray,
 ) -> dict[str, TrainingSet]:
     real_labels = [row["label"] for row in few_shot]
-    made_labels = [row["label"] for row in synthetic]
     rest_labels = [row["label"] for row in held_out if row["part"] != "test"]
     weights, distribution = worth
     both, both_labels = np.concatenate([real, made]), real_labels + made_labels

@@ -34,6 +34,7 @@ from synalign_jax.pipeline.asking.calls import make_desk
 from synalign_jax.pipeline.asking.prompts import load_prompts
 from synalign_jax.pipeline.asking.quotas import quotas
 from synalign_jax.pipeline.config import Config, caps_of
+from synalign_jax.pipeline.data.growing import GrowingRows
 from synalign_jax.pipeline.folder import StageView
 from synalign_jax.pipeline.loop.checks import Checks, judging
 from synalign_jax.pipeline.loop.course import BUDGET
@@ -80,9 +81,9 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
         loop.stop(BUDGET)
         view.warn(f"{reached}: the run goes on with the {len(loop.kept)} rows that it has")
     _tell(view, config, loop, ended=True)
-    view.write_rows("rejected", loop.rejected, with_fields(REJECTED, fields_in(view)))
-    dropped = Counter(row["reason"] for row in loop.rejected)
-    if not loop.kept:
+    view.write_table("rejected", loop.rejected.table())
+    dropped = loop.dropped
+    if not len(loop.kept):
         raise NoAnswersError("row", "", loop.failed, view.root, dropped, reached)
     for state in sorted(loop.labels.values(), key=lambda state: state.label):
         if not state.rows:
@@ -93,7 +94,7 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
                 f" {state.calls} calls; [generate] calls_factor allows more"
             )
     if config.rules.personal_data == "report":
-        held = sum(bool(personal_data(row["text"])) for row in loop.kept)
+        held = sum(bool(personal_data(text)) for text in loop.kept.column("text"))
         view.facts["rows_with_personal_data"] = held
         if held:
             view.warn(
@@ -168,6 +169,8 @@ def _generation(
         Sieve(desk, real_labels, user_rules(config.rules)),
         embed=lambda texts: vectors_of(view, quiet, texts, "generate: embed rows"),
         length_scale=_length_scale(vectors),
+        kept=GrowingRows(with_fields(SYNTHETIC, fields)),
+        rejected=GrowingRows(with_fields(REJECTED, fields)),
         first=first,
         checks=checks,
         till=till,
@@ -185,14 +188,14 @@ def _length_scale(vectors: np.ndarray) -> float:
 
 def _tell(view: StageView, config: Config, loop: Generation, *, ended: bool = False) -> None:
     """Leave what there is for whoever looks into the folder."""
-    view.write_rows("synthetic", loop.kept, with_fields(SYNTHETIC, fields_in(view)))
+    view.write_table("synthetic", loop.kept.table())
     view.write_json(
         "loop",
         {
             "wanted": {label: state.wanted for label, state in loop.labels.items()},
             "rows": {label: len(state.rows) for label, state in loop.labels.items()},
             "says_nothing": loop.weigher.says_nothing,
-            "rejected": dict(Counter(row["reason"] for row in loop.rejected)),
+            "rejected": dict(loop.dropped),
             "waves": [dataclasses.asdict(point) for point in loop.points],
             "stopped_at": loop.stopped_at,
             "ended": loop.why() if ended else None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -10,6 +11,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from synalign_jax.evaluation.cleaning import readable
@@ -60,10 +62,10 @@ def run(view: StageView, config: Config, tools: Tools, records: Sequence[dict[st
     evaluation = view.read_json("evaluation")
     weights = np.asarray(view.read_array("weights"))
     shown, note = weights_shown(weights, np.asarray(view.read_array("distribution")))
-    real, weighted = view.read_rows("few_shot"), view.read_rows("weighted")
-    texts, real_texts = [row["text"] for row in weighted], [row["text"] for row in real]
+    real, weighted = view.read_rows("few_shot"), view.read_table("weighted")
+    texts, real_texts = weighted["text"].to_pylist(), [row["text"] for row in real]
     vectors = np.asarray(view.read_array("real_vectors")), np.asarray(view.read_array("synthetic_vectors"))
-    chosen = {row["index"] for row in view.read_rows("aligned")}
+    chosen = set(view.read_column("aligned", "index"))
     students = {}
     if "students" in evaluation:
         students["linear"] = msgspec.convert(evaluation["students"], Comparison)
@@ -94,7 +96,7 @@ def run(view: StageView, config: Config, tools: Tools, records: Sequence[dict[st
         maps=maps,
         maps_note=maps_note,
         usage=usage,
-        models=by_model([row["model"] for row in weighted], shown),
+        models=by_model(weighted["model"].to_pylist(), shown),
         prompts=prompts,
         course=course_of(view.read_json("loop")),
         losses=next((r["facts"]["rejected"] for r in records if r["stage"] == "generate"), {}),
@@ -131,14 +133,14 @@ def _use(root: Path, worth: bool, labelled: bool) -> Use:
 
 
 def _kinds(
-    real: list[dict[str, Any]], made: list[dict[str, Any]], weights: np.ndarray, labelled: bool
+    real: list[dict[str, Any]], made: pa.Table, weights: np.ndarray, labelled: bool
 ) -> tuple[Kinds, ...]:
     found = []
     if labelled:
-        labels = [row["label"] for row in made]
+        labels = made["label"].to_pylist()
         found.append(kinds_by("label", labels, weights, [row["label"] for row in real]))
-    found.append(kinds_by("model", [row["model"] for row in made], weights))
-    found += attribute_kinds([json.loads(row["attributes"]) for row in made], weights)
+    found.append(kinds_by("model", made["model"].to_pylist(), weights))
+    found += attribute_kinds(list(map(functools.cache(json.loads), made["attributes"].to_pylist())), weights)
     return tuple(kinds for kinds in found if kinds is not None)
 
 
@@ -193,12 +195,12 @@ def _settings(config: Config) -> dict[str, Any]:
 
 
 def _asked(
-    view: StageView, config: Config, records: Sequence[dict[str, Any]], made: list[dict[str, Any]]
+    view: StageView, config: Config, records: Sequence[dict[str, Any]], made: pa.Table
 ) -> tuple[LLMUsage, tuple[Prompt, ...]]:
     """What the LLM was asked in all, and one request of each kind."""
     reasons = view.read_rows("attributes")
     wanted = {row["prompt_hash"]: "A request for the attributes of real rows" for row in reasons[:1]}
-    wanted |= {row["prompt_hash"]: "A request for new rows" for row in made[:1]}
+    wanted |= dict.fromkeys(made["prompt_hash"][:1].to_pylist(), "A request for new rows")
     with Ledger(view.ledger_path) as ledger:
         summary, prompts = ledger.summary(), prompts_of(ledger, wanted)
     used = _used(config)
@@ -229,22 +231,22 @@ def _coverage(view: StageView) -> tuple[Figure, ...]:
 
 
 def _rows(
-    texts: list[str], weighted: list[dict[str, Any]], weights: np.ndarray, chosen: set[int], most: int
+    texts: list[str], weighted: pa.Table, weights: np.ndarray, chosen: set[int], most: int
 ) -> tuple[SyntheticRow, ...]:
-    even = weights.sum() / len(weights)
+    even, rows = weights.sum() / len(weights), rows_shown(weights, most)
     return tuple(
         SyntheticRow(
-            text=weighted[i]["text"],
-            label=weighted[i]["label"],
+            text=row["text"],
+            label=row["label"],
             weight=float(weights[i] / even),
             chosen=i in chosen,
-            demonstrations=tuple(texts[j] for j in weighted[i]["demonstrations"]),
-            attributes=json.loads(weighted[i]["attributes"]),
-            nearest_text=texts[weighted[i]["nearest_real"]],
-            nearest_distance=weighted[i]["nearest_distance"],
-            model=weighted[i]["model"],
+            demonstrations=tuple(texts[j] for j in row["demonstrations"]),
+            attributes=json.loads(row["attributes"]),
+            nearest_text=texts[row["nearest_real"]],
+            nearest_distance=row["nearest_distance"],
+            model=row["model"],
         )
-        for i in rows_shown(weights, most).tolist()
+        for i, row in zip(rows.tolist(), weighted.take(rows).to_pylist(), strict=True)
     )
 
 

@@ -21,7 +21,7 @@ from synalign_jax.core.resample import resample
 from synalign_jax.pipeline.asking.quotas import quotas
 from synalign_jax.pipeline.config import Config
 from synalign_jax.pipeline.data.values import SEPARATOR
-from synalign_jax.pipeline.data.written import write_rows
+from synalign_jax.pipeline.data.written import write_blocks
 from synalign_jax.pipeline.folder import StageView
 from synalign_jax.pipeline.seeds import key
 from synalign_jax.pipeline.tools import Tools
@@ -42,27 +42,16 @@ _BLOCK = 4_096
 
 def run(view: StageView, config: Config, tools: Tools) -> None:
     """Draw rows by weight, without replacement where the pool allows (SynAlign, section 3.3)."""
-    rows = view.read_rows("synthetic")
+    rows = view.read_table("synthetic")
     weights = np.asarray(view.read_array("weights"))
     distribution = np.asarray(view.read_array("distribution"))
     vectors = np.asarray(view.read_array("synthetic_vectors"))
     nearest, distance = nearest_rows(vectors, np.asarray(view.read_array("real_vectors")))
-    weighted = [
-        {
-            "index": i,
-            **row,
-            "weight": float(weights[i]),
-            "distribution": float(distribution[i]),
-            "nearest_real": int(nearest[i]),
-            "nearest_distance": float(distance[i]),
-        }
-        for i, row in enumerate(rows)
-    ]
-    wanted = _quotas(config, view, rows, weights) if weights.any() else {}
+    labels = np.array(rows["label"].to_pylist())
+    wanted = _quotas(config, view, labels, weights) if weights.any() else {}
     if not wanted:
         view.warn("no row is worth training on beside the real ones, so the aligned set is empty")
     drawn: list[int] = []
-    labels = np.array([row["label"] for row in rows])
     for label, size in wanted.items():
         members = np.flatnonzero(labels == label)
         share = weights[members]
@@ -75,38 +64,51 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
                 distinct=True,
             )
             drawn += members[np.asarray(picked)].tolist()
-    aligned = [weighted[i] for i in sorted(drawn)]
-    repeated = len(aligned) - len(set(drawn))
+    drawn.sort()
+    repeated = len(drawn) - len(set(drawn))
     if repeated:
         view.warn(
-            f"{repeated} of the {len(aligned)} aligned rows repeat a row: more were asked for than there are"
+            f"{repeated} of the {len(drawn)} aligned rows repeat a row: more were asked for than there are"
         )
+    own = {
+        "index": np.arange(len(rows)),
+        "weight": weights,
+        "distribution": distribution,
+        "nearest_real": nearest,
+        "nearest_distance": distance,
+    }
     schema = with_fields(WEIGHTED, fields_in(view))
-    for name, rows_out in (("weighted", weighted), ("aligned", aligned)):
-        view.write_rows(name, rows_out, schema)
-        shown = _shown(rows_out, multi_label=config.data.multi_label)
+    columns = {name: own[name] if name in own else rows[name] for name in schema.names}
+    weighted = pa.table(columns, schema=schema)
+    for name, table in (("weighted", weighted), ("aligned", weighted.take(pa.array(drawn, pa.int64())))):
+        view.write_table(name, table)
+        multi_label = config.data.multi_label
+        plain = len(table) and not multi_label and table["label"][0].as_py() == UNLABELLED
+        names = [column for column in schema.names if not (plain and column == "label")]
         for suffix in ("jsonl", *config.resample.formats):
+            blocks = (
+                _shown(batch.to_pylist(), multi_label=multi_label)
+                for batch in table.to_batches(max_chunksize=_BLOCK)
+            )
             with view.writing(name, f".{suffix}") as path:
-                write_rows(path, shown, f"{name}.{suffix}", () if shown else schema.names)
+                write_blocks(path, blocks, f"{name}.{suffix}", names)
     view.facts.update(
-        rows=len(aligned), of=len(rows), labels=dict(sorted(Counter(labels[drawn].tolist()).items()))
+        rows=len(drawn), of=len(rows), labels=dict(sorted(Counter(labels[drawn].tolist()).items()))
     )
 
 
-def _quotas(
-    config: Config, view: StageView, rows: list[dict[str, Any]], weights: np.ndarray
-) -> dict[str, int]:
+def _quotas(config: Config, view: StageView, labels: np.ndarray, weights: np.ndarray) -> dict[str, int]:
     """Rows to draw of each label."""
     size = config.resample.rows
     if size == "auto":
         size = max(1, round(min(weights.sum(), effective_rows(weights))))
-    real = Counter(row["label"] for row in view.read_rows("few_shot"))
-    made = Counter(row["label"] for row in rows)
-    weighty = {row["label"] for row, weight in zip(rows, weights, strict=True) if weight > 0}
+    real = Counter(view.read_column("few_shot", "label"))
+    made = Counter(labels.tolist())
+    weighty = set(labels[weights > 0].tolist())
     made = {label: count for label, count in made.items() if label in weighty}
     shares = {label: 1.0 if config.resample.labels == "balanced" else real[label] for label in made}
     # A label short of rows passes its share on, unless there are not enough rows at all: then rows repeat.
-    return quotas(shares, size, floor=1, caps=made if size <= len(rows) else None)
+    return quotas(shares, size, floor=1, caps=made if size <= len(labels) else None)
 
 
 def nearest_rows(rows: np.ndarray, anchors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

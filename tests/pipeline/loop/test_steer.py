@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 
+from synalign_jax.pipeline.loop import meaning
 from synalign_jax.pipeline.loop.meaning import Meanings
 from synalign_jax.pipeline.loop.steer import attribute_odds, contrast, demonstrations
 
@@ -52,21 +53,16 @@ def test_more_clusters_than_rows() -> None:
     assert all(len(cluster) == 2 for cluster in clusters)
 
 
-def _row(text: str, **attributes: str) -> dict:
-    return {"text": text, "attributes": json.dumps(attributes)}
-
-
 def test_values_are_drawn_by_the_weight_of_their_rows() -> None:
-    rows = [_row(str(i), tone="warm" if i % 2 else "icy") for i in range(40)]
+    rows = [json.dumps({"tone": "warm" if i % 2 else "icy"}) for i in range(40)]
     odds = attribute_odds(rows, np.where(np.arange(40) % 2, 2.0, 0.0))
     assert odds["tone", "warm"] > 1.5
     assert odds["tone", "icy"] == 0.25  # never to nothing
 
 
 def test_a_contrast_shows_the_extremes() -> None:
-    rows = [_row(str(i)) for i in range(10)]
-    assert contrast(rows, np.arange(10.0)) == (["9", "8"], ["0", "1"])
-    assert contrast(rows[:5], np.arange(5.0)) == ([], [])
+    assert contrast(np.arange(10.0)) == ([9, 8], [0, 1])
+    assert contrast(np.arange(5.0)) == ([], [])
 
 
 def test_rows_that_mean_the_same_are_found() -> None:
@@ -75,8 +71,35 @@ def test_rows_that_mean_the_same_are_found() -> None:
     meanings = Meanings(real)
     assert 0.85 <= meanings.threshold <= 0.98
     new = rng.normal(size=32)
-    assert meanings.verdict(real[7] * 3) == "means what a real row means"
-    assert meanings.verdict(new) is None
-    assert meanings.verdict(new + 0.01 * rng.normal(size=32)) == "means what an earlier row means"
-    for _ in range(40):
-        assert meanings.verdict(rng.normal(size=32)) is None
+    rows = np.stack([real[7] * 3, new, new + 0.01 * rng.normal(size=32), *rng.normal(size=(40, 32))])
+    found = meanings.verdicts(rows)
+    assert found[:3] == ["means what a real row means", None, "means what an earlier row means"]
+    assert found[3:] == [None] * 40
+    assert meanings.verdicts(rows[1:]) == ["means what an earlier row means"] * 42
+
+
+def test_a_row_is_kept_where_the_one_that_it_repeats_was_dropped() -> None:
+    """As one after the other: b repeats a and is dropped, and c, which is like b alone, stays."""
+    meanings = Meanings(-np.eye(3)[:2], 0.9)
+    angles = np.array([0.0, 0.4, 0.8])
+    rows = np.stack([np.cos(angles), np.zeros(3), np.sin(angles)], axis=1)
+    assert [reason is None for reason in meanings.verdicts(rows)] == [True, False, True]
+
+
+def test_beyond_all_pairs_most_repetitions_are_found_and_nothing_else_is(monkeypatch) -> None:
+    """Rows of some topics and repetitions of them, against all pairs."""
+    monkeypatch.setattr(meaning, "_ALL_PAIRS", 1_000)
+    monkeypatch.setattr(meaning, "_CELLS", 64)
+    rng = np.random.default_rng(3)
+    topics = rng.normal(size=(30, 64))
+    rows = topics[rng.integers(0, 30, 6_000)] + rng.normal(size=(6_000, 64))
+    again = rows[rng.choice(3_000, 1_000)] + 0.25 * rng.normal(size=(1_000, 64))
+    both = np.concatenate([rows, again])
+    meanings = Meanings(rng.normal(size=(40, 64)), 0.93)
+    dropped = np.array([reason is not None for reason in meanings.verdicts(both)])
+    unit = both / np.linalg.norm(both, axis=1, keepdims=True)
+    close = np.tril(unit @ unit.T >= 0.93, -1)
+    near = close.any(axis=1)
+    assert near.sum() > 900
+    assert dropped[near].mean() >= 0.95
+    assert not dropped[~near].any()

@@ -12,6 +12,7 @@ from synalign_jax.core.align.fit import Fit, signed_witness
 from synalign_jax.core.align.problem import Problem
 from synalign_jax.core.align.quadratic import largest_eigenvalue
 from synalign_jax.core.align.simplex import least
+from synalign_jax.core.checkpoint import NO_CHECKPOINT, Checkpoint
 from synalign_jax.core.checks import InputError
 from synalign_jax.core.progress import Tell, silent
 from synalign_jax.core.sharding import copied
@@ -32,6 +33,7 @@ def fit_landmarks(
     key: PRNGKeyArray,
     mesh: Mesh | None = None,
     tell: Tell = silent,
+    checkpoint: Checkpoint = NO_CHECKPOINT,
 ) -> Fit:
     """Maximise the dual in the span of random landmarks, and take the weights that its witness gives.
 
@@ -45,7 +47,7 @@ def fit_landmarks(
             " the rows) or 'projections'; any penalty above 0 scales"
         )
     solve_key, sample_key = jax.random.split(key)
-    solver = LandmarkSolver(problem, solve_key, mesh, tolerance, max_steps, tell)
+    solver = LandmarkSolver(problem, solve_key, mesh, tolerance, max_steps, tell, checkpoint)
     m = problem.size
     # Each row has a part that the landmarks cannot represent; weights pay for it as for a penalty.
     strength = gamma + float(jnp.mean(jnp.diagonal(solver.missed))) / m
@@ -84,11 +86,15 @@ def _correct(
     support = np.flatnonzero(w0)
     rows = problem.take(support)
     exact = signed_witness(problem, rows, jnp.asarray(w0[support], rows.dtype))
-    heights = np.empty(m)
-    everywhere = copied(exact, solver.mesh)
-    for part, points in problem.blocks(solver.mesh):
-        tell("exact pass over the pool", part.start, m)
-        heights[part] = evaluate_block(everywhere, points, solver.mesh)
+    if (known := solver.checkpoint.get("exact pass")) is not None:
+        heights = known["heights"]
+    else:
+        heights = np.empty(m)
+        everywhere = copied(exact, solver.mesh)
+        for part, points in problem.blocks(solver.mesh):
+            tell("exact pass over the pool", part.start, m)
+            heights[part] = evaluate_block(everywhere, points, solver.mesh)
+        solver.checkpoint.put("exact pass", heights=heights)
     towards = evaluate(Witness(problem.kernel, problem.real, _mean_of(problem.real)), rows)
     level = problem.within_real - float(w0[support] @ towards)
     sums = level - heights  # of the centred kernel with w0

@@ -11,11 +11,12 @@ from jax.sharding import Mesh
 from jaxtyping import PRNGKeyArray
 
 from synalign_jax.core.align.problem import Problem
+from synalign_jax.core.checkpoint import Checkpoint, Part
 from synalign_jax.core.progress import Tell
 from synalign_jax.core.sharding import copied, put_rows
 
 from .basis import basis_of, cross_of_pool, missed_of_sample
-from .landmarks import DualProblem, maximise, newton_direction, whitened
+from .landmarks import DualProblem, evaluate_dual, maximise, newton_direction, whitened
 from .whole import Point, Whole
 
 LANDMARKS = 4_096
@@ -40,8 +41,9 @@ class LandmarkSolver:
         tolerance: float,
         max_steps: int,
         tell: Tell,
+        checkpoint: Checkpoint,
     ) -> None:
-        self.problem = problem
+        self.problem, self.checkpoint = problem, checkpoint
         self.mesh, self._tolerance, self._max_steps, self._tell = mesh, tolerance, max_steps, tell
         order = np.asarray(jax.random.permutation(key, problem.size))
         s = min(LANDMARKS, problem.size)
@@ -72,7 +74,11 @@ class LandmarkSolver:
             self._some,
             self._white,
         )
-        if start is None:
+        kept = Part(self.checkpoint, title)
+        if (known := kept.get("landmarks")) is not None:
+            v = copied(jnp.asarray(known["v"], dtype), self.mesh)
+            dual, done = evaluate_dual(dual_problem, v), bool(known["done"])
+        elif start is None:
             dual, done = maximise(
                 dual_problem, floor=strength, relative=0.1 * self._tolerance, max_steps=self._max_steps
             )
@@ -83,6 +89,8 @@ class LandmarkSolver:
                 absolute=0.1 * self._tolerance * start.scale,
                 max_steps=self._max_steps,
             )
+        if known is None:
+            kept.put("landmarks", v=np.asarray(dual.v), done=np.asarray(done))
         whole = Whole(
             problem,
             self._shared,
@@ -93,6 +101,7 @@ class LandmarkSolver:
             self._cross if solved == problem.size and self.mesh is None else None,
             self._tell,
             title,
+            kept,
         )
         point = whole.evaluate(np.asarray(dual.v))
         scale = max(point.bound - strength, 0.0) if start is None else start.scale

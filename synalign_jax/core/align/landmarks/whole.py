@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +16,7 @@ from jaxtyping import Array, Float
 
 from synalign_jax.core.align.problem import BLOCK, Problem
 from synalign_jax.core.align.simplex import level
+from synalign_jax.core.checkpoint import Checkpoint
 from synalign_jax.core.progress import Tell
 from synalign_jax.core.sharding import copied, everywhere, put_rows
 
@@ -57,6 +59,7 @@ class Whole:
     held: Float[Array, "m s"] | None
     tell: Tell
     title: str
+    checkpoint: Checkpoint
 
     def norm(self, v: np.ndarray) -> float:
         """|h|^2."""
@@ -64,6 +67,15 @@ class Whole:
 
     def evaluate(self, v: np.ndarray) -> Point:
         v = v.astype(np.float64)
+        name = f"point {hashlib.blake2b(v.tobytes(), digest_size=8).hexdigest()}"
+        if (known := self.checkpoint.get(name)) is not None:
+            nu, bound = float(known["nu"]), float(known["bound"])
+            return Point(known["v"], known["h"], nu, known["weights"], known["moment"], known["mean"], bound)
+        point = self._passes(v)
+        self.checkpoint.put(name, **{key: np.asarray(value) for key, value in point._asdict().items()})
+        return point
+
+    def _passes(self, v: np.ndarray) -> Point:
         m = self.problem.size
         coefficients = copied(jnp.asarray(-v, self.basis.within.dtype), self.mesh)
         h, mean, moment = np.empty(m), np.zeros_like(v), np.zeros_like(v)
