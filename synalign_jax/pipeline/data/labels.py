@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 from .errors import DataError, listed
 
 _TRUTH = {"true", "false"}
-_MISSING = {"nan", "null", "<na>", "n/a", "#n/a"}
+_MISSING = {"nan", "null", "<na>", "n/a", "#n/a", "na", "none"}
 
 
 def settle_labels(name: str, labels: list[str]) -> tuple[list[str], list[str]]:
@@ -20,11 +21,11 @@ def settle_labels(name: str, labels: list[str]) -> tuple[list[str], list[str]]:
         counts = Counter(labels)
     alike = defaultdict(list)
     for label in counts:
-        alike[" ".join(label.casefold().split())].append(label)
+        alike[_folded(label)].append(label)
     for group in alike.values():
         if len(group) > 1:
             each = ", ".join(f"'{label}' ({counts[label]:,} rows)" for label in sorted(group))
-            said.append(f"{name}: the labels {each} are alike but for case or spaces, and are kept apart")
+            said.append(f"{name}: the labels {each} are alike but for case, spaces or accents; kept apart")
     for label, count in counts.items():
         if label.casefold() in _MISSING:
             said.append(f"{name}: {count:,} rows have the label '{label}', which looks like a missing value")
@@ -76,4 +77,5 @@ def match_labels(
 
 
 def _folded(label: str) -> str:
-    return " ".join(label.casefold().split())
+    """Alike are labels that differ by case, spaces, or the way their accents are encoded."""
+    return " ".join(unicodedata.normalize("NFKC", label).casefold().split())

@@ -17,11 +17,17 @@ from .errors import DataError, listed
 TABLES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".arrow", ".feather", ".npy")
 PACKED = (".gz", ".zst", ".bz2", ".xz", ".zip")
 _SHEET = "save the sheet as CSV UTF-8"
+_ARRAY = "write vectors with numpy.save, as .npy, and rows as Parquet or JSONL"
+_ROWS = "write the rows as Parquet, CSV or JSONL"
 _OTHERS = {
     ".xlsx": _SHEET, ".xls": _SHEET, ".ods": _SHEET, ".numbers": _SHEET,
     ".txt": "write one JSON object a line, or a CSV file with the header 'text'",
     ".pkl": "pickles are never read; write the rows as JSONL or Parquet",
     ".zip": "name the format inside, as in rows.csv.zip, or unpack it",
+    ".npz": "write its array with numpy.save, as .npy", ".safetensors": _ARRAY, ".pt": _ARRAY, ".pth": _ARRAY,
+    ".bin": _ARRAY, ".h5": _ARRAY, ".hdf5": _ARRAY, ".tfrecord": _ROWS, ".orc": _ROWS, ".avro": _ROWS,
+    ".sqlite": _ROWS, ".sqlite3": _ROWS, ".xml": _ROWS, ".yaml": _ROWS, ".yml": _ROWS, ".sav": _ROWS,
+    ".dta": _ROWS, ".rds": _ROWS, ".rdata": _ROWS, ".sas7bdat": _ROWS,
     ".tar": "unpack it", ".db": "write the table to CSV or Parquet",
 }  # fmt: skip
 _DRIVERS = {

@@ -11,6 +11,7 @@ import numpy as np
 from .columns import Template
 from .errors import DataError
 from .others import Others
+from .values import bare
 
 _NAMED = 3  # rows that one remark names
 _WORDS_FOR_NOTHING = {"nan", "none", "null", "<na>", "n/a", "#n/a"}
@@ -83,7 +84,7 @@ def without_blank(name: str, table: Table) -> Table:
     if nothing:
         word, count = nothing.most_common(1)[0]
         said.append(f"{name}: {count:,} texts are {word!r}, which looks like a missing value")
-    full = np.fromiter((bool(text.strip()) for text in table.texts), bool, len(table.texts))
+    full = np.fromiter((bool(bare(text)) for text in table.texts), bool, len(table.texts))
     if full.all():
         return replace(table, said=tuple(said))
     rows = np.flatnonzero(full)

@@ -11,7 +11,7 @@ import numpy as np
 
 from .columns import Columns, Found, cell, find_columns
 from .errors import DataError, listed
-from .formats.arrow import ArrowFile
+from .formats.arrow import ArrowFile, short_numbers
 from .formats.delimited import read_delimited
 from .formats.json_rows import read_json
 from .formats.rows import RowList
@@ -253,7 +253,7 @@ class _Reading:
                     )
                 self._spill_vectors(file, start, name, values)
             else:
-                cells[name] = values.to_pylist()
+                cells[name] = short_numbers(values)
         for number in range(batch.num_rows):
             where = f"{file.name}: row {start + number}"
             row = keys | {name: values[number] for name, values in cells.items()}

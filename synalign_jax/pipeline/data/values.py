@@ -7,17 +7,27 @@ import json
 import math
 import re
 from collections.abc import Sequence
+from datetime import date, time
 from decimal import Decimal
 from typing import Any
 
 from .errors import DataError
 
-_WHOLE = re.compile(r"([+-]?\d+)\.0+")
+_POINT = re.compile(r"([+-]?\d+)(?:\.(\d*?)0*)?")
+_INVISIBLE = "\ufeff\u200b\u2060"
 _ROLES = ("role", "from", "speaker", "author")
 _CONTENTS = ("content", "value", "text")
 
 SEPARATOR = " | "
 """Between the labels of a row that has several."""
+
+
+def bare(text: str) -> str:
+    """Without the blanks around it, those that have no width and byte order marks included."""
+    before = None
+    while text != before:
+        before, text = text, text.strip().strip(_INVISIBLE)
+    return text
 
 
 def is_missing(value: Any) -> bool:
@@ -42,7 +52,7 @@ def text_of(where: str, name: str, value: Any, *, optional: bool = False) -> str
     value = _decoded(where, name, value)
     if isinstance(value, str):
         return value
-    if isinstance(value, bool | int | float | Decimal):
+    if isinstance(value, bool | int | float | Decimal | date | time):
         return str(value)
     chat = _chat(value)
     if chat is None:
@@ -58,14 +68,17 @@ def label_of(where: str, name: str, value: Any) -> str:
         DataError: no value, or a list or dictionary of them.
     """
     value = _decoded(where, name, value)
-    if is_missing(value) or (isinstance(value, str) and not value.strip()):
+    if is_missing(value) or (isinstance(value, str) and not bare(value)):
         raise DataError(f"{where} has no value for '{name}'; fill it in or remove the row")
     if isinstance(value, Decimal):
         value = str(value)
     if isinstance(value, str):
-        value = value.strip()
-        whole = _WHOLE.fullmatch(value)
-        return whole.group(1) if whole else value
+        value = bare(value)
+        number = _POINT.fullmatch(value) if "." in value else None
+        if number is None:
+            return value
+        value = f"{number[1]}.{number[2]}".rstrip(".")
+        return "0" if value == "-0" else value
     if isinstance(value, float):
         if math.isinf(value):
             raise DataError(f"{where}: '{name}' is {value}, which is no label")
@@ -77,7 +90,10 @@ def label_of(where: str, name: str, value: Any) -> str:
             f"{where}: '{name}' is a list, expected text or a number; if rows have several labels, say so"
             " with --multi-label ([data] multi_label)"
         )
-    raise DataError(f"{where}: '{name}' is a {_kind(value)}, expected text or a number")
+    if isinstance(value, date | time):
+        raise DataError(f"{where}: '{name}' is a {_kind(value)}; if dates are the labels, write them as text")
+    part = f"; name a part of it, as {name}.{_first(value)}" if _first(value) is not None else ""
+    raise DataError(f"{where}: '{name}' is a {_kind(value)}, expected text or a number{part}")
 
 
 def labels_of(where: str, name: str, value: Any) -> tuple[str, ...]:
@@ -110,6 +126,10 @@ def _listed(text: str) -> Sequence[Any]:
 
 def _chat(value: Any) -> str | None:
     """Turns of a conversation, "role: words" each; None for anything else."""
+    parts = list(value.values()) if isinstance(value, dict) else []
+    if parts and all(isinstance(part, list) and len(part) == len(parts[0]) for part in parts):
+        # Turns as columns, as older data sets have them.
+        value = [dict(zip(value, turn, strict=True)) for turn in zip(*parts, strict=True)]
     if not isinstance(value, list | tuple) or not value:
         return None
     lines = []

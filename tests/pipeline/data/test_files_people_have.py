@@ -7,6 +7,7 @@ import json
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -58,6 +59,20 @@ _READ = {
         _parquet(text=pa.array([b"a", b"b"]), label=pa.array([b"x", b"y"])),
         "",
     ),
+    "two byte order marks": ("r.csv", b"\xef\xbb\xbf" * 2 + b"text,label\na,x\nb,y\n", ""),
+    "blanks without a width": ("r.csv", "text,label\na,x\u00a0\nb,\u200by\n".encode(), ""),
+    "empty rows of a spreadsheet": ("r.csv", b"text,label\na,x\nb,y\n,\n,\n", "2 lines at the end"),
+    "texts of nothing visible": (
+        "r.jsonl",
+        '{"text":"a","label":"x"}\n{"text":"\u3000\u200b","label":"x"}\n{"text":"b","label":"y"}\n'.encode(),
+        "a blank text",
+    ),
+    "turns as columns": (
+        "r.jsonl",
+        b'{"conversations":{"from":["a"],"value":["x"]},"label":"x"}\n'
+        b'{"conversations":{"from":["b"],"value":["y"]},"label":"y"}\n',
+        "the text is made of",
+    ),
     "dictionaries": (
         "r.parquet",
         _parquet(
@@ -73,7 +88,7 @@ def test_it_is_read_and_what_is_odd_is_said(tmp_path: Path, kind: str) -> None:
     name, data, said = _READ[kind]
     (tmp_path / name).write_bytes(data)
     table = read_table(tmp_path / name)
-    assert [text.strip() for text in table.texts or []] == AB
+    assert [text.strip().removesuffix(": x").removesuffix(": y") for text in table.texts or []] == AB
     assert table.labels == XY
     assert said in " ".join(table.said)
     assert bool(said) == bool(table.said)
@@ -111,7 +126,10 @@ def test_a_carriage_return_in_the_header_is_not_read_over(tmp_path: Path) -> Non
 
 
 _LABELS = {
-    "decimals": ([decimal.Decimal("1.00"), decimal.Decimal("2.50")], ["1", "2.50"]),
+    "decimals": ([decimal.Decimal("1.00"), decimal.Decimal("2.50")], ["1", "2.5"]),
+    "single precision": (pa.array([0.1, 2.5], pa.float32()), ["0.1", "2.5"]),
+    "one number in two spellings": (["2.50", "2.5"], ["2.5", "2.5"]),
+    "nothing and less": (["-0.0", "0"], ["0", "0"]),
     "truth": ([True, False], ["true", "false"]),
     "whole floats": ([1.0, 0.0], ["1", "0"]),
     "small numbers": (pa.array([1, 0], pa.int8()), ["1", "0"]),
@@ -155,7 +173,24 @@ _REFUSED = {
     "dates for labels": (
         "r.parquet",
         _parquet(text=pa.array(["a"]), label=pa.array([datetime.date(2026, 1, 1)])),
-        "row 0: 'label' is a date",
+        "row 0: 'label' is a date; if dates are the labels, write them as text",
+    ),
+    "a dictionary for a label": ("r.jsonl", b'{"text":"a","label":{"value":"x"}}\n', "as label.value"),
+    "JSON under another name": ("r.csv", b'[{"text":"a"}]', "rename it to .json"),
+    "vectors that were cut for printing": (
+        "r.csv",
+        b'text,embedding\na,"[0.1 0.2 ... 0.3]"\n',
+        "numbers were left out",
+    ),
+    "vectors in braces": ("r.csv", b'text,embedding\na,"{0.1,0.2}"\n', r"write it as \[0.1, 0.2\]"),
+    "vectors without numbers": ("r.jsonl", b'{"text":"a","embedding":[]}\n', "line 1 holds no numbers"),
+    "arrays of other formats": ("r.npz", b"PK", "numpy.save"),
+    "tensors": ("r.safetensors", b"", "numpy.save"),
+    "rows of other formats": ("r.avro", b"Obj", "write the rows as Parquet"),
+    "a field too few beside one in quotes": (
+        "r.csv",
+        b'text,label,more\na,x,1\nb,y,2\na,"c,d"\n',
+        "line 4 has 2 fields, the header has 3",
     ),
     "bytes that are none": ("r.parquet", _parquet(text=pa.array([b"\xff\xfe"])), "no UTF-8 text"),
     "mixed encodings": ("r.csv", "text\ncafé\n".encode() + b"caf\xe9\n", "line 3 is not UTF-8"),
@@ -211,3 +246,19 @@ def test_a_label_may_be_part_of_the_text(tmp_path: Path) -> None:
     table = read_table(tmp_path / "r.csv", text="{label}: {text}")
     assert (table.texts, table.labels) == (["x: a"], ["x"])
     assert table.fields() == [{"label": "x", "text": "a"}]
+
+
+def test_labels_that_differ_by_their_accents_encoding_are_said(tmp_path: Path) -> None:
+    (tmp_path / "r.csv").write_bytes("text,label\na,caf\u00e9\nb,cafe\u0301\nc,NA\n".encode())
+    said = " ".join(read_table(tmp_path / "r.csv").said)
+    assert "alike but for case, spaces or accents" in said
+    assert "the label 'NA', which looks like a missing value" in said
+
+
+def test_arrays_of_python_objects_and_of_no_width_are_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "o.npy", np.array([[1], [1, 2]], dtype=object), allow_pickle=True)
+    with pytest.raises(DataError, match="pickled Python objects, which are never read"):
+        read_table(tmp_path / "o.npy")
+    np.save(tmp_path / "w.npy", np.zeros((4, 0), "f4"))
+    with pytest.raises(DataError, match="4 rows hold no numbers"):
+        read_table(tmp_path / "w.npy")

@@ -86,3 +86,13 @@ class ArrowFile:
                 f"{self.file.name}: not a whole {kind} file ({str(error).splitlines()[0]});"
                 " it may have been cut off"
             ) from error
+
+
+def short_numbers(values: pa.Array) -> list[Any]:
+    """The cells of a column; numbers of half and single precision as the decimals that they were: 0.1 for the
+    label that is 0.10000000149011612 as a double."""
+    cells = values.to_pylist()
+    if pa.types.is_float32(values.type) or pa.types.is_float16(values.type):
+        kind = values.type.to_pandas_dtype()
+        return [cell if cell is None else float(str(kind(cell))) for cell in cells]
+    return cells

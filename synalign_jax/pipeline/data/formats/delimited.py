@@ -13,6 +13,7 @@ from typing import Any
 
 from synalign_jax.pipeline.data.errors import DataError
 from synalign_jax.pipeline.data.shards import SourceFile
+from synalign_jax.pipeline.data.values import bare
 
 from .opened import opened
 from .rows import REPORT_EVERY, RowList, Tell
@@ -22,6 +23,7 @@ _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 _ESCAPED = re.compile(r'(?<!\\)((?:\\\\)*)\\"')  # a quote behind an odd number of backslashes
 _QUOTE, _RETURN = "\0q", "\0r"  # stand for such a quote and for a lone "\r": no line holds a NUL
 _SHOWN = 3  # lines of a file that one remark names
+_JSON = re.compile(r'\[?\s*\{\s*"[^"]*"\s*:|[\[{]\s*$')
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,8 @@ def _dialect(file: SourceFile, lines: Lines, wanted: set[str]) -> _Dialect:
         skipped, header = next(filled, (0, ""))
     if not header.strip():
         raise DataError(f"{file.name}: the file is empty")
+    if _JSON.match(header):
+        raise DataError(f"{file.name}: this is JSON under another name; rename it to .json or .jsonl")
     usual = "\t" if file.suffix == ".tsv" else ","
     if header.lower().startswith("sep=") and len(header) == 5:  # Excel's own hint
         return _Dialect(header[4], True, False, skipped + 1)
@@ -161,6 +165,7 @@ def _read(
             f"{file.name}: line {returns[0]}{more}: a carriage return inside a line is taken as a character"
             " of its text"
         )
+    _drop_empty_end(file, found)
     _drop_unnamed(found)
     return found, doubtful
 
@@ -210,7 +215,7 @@ def _numbered(reader: Any, kept: _Remembering, skipped: int) -> Iterator[tuple[i
 
 def _names(header: list[str], found: RowList) -> list[str]:
     """Names of the columns: blanks around them taken off, and a number where there is none, or one twice."""
-    stripped = [name.strip() for name in header]
+    stripped = [bare(name) for name in header]
     counts = Counter(name for name in stripped if name)
     found.repeated = {name for name, count in counts.items() if count > 1}
     names, seen = [], Counter[str]()
@@ -226,6 +231,16 @@ def _names(header: list[str], found: RowList) -> list[str]:
     found.names = dict.fromkeys(names)
     found.unnamed = [name for name, given in zip(names, stripped, strict=True) if not given]
     return names
+
+
+def _drop_empty_end(file: SourceFile, found: RowList) -> None:
+    """Spreadsheets write separators for the empty rows below a table."""
+    last = len(found.rows)
+    while last > 1 and not any(found.rows[last - 1].values()):
+        last -= 1
+    if len(found.names) > 1 and (empty := len(found.rows) - last):
+        del found.rows[last:], found.places[last:]
+        found.said.append(f"{file.name}: {empty:,} lines at the end hold separators alone, and are left out")
 
 
 def _drop_unnamed(found: RowList) -> None:
@@ -253,7 +268,26 @@ def _is_quoted(found: RowList) -> bool:
     quoted = sum(
         any(len(value) > 1 and value[0] == value[-1] == '"' for value in row.values()) for row in found.rows
     )
-    return quoted > 0.2 * len(found.rows)
+    return quoted > 0.2 * len(found.rows) or _all_pair_up(found)
+
+
+def _all_pair_up(found: RowList) -> bool:
+    """Whether every quote opens a field or closes one, and a separator stands inside of some."""
+    across = False
+    for row in found.rows:
+        inside = False
+        for value in row.values():
+            whole = len(value) > 1 and value[0] == value[-1] == '"'
+            if inside:
+                inside = not value.endswith('"')
+                across = True
+            elif not whole and '"' in value:
+                inside = value.startswith('"') and value.count('"') == 1
+                if not inside:
+                    return False
+        if inside:
+            return False
+    return across
 
 
 def _say_doubtful(file: SourceFile, found: RowList, doubtful: list[tuple[int, int]]) -> None:

@@ -24,13 +24,17 @@ def vector_of(where: str, name: str, value: Any) -> np.ndarray:
     """
     if value is None:
         raise DataError(f"{where} has no value for '{name}'; fill it in or remove the row")
+    given = value
     try:
         if isinstance(value, str):
             # NumPy writes its arrays without commas.
             value = json.loads(value) if "," in value or "[" not in value else value.strip("[] \n").split()
         wide = np.asarray(value, dtype=np.float64)
     except (ValueError, TypeError) as error:
-        raise DataError(f"{where}: '{name}' is not a list of numbers") from error
+        mend = "write it as [0.1, 0.2]"
+        if isinstance(given, str) and "..." in given:
+            mend = "numbers were left out when it was written as text; write lists, such as vector.tolist()"
+        raise DataError(f"{where}: '{name}' is not a list of numbers; {mend}") from error
     if wide.ndim == 2 and len(wide) == 1:  # a batch of one
         wide = wide[0]
     return finite(where, name, wide)
@@ -56,6 +60,8 @@ def stack(name: str, wheres: Any, vectors: list[np.ndarray]) -> np.ndarray:
         wheres: row number to its place in the file.
     """
     first = vectors[0].shape
+    if not vectors[0].size:
+        raise DataError(f"{name}: the embedding of {wheres(0)} holds no numbers; embed the row again")
     for row, vector in enumerate(vectors):
         if vector.shape != first or vector.ndim != 1 or not vector.size:
             raise DataError(
@@ -83,11 +89,16 @@ def read_npy(file: SourceFile, scratch: Path | None) -> np.ndarray:
             raise DataError(
                 f"{file.name}: this is a Git LFS pointer and not the data; run: git lfs pull"
             ) from None
+        why = str(error)
+        if "pickle" in why or "Python objects" in why:
+            why = "it holds pickled Python objects, which are never read"
         raise DataError(
-            f"{file.name}: not a readable .npy array ({error}); write it again with numpy.save"
+            f"{file.name}: not a readable .npy array ({why}); write numbers of one width with numpy.save"
         ) from error
     if array.ndim != 2:
         raise DataError(f"{file.name}: expected an array of shape (rows, width), got {array.shape}")
+    if len(array) and not array.shape[1]:
+        raise DataError(f"{file.name}: its {len(array):,} rows hold no numbers")
     if not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):
         raise DataError(f"{file.name}: holds {array.dtype}; write numbers, with astype('float32')")
     if array.shape[0] == 0 or array.shape[1] == 0:
