@@ -3,6 +3,7 @@
 import argparse
 import csv
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -84,7 +85,15 @@ def test_a_folder_of_parquet_shards_with_names_of_its_own(
     assert "labels: 0 60, 1 60" in said
     report = (out / "report.html").read_text(encoding="utf-8")
     assert report.index("What went in?") < report.index("Is it like the real text?")
-    assert "text: output, label: mark, embedding: embedding" in report
+    top = report.partition("What went in?</h2>")[2].partition("Is it like the real text?")[
+        0
+    ]  # opens the page
+    cells = re.findall(r"<bdi>(.*?)</bdi>", top)
+    parts = ", ".join(str(shards / f"part-{shard}.parquet") for shard in range(3))
+    own = ["those of the files"]
+    named = [f"text: {t}, label: {y}, embedding: embedding" for t, y in (of_real[1::2], of_pool[1::2])]
+    assert cells[:5] == ["real rows", str(real), named[0], "0 20, 1 20", *own]
+    assert cells[5:] == ["synthetic rows", parts, named[1], "0 60, 1 60", *own]
     assert _run(*arguments, "--resampled", "resampled.csv") == 0
     assert not (out / "resampled.parquet").exists(), (
         "an earlier result's rows do not stand beside new weights"

@@ -230,6 +230,18 @@ def test_the_questions_stand_in_their_order_and_are_linked() -> None:
         assert page.count(f'id="{anchor}"') == 1
 
 
+def test_conflicting_labels_are_counted_beside_copies_and_leaks() -> None:
+    facts = _facts("x")
+    for count, words in (
+        (0, None),
+        (1, "one row has a text that stands"),
+        (7, "7 rows have a text that stands"),
+    ):
+        page = render_report(replace(facts, copies=Copies(50, {}, 0, (), count)))
+        assert ("Conflicting labels" in page) == bool(count)
+        assert words is None or words in page.partition("Copies and leaks")[2]
+
+
 def test_questions_with_nothing_to_say_are_left_out() -> None:
     page = render_report(ReportFacts(title="Only a title", created="today"))
     assert "Only a title" in page

@@ -121,13 +121,15 @@ class Weights:
 class Copies:
     """Rows of the pool that repeat an earlier one (by what: "exactly", ...), and those that copy a real row.
 
-    `shown` are some of the latter: (row, real row).
+    `shown` are some of the latter: (row, real row). `conflicts` are rows whose text stands, in the pool or
+    among the real rows, under another label too.
     """
 
     rows: int
     repeats: Mapping[str, int]
     leaks: int
     shown: tuple[tuple[str, str], ...] = ()
+    conflicts: int = 0
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ from synalign_jax.evaluation.report.page import render_report, rows_shown
 from synalign_jax.evaluation.report.worth import worth_facts
 from synalign_jax.llm.ledger import Ledger
 from synalign_jax.pipeline.asking.endpoints import shares_of
-from synalign_jax.pipeline.config import Config, Llm, endpoints_of
+from synalign_jax.pipeline.config import Config, Llm, endpoints_of, model_name
 from synalign_jax.pipeline.data.copies import find_copies
 from synalign_jax.pipeline.data.intake import Intake
 from synalign_jax.pipeline.folder import StageView
@@ -69,12 +69,13 @@ def run(view: StageView, config: Config, tools: Tools, records: Sequence[dict[st
     students = {}
     if "students" in evaluation:
         students["linear"] = msgspec.convert(evaluation["students"], Comparison)
-    copies = None
+    copies, labelled = None, any(row["label"] != UNLABELLED for row in real)
     if len(texts) <= _MOST_COMPARED:
-        copies = copies_of(find_copies((texts, vectors[1]), (real_texts, vectors[0])), texts, real_texts)
+        labels = (weighted["label"].to_pylist(), [row["label"] for row in real]) if labelled else (None, None)
+        found = find_copies((texts, vectors[1]), (real_texts, vectors[0]), labels=labels)
+        copies = copies_of(found, texts, real_texts)
     maps, maps_note = maps_of(*vectors, shown, np.array(sorted(chosen), int))
     usage, prompts = _asked(view, config, records, weighted)
-    labelled = any(row["label"] != UNLABELLED for row in real)
     facts = ReportFacts(
         title=config.report.title,
         created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -178,7 +179,8 @@ def _went_in(config: Config, records: Sequence[dict[str, Any]]) -> tuple[WentIn,
 
 
 def _writers(config: Config) -> list[str]:
-    return [(config.llm if n == "llm" else config.llms[n]).model for n in shares_of(config.generate.llm)]
+    asked = [config.llm if n == "llm" else config.llms[n] for n in shares_of(config.generate.llm)]
+    return [model_name(llm) for llm in asked]
 
 
 def _used(config: Config) -> list[Llm]:
@@ -205,7 +207,7 @@ def _asked(
         summary, prompts = ledger.summary(), prompts_of(ledger, wanted)
     used = _used(config)
     usage = LLMUsage(
-        model=", ".join(dict.fromkeys(llm.model for llm in used)),
+        model=", ".join(dict.fromkeys(map(model_name, used))),
         endpoint=", ".join(dict.fromkeys(llm.base_url or llm.kind for llm in used)),
         requests=summary.answered + summary.dead,
         failed=summary.dead,

@@ -50,7 +50,7 @@ def copies_of(found: found_by.Copies, texts: list[str] | None, real_texts: list[
     if texts is not None and real_texts is not None:
         shown = tuple((texts[row], real_texts[real]) for row, real in leaks[:_COPIES_SHOWN])
     repeats = {how: int((found.kind == kind).sum()) for how, kind in kinds.items()}
-    return Copies(len(found.of), repeats, len(leaks), shown)
+    return Copies(len(found.of), repeats, len(leaks), shown, int(found.conflict.sum()))
 
 
 def course_of(loop: Mapping[str, Any] | None) -> Course | None:
