@@ -11,8 +11,8 @@ from benchmarks._report import RESULTS, Report, machine
 from synalign_jax.evaluation import svg
 
 from .arms import ALIGN, ARMS, BASELINES, BOTH, CHOICE, IDEAL, PAPER, POOL, REAL
-from .cells import SIX, bits
-from .statistics import Results, summarised
+from .cells import DEVELOPED, SIX, bits
+from .statistics import Cell, Results, summarised
 
 _SINGLE = (BOTH, *BASELINES, ALIGN, PAPER)
 """What one would do without a choice."""
@@ -37,6 +37,17 @@ def write(records: Iterable[dict[str, Any]]) -> None:
 
 def _sizes(found: Results, part: str) -> list[int]:
     return sorted({cell[3] for cell in found.by if cell[0] == part})
+
+
+def _halves(cells: list[Cell]) -> list[tuple[str, list[Cell]]]:
+    """All cells, those of pools that the rule was developed on, and those of untouched ones."""
+    developed = [c for c in cells if c[2] in DEVELOPED]
+    parts = (
+        ("all", cells),
+        ("developed on", developed),
+        ("untouched", [c for c in cells if c not in developed]),
+    )
+    return [(name, some) for name, some in parts if some]
 
 
 def _means(report: Report, found: Results) -> None:
@@ -68,31 +79,32 @@ def _against_real(report: Report, found: Results) -> None:
     )
     for arm in (CHOICE, *_SINGLE):
         for size in _sizes(found, "published"):
-            cells = found.cells("published", REAL, arm, size=size)
-            if not cells:
-                continue
-            gains = [found.difference(c, arm, REAL) for c in cells]
-            pairs = zip(cells, gains, strict=True)
-            worse = [f"{c[2]} {c[4]} {g.points:+.1f}" for c, g in pairs if g.worse]
-            report(
-                f"  {arm:22} {size:5,} real rows: {len(worse):2} worse,"
-                f" {sum(g.better for g in gains):2} better of {len(cells)};"
-                f" {np.mean([g.points for g in gains]):+.2f} points"
-                + (f"   worse: {', '.join(worse[:6])}" if worse else "")
-            )
+            # Of the project's own choice both halves, of the others all cells together.
+            for half, cells in _halves(found.cells("published", REAL, arm, size=size))[
+                : None if arm == CHOICE else 1
+            ]:
+                gains = [found.difference(c, arm, REAL) for c in cells]
+                pairs = zip(cells, gains, strict=True)
+                worse = [f"{c[2]} {c[4]} {g.points:+.1f}" for c, g in pairs if g.worse]
+                report(
+                    f"  {arm:22} {size:5,} real rows, {half:12}: {len(worse):2} worse,"
+                    f" {sum(g.better for g in gains):2} better of {len(cells)};"
+                    f" {np.mean([g.points for g in gains]):+.2f} points"
+                    + (f"   worse: {', '.join(worse[:6])}" if worse else "")
+                )
 
 
 def _against_baselines(report: Report, found: Results) -> None:
     report(
-        "\nThis project's choice less each baseline (all beside the real rows), published pools, all cells"
+        "\nThis project's choice less each baseline (all beside the real rows), published pools: all cells,"
     )
+    report("those of pools that the rule was developed on (FewGen, two LLMs), and untouched ones (four LLMs)")
     for arm in _SINGLE:
-        cells = found.cells("published", CHOICE, arm)
-        if cells:
+        for half, cells in _halves(found.cells("published", CHOICE, arm)):
             gains = [found.difference(c, CHOICE, arm) for c in cells]
             points = np.array([g.points for g in gains])
             report(
-                f"  {arm:22} {points.mean():+6.2f} points; the baseline is better in"
+                f"  {arm:22} {half:12} {points.mean():+6.2f} points; the baseline is better in"
                 f" {np.mean(points < 0):4.0%} of {len(cells)} cells, significantly in"
                 f" {np.mean([g.worse for g in gains]):4.0%}"
             )
@@ -101,10 +113,12 @@ def _against_baselines(report: Report, found: Results) -> None:
 def _against_pool(report: Report, found: Results) -> None:
     report("\nThis project's choice less real + pool as generated")
     for size in _sizes(found, "published"):
-        cells = found.cells("published", CHOICE, BOTH, size=size)
-        if cells:
+        for half, cells in _halves(found.cells("published", CHOICE, BOTH, size=size)):
             points = [found.difference(c, CHOICE, BOTH).points for c in cells]
-            report(f"  published, {size:5,} real rows: {np.mean(points):+.2f} points over {len(cells)} cells")
+            report(
+                f"  published, {size:5,} real rows, {half:12}: {np.mean(points):+.2f} points"
+                f" over {len(cells)} cells"
+            )
     for share in ("15 %", "30 %", "45 %"):
         cells = [c for c in found.cells("spoilt", CHOICE, BOTH) if share in c[2]]
         if cells:

@@ -15,17 +15,19 @@ PENALTIES = (1e-3, 1e-2, 1e-1)  # on the mean loss, rows of unit mean squared le
 
 
 class Agreement(NamedTuple):
-    """What students of other rows say of the pool's labels.
+    """What students of other rows say of the pool's labels, on the mean of all deals.
 
     Attributes:
         own: (f, s) the probability of each row's label, f sets of real rows having been seen.
-        right: (f, s) 1 where no other label is likelier, else 0.
+        right: (f, s) the share of the deals in which no other label is likelier.
+        once: (2, s) both as one deal says, of all real rows that any saw.
         students: (k, d + 1, classes - 1) those that saw every real row that any saw, for further rows.
         penalty: on the mean loss, of all of them.
     """
 
     own: Float[np.ndarray, "f s"]
     right: Float[np.ndarray, "f s"]
+    once: Float[np.ndarray, "2 s"]
     students: Float[np.ndarray, "k d1 c"]
     penalty: float
 
@@ -33,50 +35,67 @@ class Agreement(NamedTuple):
         self, z: Float[np.ndarray, "n d"], codes: Int[np.ndarray, " n"]
     ) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
         """`own` and `right` of rows that no student saw."""
-        chances = np.exp(log_probabilities(self.students, z)).mean(axis=0)
-        own = chances[np.arange(len(codes)), codes]
-        return own, (own >= chances.max(axis=1)).astype(float)
+        own, right = _of_labels(np.exp(log_probabilities(self.students, z)), codes)
+        return own.mean(axis=0), right.mean(axis=0)
 
 
 def within(task: Task) -> Agreement:
-    """By students of the rest of the pool, dealt into `PARTS`; the real rows are not asked.
+    """By students of the rest of the pool, dealt into `PARTS` in several ways; the real rows are not asked.
 
     The penalty is the one under which they foretell the labels best, as these are: labels of which many are
     wrong ask for a strong one, and a student without it learns them by heart. (Rows that students of other
     rows label otherwise: noisy cross-validation of Chen et al., ICML 2019, and what FuseGen, EMNLP 2024,
-    weighs down.)
+    weighs down.) One deal decides by chance on a row that students find hard; several vote on it.
     """
     z, codes, s = task.scale(task.rows), task.row_codes, len(task.rows)
-    seen = np.repeat(task.parts[None] != np.arange(PARTS)[:, None], len(PENALTIES), axis=0).astype(np.float32)
-    strengths = np.tile(PENALTIES, PARTS) * np.maximum(seen.sum(axis=1), 1.0)
-    found = fit(z, codes, seen, strengths, classes=task.classes)
-    students = found.reshape(PARTS, len(PENALTIES), *found.shape[1:])
-    logs = np.empty((len(PENALTIES), s, task.classes), np.float32)
-    for part in range(PARTS):
-        held = np.flatnonzero(task.parts == part)
-        logs[:, held] = log_probabilities(students[part], z[held])
-    best = int(np.argmin(-logs[:, np.arange(s), codes].mean(axis=1)))
-    own, right = _of_labels(np.exp(logs[best])[None], codes)
-    return Agreement(own, right, students[:, best], PENALTIES[best])
+    deals = len(task.parts)
+    seen = (task.parts[:, None] != np.arange(PARTS)[:, None]).reshape(deals * PARTS, s).astype(np.float32)
+    strengths = np.tile(PENALTIES, len(seen)) * np.repeat(np.maximum(seen.sum(axis=1), 1.0), len(PENALTIES))
+    found = fit(z, codes, np.repeat(seen, len(PENALTIES), axis=0), strengths, classes=task.classes)
+    students = found.reshape(deals, PARTS, len(PENALTIES), *found.shape[1:])
+    logs = np.empty((len(PENALTIES), deals, s, task.classes), np.float32)
+    for deal, parts in enumerate(task.parts):
+        for part in range(PARTS):
+            held = np.flatnonzero(parts == part)
+            logs[:, deal, held] = log_probabilities(students[deal, part], z[held])
+    best = int(np.argmin(-logs[..., np.arange(s), codes].mean(axis=(1, 2))))
+    own, right = _of_labels(np.exp(logs[best]), codes)
+    return Agreement(
+        own=own.mean(axis=0)[None],
+        right=right.mean(axis=0)[None],
+        once=np.stack([own[0], right[0]]),
+        students=students[:, :, best].reshape(-1, *found.shape[1:]),
+        penalty=PENALTIES[best],
+    )
 
 
 def with_real(task: Task, kept: Float[np.ndarray, "f n"], first: Agreement) -> Agreement:
-    """By students of the real rows, those of a fold left out, and of the half of the pool that the row is not
-    in, without the rows that `first` finds wrong.
+    """By students of the real rows, those of a fold left out, and of the parts of the pool that a row is not
+    in, rows that `first` finds wrong counting less.
 
     A student of the real rows alone knows too little where they are few. The penalty is that of `first`.
     """
     z = np.concatenate([task.scale(task.real), task.scale(task.rows)])
     codes = np.concatenate([task.codes, task.row_codes])
-    n, halves = len(task.real), task.parts % 2
-    trusted = np.broadcast_to(first.right, (len(kept), len(task.rows)))
-    seen = np.concatenate([np.concatenate([kept, trusted * (halves == half)], axis=1) for half in (0, 1)])
+    n, (deals, s), f = len(task.real), task.parts.shape, len(kept)
+    seen = np.empty((deals, PARTS, f, n + s), np.float32)
+    seen[..., :n] = kept
+    others = task.parts[:, None] != np.arange(PARTS)[:, None]
+    seen[..., n:] = (others * first.right)[:, :, None]
+    seen = seen.reshape(-1, n + s)
     strengths = first.penalty * np.maximum(seen.sum(axis=1), 1.0)
-    found = fit(z, codes, seen.astype(np.float32), strengths, classes=task.classes)
-    chances = np.exp(log_probabilities(found, z[n:]))
-    by_first, by_second = np.split(chances, 2)
-    own, right = _of_labels(np.where((halves == 0)[:, None], by_second, by_first), task.row_codes)
-    return Agreement(own, right, found[[len(kept) - 1, -1]], first.penalty)
+    found = fit(z, codes, seen, strengths, classes=task.classes)
+    students = found.reshape(deals, PARTS, f, *found.shape[1:])
+    own, right = np.empty((2, deals, f, s))
+    for deal, part in np.ndindex(deals, PARTS):
+        held = np.flatnonzero(task.parts[deal] == part)
+        chances = np.exp(log_probabilities(students[deal, part], z[n + held]))
+        own[deal, :, held], right[deal, :, held] = (
+            each.T for each in _of_labels(chances, task.row_codes[held])
+        )
+    once = np.stack([own[0, -1], right[0, -1]])
+    of_all = students[:, :, -1].reshape(-1, *found.shape[1:])
+    return Agreement(own.mean(axis=0), right.mean(axis=0), once, of_all, first.penalty)
 
 
 def say_nothing(task: Task, pool: Agreement) -> bool:
@@ -84,14 +103,15 @@ def say_nothing(task: Task, pool: Agreement) -> bool:
     error, than by the commonest label, and no better in cross-entropy than by how common each is.
 
     Few real rows cannot tell such a pool from a poor one, and no weights make it worth anything. Below
-    `_ENOUGH` rows that is not to be told either, and the answer is no.
+    `_ENOUGH` rows that is not to be told either, and the answer is no. One deal is asked: the mean of several
+    varies less from row to row, though they share their rows and are no surer.
     """
     s = len(task.rows)
     if s < _ENOUGH:
         return False
     shares = np.bincount(task.row_codes, minlength=task.classes) / s
-    hits = pool.right[0] - shares.max()
-    gains = np.log(np.maximum(pool.own[0], 1e-12)) - np.log(shares[task.row_codes])
+    hits = pool.once[1] - shares.max()
+    gains = np.log(np.maximum(pool.once[0], 1e-12)) - np.log(shares[task.row_codes])
     return all(of.mean() * np.sqrt(s) < of.std() for of in (hits, gains))
 
 

@@ -13,6 +13,7 @@ from synalign_jax.core.checks import InputError, check_rows
 
 Labels = Sequence[Any] | np.ndarray
 PARTS = 4
+_DEALS = 5
 
 
 class Scale(NamedTuple):
@@ -31,7 +32,7 @@ class Task(NamedTuple):
     sample: (s,) positions in the pool of the rows that candidates are judged with, in rising order.
     rows, row_codes: (s, d) those rows and their labels.
     pool_codes: (m,) labels of the whole pool; -1 where no real row has the label.
-    parts: (s,) below `PARTS`; what is thought of a part's labels comes from students that saw the others.
+    parts: (deals, s) below `PARTS`; students that saw the other parts of a deal say what they think of one.
     """
 
     real: Float[np.ndarray, "n d"]
@@ -40,7 +41,7 @@ class Task(NamedTuple):
     rows: Float[np.ndarray, "s d"]
     row_codes: Int[np.ndarray, " s"]
     pool_codes: Int[np.ndarray, " m"]
-    parts: Int[np.ndarray, " s"]
+    parts: Int[np.ndarray, "deals s"]
     names: tuple[Any, ...]
     scale: Scale
 
@@ -100,7 +101,7 @@ def build_task(
         rows=rows,
         row_codes=pool_codes[sample],
         pool_codes=pool_codes,
-        parts=rng.permutation(of_content.max() + 1)[of_content] % PARTS,
+        parts=np.stack([rng.permutation(of_content.max() + 1)[of_content] % PARTS for _ in range(_DEALS)]),
         names=tuple(names),
         scale=Scale(center.astype(np.float32), size if size > 0 else 1.0),
     )
