@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.core
@@ -95,14 +96,28 @@ def pooled_rbf(x: Float[Array, "n d"], y: Float[Array, "m d"], *, max_rows: int 
     Rows are evenly spaced and duplicates do not count, as in `median_length_scale`; this one is traceable,
     and constant under differentiation.
     """
-    some = [
-        a[np.unique(np.linspace(0, a.shape[0] - 1, min(max_rows, a.shape[0])).astype(int))] for a in (x, y)
-    ]
-    pooled = jax.lax.stop_gradient(jnp.concatenate(some))
+    return tk.ExpSquared(scale=_median_radius(*(_spaced(a, max_rows) for a in (x, y))))
+
+
+def _spaced(a: Any, most: int) -> Any:
+    """At most so many evenly spaced rows."""
+    if a.shape[0] <= most:
+        return a
+    rows = np.unique(np.linspace(0, a.shape[0] - 1, most).astype(int))
+    # Outside of JAX's own code NumPy takes them: JAX would compile half a dozen programs for each shape.
+    elsewhere = isinstance(a, jax.core.Tracer) or (isinstance(a, jax.Array) and not a.is_fully_addressable)
+    return a[rows] if elsewhere else np.asarray(a)[rows]
+
+
+@jax.jit
+def _median_radius(x: Float[Array, "n d"], y: Float[Array, "m d"]) -> Float[Array, ""]:
+    """The median distance above 0 among the rows of both; 1 where all are equal: any scale will do."""
+    pooled = jax.lax.stop_gradient(jnp.concatenate([x, y]))
     pooled = pooled - jnp.mean(pooled, axis=0)
-    distances = _radii(pooled, pooled)[np.triu_indices(pooled.shape[0], 1)]
-    median = jnp.nanmedian(jnp.where(distances > 0, distances, jnp.nan))
-    return tk.ExpSquared(scale=jnp.where(jnp.isnan(median), 1.0, median))  # all rows equal: any scale will do
+    distances = _radii(pooled, pooled)
+    pairs = jnp.triu(distances, 1)  # what is 0 does not count
+    median = jnp.nanmedian(jnp.where(pairs > 0, pairs, jnp.nan))
+    return jnp.where(jnp.isnan(median), 1.0, median)
 
 
 def rbf_length_scale(kernel: Kernel) -> Float[Array, ""] | None:

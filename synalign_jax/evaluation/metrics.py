@@ -194,7 +194,7 @@ def _score(
 
 def _halves(key: Any, labels: np.ndarray, splits: int) -> np.ndarray:
     """(2 splits, rows) zeros and ones: random halves, stratified by label, each before its complement."""
-    order = np.asarray(jax.random.uniform(key, (splits, len(labels))))
+    order = np.random.default_rng(np.asarray(jax.random.key_data(key))).random((splits, len(labels)))
     order = np.lexsort((order, np.broadcast_to(labels, order.shape)), axis=1)
     first = np.zeros(order.shape, np.float32)
     np.put_along_axis(first, order[:, ::2], 1.0, axis=1)

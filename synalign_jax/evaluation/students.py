@@ -112,7 +112,9 @@ def choose_penalty(rows: LabelledRows, *, key: Any, classes: int, head: str) -> 
     The Brier score (Monthly Weather Review, 1950) is proper, and bounded: a mislabelled row cannot rule.
     """
     order_key, start_key = jax.random.split(key)
-    order = np.asarray(jax.random.permutation(order_key, len(rows.labels)))[:_PENALTY_ROWS]
+    # NumPy's shuffle: JAX compiles one for every number of rows.
+    order = np.random.default_rng(np.asarray(jax.random.key_data(order_key))).permutation(len(rows.labels))
+    order = order[:_PENALTY_ROWS]
     order = order[np.argsort(rows.labels[order], kind="stable")]
     rows = LabelledRows(*(array[order] for array in rows))
     folds = np.arange(len(order)) % _FOLDS

@@ -140,7 +140,7 @@ def split(
         _build(
             label,
             share / total,
-            jnp.asarray(real)[np.flatnonzero(of_real == label)],
+            jnp.asarray(np.asarray(real)[np.flatnonzero(of_real == label)]),
             synthetic,
             np.flatnonzero(of_pool == label),
             kernel,
