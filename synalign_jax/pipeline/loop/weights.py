@@ -17,7 +17,7 @@ from synalign_jax.pipeline.data.growing import GrowingVectors
 FACTORS = 4.0 ** np.arange(-2, 5)  # candidate penalties, in units of the noise band
 _FOLDS = 5
 _STEPS = 150
-_MOST = 4_096  # rows of a label that are weighed; of more, the last
+_MOST = 2_048  # rows of a label that are weighed, as many as `align` cross-validates on; of more, the last
 FEWEST_REAL = 10  # real rows of a label below which nothing is learnt of it
 
 
