@@ -137,7 +137,8 @@ def _six(report: Report, found: Results) -> None:
         for cell in pooled:
             alone = {c[2]: found.accuracy(c, BOTH) for c in cells if c[2] != SIX and c[4] == cell[4]}
             best = max(alone, key=lambda name: alone[name])
-            words = f"best alone {best} {alone[best]:.3f}, mean alone {np.mean(list(alone.values())):.3f}"
+            words = f"best of {len(alone)} alone {best} {alone[best]:.3f}"
+            words += f", their mean {np.mean(list(alone.values())):.3f}"
             words += f"; six together, as generated {found.accuracy(cell, BOTH):.3f}"
             if found.seeds(cell, CHOICE):
                 seeds = found.seeds(cell, CHOICE, BOTH)
