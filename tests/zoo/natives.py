@@ -218,3 +218,13 @@ def has_no_limit_and_counts_it_below_zero(visit: Visit) -> Reply:
     reply = Reply(body=completion(content(visit)))
     reply.headers = {"x-ratelimit-remaining-requests": "-1", "x-ratelimit-reset-requests": "1h0m0s"}
     return reply
+
+
+@sound
+def is_odd_in_several_ways(visit: Visit) -> Reply:
+    """A refusal that repeats the request, then another protocol's form, commented JSON, and no counts."""
+    if "top_p" in visit.body:
+        return repeats_the_request_in_its_refusal(visit)
+    text = json.dumps(answer(visit.body), indent=1).replace("[\n", "[ // rows\n", 1)
+    candidate = {"content": {"parts": [{"text": text}]}, "finishReason": "STOP"}
+    return Reply(body={"candidates": [candidate], "usageMetadata": {"promptTokenCount": None}})

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import coats  # noqa: F401 - they fill the zoo
 import moods
+import natives  # noqa: F401
 import options  # noqa: F401
 import pyarrow.parquet as pq
 import pytest
@@ -49,7 +50,7 @@ CHOSEN = (
     "ignores_lengths",
     "thinks_aloud_with_a_draft",
     "spends_its_tokens_on_reasoning",
-    "is_counted_with_nulls",
+    "is_odd_in_several_ways",
     "loads_its_model",
 )
 
