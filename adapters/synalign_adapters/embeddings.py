@@ -253,7 +253,16 @@ def _says_too_many(error: LLMError) -> bool:
     said = f"{error} {error.raw}".lower()
     return any(
         word in said
-        for word in ("batch", "too many", "array", "at most", "too large", "413", "inputs", "per request")
+        for word in (
+            "batch",
+            "too many",
+            "array",
+            "at most",
+            "too large",
+            "http 413",
+            "inputs",
+            "per request",
+        )
     )
 
 
