@@ -106,7 +106,8 @@ def main() -> None:
 
 def show(report: Report, found: dict[int, tuple[dict[str, float], float, float]]) -> None:
     report(machine("jax", "synalign-jax", "aiohttp", "pyarrow"))
-    report("synalign run beside a stub endpoint in another process; the loop weighs the rows between waves\n")
+    report("synalign run beside a stub endpoint in another process; the loop weighs the rows between waves")
+    report("programs that the first of these runs compiled are found by the next\n")
     report(
         f"{'CPU seconds':<18}" + "".join(f"{rows:>12,}" for rows in found) + f"{'ms a row':>12}{'slope':>8}"
     )
