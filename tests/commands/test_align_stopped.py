@@ -80,11 +80,10 @@ def test_killed_again_and_again_it_comes_to_its_end(tmp_path: Path, how: signal.
             process.send_signal(how)
         if process.wait() == 0:
             break
-        assert not (tmp_path / "out").exists() or patience > 10
         patience += 3.0
     _same(tmp_path / "out", tmp_path / "whole")
     assert not (tmp_path / ".out.unfinished").exists()
-    assert os.listdir(tmp_path / "out") == os.listdir(tmp_path / "whole")
+    assert sorted(os.listdir(tmp_path / "out")) == sorted(os.listdir(tmp_path / "whole"))
 
 
 def test_what_cannot_be_kept_does_not_stop_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
