@@ -36,7 +36,7 @@ def response_in(value: Any, request: ChatRequest, quota: Quota | None) -> ChatRe
     """
     value = _unwrapped(value)
     given = value.get("choices")
-    if isinstance(given, Mapping):
+    if isinstance(given, dict):
         given = [given]
     if not isinstance(given, list) or not given:
         raise NotAnAnswerError("it has no choices")
@@ -65,8 +65,8 @@ def usage_in(value: Any, request: ChatRequest, choices: Iterable[Choice] = ()) -
 
 def told_usage(value: Any) -> tuple[int | None, int | None, int | None]:
     """Prompt, completion and reasoning tokens as far as a body tells them."""
-    usage = value.get("usage") if isinstance(value, Mapping) else None
-    if not isinstance(usage, Mapping):
+    usage = value.get("usage") if isinstance(value, dict) else None
+    if not isinstance(usage, dict):
         return None, None, None
     prompt = _first(usage, "prompt_tokens", "input_tokens", "promptTokens", "promptTokenCount")
     completion = _first(
@@ -79,7 +79,7 @@ def told_usage(value: Any) -> tuple[int | None, int | None, int | None]:
         elif completion is None and prompt is not None:
             completion = max(0, total - prompt)
     details = usage.get("completion_tokens_details") or usage.get("output_tokens_details")
-    reasoning = _first(details if isinstance(details, Mapping) else usage, "reasoning_tokens")
+    reasoning = _first(details if isinstance(details, dict) else usage, "reasoning_tokens")
     return prompt, completion, reasoning
 
 
@@ -88,7 +88,7 @@ def joined(parts: Iterable[Any]) -> dict[str, Any]:
     choices: dict[int, dict[str, Any]] = {}
     whole: dict[str, Any] = {}
     for part in parts:
-        if not isinstance(part, Mapping):
+        if not isinstance(part, dict):
             continue
         part = chunk_in(part)
         if part.get("model"):
@@ -97,7 +97,7 @@ def joined(parts: Iterable[Any]) -> dict[str, Any]:
             whole["usage"] = _larger(whole.get("usage"), usage)
         given = part.get("choices")
         for number, piece in enumerate(given if isinstance(given, list) else ()):
-            if isinstance(piece, Mapping):
+            if isinstance(piece, dict):
                 index = piece.get("index")
                 _add(choices, index if isinstance(index, int) else number, piece)
     return whole | {"choices": [choices[index] for index in sorted(choices)]}
@@ -117,12 +117,12 @@ def _add(choices: dict[int, dict[str, Any]], index: int, piece: Mapping[str, Any
     )
     message = choice["message"]
     whole, delta = piece.get("message"), piece.get("delta")
-    if isinstance(whole, Mapping) and _text(whole.get("content")):  # all of it once more
+    if isinstance(whole, dict) and _text(whole.get("content")):  # all of it once more
         message["content"] = ""
     for source in (delta, whole):
         if isinstance(source, str):
             message["content"] += source
-        if not isinstance(source, Mapping):
+        if not isinstance(source, dict):
             continue
         message["content"] += _text(source.get("content"))
         message["reasoning"] += _reasoning(source)
@@ -131,10 +131,10 @@ def _add(choices: dict[int, dict[str, Any]], index: int, piece: Mapping[str, Any
             message["function_call"] = {
                 "arguments": message.get("function_call", {}).get("arguments", "") + arguments
             }
-    if not isinstance(delta, Mapping | str) and not isinstance(whole, Mapping):
+    if not isinstance(delta, dict | str) and not isinstance(whole, dict):
         message["content"] += _text(piece.get("text"))
     logprobs = piece.get("logprobs")
-    if isinstance(logprobs, Mapping) and isinstance(logprobs.get("content"), list):
+    if isinstance(logprobs, dict) and isinstance(logprobs.get("content"), list):
         choice["logprobs"]["content"] += logprobs["content"]
     if piece.get("finish_reason"):
         choice["finish_reason"] = piece["finish_reason"]
@@ -146,31 +146,31 @@ def _unwrapped(value: Any) -> Mapping[str, Any]:
     """The completion itself: gateways put it into an envelope."""
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
-    if not isinstance(value, Mapping):
+    if not isinstance(value, dict):
         raise NotAnAnswerError(f"it is a {type(value).__name__}")
     if "choices" in value:
         return value
     for inner in value.values():
-        if isinstance(inner, Mapping) and "choices" in inner:
+        if isinstance(inner, dict) and "choices" in inner:
             return inner
     return value
 
 
 def _choice(choice: Any) -> Choice | None:
     """One answer; None where it is withheld."""
-    if not isinstance(choice, Mapping):
+    if not isinstance(choice, dict):
         raise NotAnAnswerError("a choice is no object")
     message = choice.get("message")
-    message = message if isinstance(message, Mapping) else choice.get("delta")
-    if not isinstance(message, Mapping):
+    message = message if isinstance(message, dict) else choice.get("delta")
+    if not isinstance(message, dict):
         if not isinstance(choice.get("text"), str):
             raise NotAnAnswerError("a choice has no message")
         message = {"content": choice["text"]}
     content = message.get("content")
-    if not isinstance(content, str | list | Mapping | None):
+    if not isinstance(content, str | list | dict | None):
         raise NotAnAnswerError(f"content is a {type(content).__name__}")
     # Some gateways parse the content, and some have it written as a tool's arguments.
-    text = json.dumps(content) if isinstance(content, Mapping) and "type" not in content else _text(content)
+    text = json.dumps(content) if isinstance(content, dict) and "type" not in content else _text(content)
     text = text if text.strip() else _called(message)
     reason = _name(choice.get("finish_reason")) or "stop"
     reason = {
@@ -191,19 +191,19 @@ def _choice(choice: Any) -> Choice | None:
 def _called(message: Mapping[str, Any]) -> str:
     """An answer that stands beside the content: as the arguments of a call, or parsed."""
     calls = message.get("tool_calls")
-    calls = [call for call in calls if isinstance(call, Mapping)] if isinstance(calls, list) else []
+    calls = [call for call in calls if isinstance(call, dict)] if isinstance(calls, list) else []
     functions = [call.get("function") for call in calls] + [message.get("function_call")]
-    given = [f.get("arguments") for f in functions if isinstance(f, Mapping)] + [message.get("parsed")]
-    found = next((one for one in given if isinstance(one, str | Mapping) and one), "")
+    given = [f.get("arguments") for f in functions if isinstance(f, dict)] + [message.get("parsed")]
+    found = next((one for one in given if isinstance(one, str | dict) and one), "")
     return found if isinstance(found, str) else json.dumps(found)
 
 
 def _declined(choices: list[Any]) -> list[str]:
     said = []
     for choice in choices:
-        message = choice.get("message") if isinstance(choice, Mapping) else None
-        refusal = _text(message.get("refusal")) if isinstance(message, Mapping) else ""
-        reason = _name(choice.get("finish_reason")) if isinstance(choice, Mapping) else ""
+        message = choice.get("message") if isinstance(choice, dict) else None
+        refusal = _text(message.get("refusal")) if isinstance(message, dict) else ""
+        reason = _name(choice.get("finish_reason")) if isinstance(choice, dict) else ""
         words = reason.lower().removeprefix("finish_reason_").replace(":", " ").split()
         if refusal or _FILTERED.intersection(words):
             said.append(refusal or reason)
@@ -216,14 +216,14 @@ def _text(content: Any) -> str:
         return content
     if isinstance(content, list):
         return "".join(map(_text, content))
-    if isinstance(content, Mapping):
+    if isinstance(content, dict):
         if (
             content.get("type") in ("thinking", "reasoning", "redacted_thinking")
             or content.get("thought") is True
         ):
             return ""
         inner = content.get("text", content.get("content"))
-        return _text(inner.get("value") if isinstance(inner, Mapping) and "value" in inner else inner)
+        return _text(inner.get("value") if isinstance(inner, dict) and "value" in inner else inner)
     return ""
 
 
@@ -234,27 +234,27 @@ def _reasoning(message: Mapping[str, Any]) -> str:
             return text
     details, content = message.get("reasoning_details"), message.get("content")
     if isinstance(details, list):
-        return "".join(_text(d.get("text") or d.get("summary")) for d in details if isinstance(d, Mapping))
+        return "".join(_text(d.get("text") or d.get("summary")) for d in details if isinstance(d, dict))
     if isinstance(content, list):
-        return "".join(_text(p.get("thinking")) for p in content if isinstance(p, Mapping))
+        return "".join(_text(p.get("thinking")) for p in content if isinstance(p, dict))
     return ""
 
 
 def _logprobs(given: Any) -> tuple[float, ...] | None:
-    tokens = given.get("content") if isinstance(given, Mapping) else None
+    tokens = given.get("content") if isinstance(given, dict) else None
     if not isinstance(tokens, list) or not tokens:
         return None
-    found = [token.get("logprob") for token in tokens if isinstance(token, Mapping)]
+    found = [token.get("logprob") for token in tokens if isinstance(token, dict)]
     numbers = tuple(float(x) for x in found if isinstance(x, int | float))
     return numbers if len(numbers) == len(tokens) else None
 
 
 def _usage_of(part: Mapping[str, Any]) -> Mapping[str, Any] | None:
     usage = part.get("usage")
-    if not isinstance(usage, Mapping):
-        own = next((v for n, v in part.items() if n.startswith("x_") and isinstance(v, Mapping)), {})
+    if not isinstance(usage, dict):
+        own = next((v for n, v in part.items() if n.startswith("x_") and isinstance(v, dict)), {})
         usage = own.get("usage")
-    return usage if isinstance(usage, Mapping) else None
+    return usage if isinstance(usage, dict) else None
 
 
 def _larger(before: Mapping[str, Any] | None, usage: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -13,13 +13,11 @@ def completion_in(value: Any) -> Any:
     text generation as a chat completion; everything else as it is."""
     inner = value[0] if isinstance(value, list) and len(value) == 1 else value
     for _ in range(2):  # envelopes
-        if not isinstance(inner, Mapping) or "choices" in inner:
+        if not isinstance(inner, dict) or "choices" in inner:
             return value
         if (made := _choice(inner)) is not None:
             return {**inner, "choices": [made], "usage": _usage(inner)}
-        inner = next(
-            (inner[n] for n in ("result", "data", "output") if isinstance(inner.get(n), Mapping)), None
-        )
+        inner = next((inner[n] for n in ("result", "data", "output") if isinstance(inner.get(n), dict)), None)
     return value
 
 
@@ -28,18 +26,18 @@ def chunk_in(part: Mapping[str, Any]) -> Mapping[str, Any]:
     if "choices" in part:
         return part
     kind, delta = part.get("type"), part.get("delta")
-    if kind in ("content_block_delta", "message_delta") and isinstance(delta, Mapping):  # Anthropic
+    if kind in ("content_block_delta", "message_delta") and isinstance(delta, dict):  # Anthropic
         said = {"content": delta.get("text"), "reasoning": delta.get("thinking")}
         return {**part, "choices": [{"delta": said, "finish_reason": delta.get("stop_reason")}]}
     if kind == "response.output_text.delta":  # OpenAI's Responses
         return {"choices": [{"delta": {"content": delta}}]}
     if kind in ("response.completed", "response.incomplete"):
         whole = part.get("response")
-        usage = whole.get("usage") if isinstance(whole, Mapping) else None
+        usage = whole.get("usage") if isinstance(whole, dict) else None
         reason = "stop" if kind == "response.completed" else "length"
         return {"choices": [{"delta": {}, "finish_reason": reason}], "usage": usage}
     message = part.get("message")
-    if kind == "message_start" and isinstance(message, Mapping):
+    if kind == "message_start" and isinstance(message, dict):
         return {"usage": message.get("usage"), "model": message.get("model")}
     if kind is None and ("done" in part or "candidates" in part):
         choice = _choice(part)
@@ -52,27 +50,27 @@ def chunk_in(part: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _choice(value: Mapping[str, Any]) -> dict[str, Any] | None:
     message, content = value.get("message"), value.get("content")
-    if isinstance(message, Mapping) and "content" in message:  # Ollama, Cohere
+    if isinstance(message, dict) and "content" in message:  # Ollama, Cohere
         return {"message": message, "finish_reason": value.get("done_reason") or value.get("finish_reason")}
     if isinstance(content, list | str) and (value.get("role") == "assistant" or "stop_reason" in value):
         return {"message": {"content": content}, "finish_reason": value.get("stop_reason")}
     candidates = value.get("candidates")
-    if isinstance(candidates, list) and candidates and isinstance(candidates[0], Mapping):
+    if isinstance(candidates, list) and candidates and isinstance(candidates[0], dict):
         first = candidates[0]
         inner = first.get("content")
-        parts = inner.get("parts") if isinstance(inner, Mapping) else None
+        parts = inner.get("parts") if isinstance(inner, dict) else None
         return {"message": {"content": parts or ""}, "finish_reason": first.get("finishReason")}
     feedback = value.get("promptFeedback")
-    if isinstance(feedback, Mapping) and feedback.get("blockReason"):
+    if isinstance(feedback, dict) and feedback.get("blockReason"):
         said = f"the prompt was blocked: {feedback['blockReason']}"
         return {"message": {"content": "", "refusal": said}, "finish_reason": "content_filter"}
     output = value.get("output")
     if value.get("object") == "response" and isinstance(output, list):
-        said = [item for item in output if isinstance(item, Mapping) and item.get("type") == "message"]
+        said = [item for item in output if isinstance(item, dict) and item.get("type") == "message"]
         reason = "length" if value.get("status") == "incomplete" else "stop"
         return {"message": {"content": [item.get("content") for item in said]}, "finish_reason": reason}
     for name in _TEXTS:
-        if isinstance(value.get(name), str) or (name == "response" and isinstance(value.get(name), Mapping)):
+        if isinstance(value.get(name), str) or (name == "response" and isinstance(value.get(name), dict)):
             return {"message": {"content": value[name]}, "finish_reason": value.get("finish_reason")}
     return None
 
@@ -80,9 +78,9 @@ def _choice(value: Mapping[str, Any]) -> dict[str, Any] | None:
 def _usage(value: Mapping[str, Any]) -> Any:
     """The counts, wherever the protocol has them."""
     usage = value.get("usage") or value.get("usageMetadata")
-    if isinstance(usage, Mapping):
-        return usage["tokens"] if isinstance(usage.get("tokens"), Mapping) else usage
+    if isinstance(usage, dict):
+        return usage["tokens"] if isinstance(usage.get("tokens"), dict) else usage
     meta = value.get("meta")
-    if isinstance(meta, Mapping) and isinstance(meta.get("tokens"), Mapping):
+    if isinstance(meta, dict) and isinstance(meta.get("tokens"), dict):
         return meta["tokens"]
     return {"prompt_tokens": value.get("prompt_eval_count"), "completion_tokens": value.get("eval_count")}

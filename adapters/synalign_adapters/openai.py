@@ -119,9 +119,10 @@ class OpenAIChat:
         def put(by: Options) -> dict[str, Any]:
             return by.body(request, self._stream, self._stream_from)
 
+        body = put(options)
         try:
             path = "completions" if request.continues else "chat/completions"
-            reply = await self._http.post(path, put(options), model=request.model, headers=key)
+            reply = await self._http.post(path, body, model=request.model, headers=key)
             if reply.said is not None and not is_finished(whole := joined(reply.value)):
                 reply.said.usage = _told(whole)
                 raise reply.said
@@ -131,7 +132,7 @@ class OpenAIChat:
             except Unexplained as unexplained:
                 streams = self._stream, self._stream_from
                 raise await self._found_out(request, options, put, streams, unexplained) from None
-        self._known.taken(request.model).update(optional(put(options)))
+        self._known.taken(request.model).update(optional(body))
         return self.answered(reply, request, options)
 
     async def _found_out(

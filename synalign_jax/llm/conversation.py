@@ -73,7 +73,8 @@ class Conversation:
         """Ask once: how the request ended, or the seconds to wait, and then what to ask."""
         gate, plain = self._desk.gate, request
         self._headroom = self._desk.lessons.headroom(request.model)
-        request = replace(plain, max_tokens=plain.max_tokens + self._headroom)
+        if self._headroom:
+            request = replace(plain, max_tokens=plain.max_tokens + self._headroom)
         bound = most(request)
         probe = await gate.enter(bound, first=self.attempts > 0)
         try:

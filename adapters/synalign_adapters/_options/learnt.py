@@ -48,6 +48,13 @@ _INPUT = re.compile(
     r"|in (?:the|your) (?:messages|prompt|input))",
     re.IGNORECASE,
 )
+# Of the prompt alone: no limit of the answer mends it, and a lower one would cost all that follow.
+_PROMPT_ONLY = re.compile(
+    r"(?:prompt|input) length|length of (?:the |your )?(?:prompt|input)|max\w* (?:prompt|input)"
+    r"|(?:prompt|input) (?:is|was) too long",
+    re.IGNORECASE,
+)
+_ANSWER = re.compile(r"max_\w*tokens|maxtokens|context|completion|output|generat", re.IGNORECASE)
 _NUMBER = re.compile(r"(?<!\d)(\d{1,8})(?!\d)(\s*\(exclusive\))?")
 FEWEST = 16  # tokens: a limit below it leaves room for nothing
 
@@ -178,7 +185,7 @@ class Options:
     def _limited(self, sent: Mapping[str, Any], said: str) -> Options:
         """A lower limit, where the words give one below that which was sent."""
         asked = next((sent[name] for name in LIMITS if name and name in sent), None)
-        if not isinstance(asked, int):
+        if not isinstance(asked, int) or (_PROMPT_ONLY.search(said) and not _ANSWER.search(said)):
             return self
         total, prompt = _TOTAL.search(said), _INPUT.search(said)
         if both := _SUM.search(said):
