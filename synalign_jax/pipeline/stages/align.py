@@ -9,6 +9,7 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -69,6 +70,8 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
     )
     for warning in heard:
         view.warn(f"mix: {warning}")
+    if config.judge.student and mixture.verdict.decision.startswith("use"):
+        mixture = _told_apart(mixture)
     view.write_array("weights", np.asarray(mixture.weights, np.float64))
     view.write_array("distribution", np.asarray(found.weights, np.float64))
     view.write_json("alignment", found.summary())
@@ -83,6 +86,19 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
         decision=mixture.verdict.decision,
         share=round(mixture.share, 3),
     )
+
+
+def _told_apart(mixture: Mixture) -> Mixture:
+    """No fold of the real rows is unseen by a student of all of them that has sorted the pool's rows.
+
+    Over nine runs of a small model a gain of 2.6 points was expected where 0.2 came; without the student's
+    check, over six, 0.4 and -0.2.
+    """
+    text = (
+        f"{mixture.verdict.text} Their labels were checked by a student of the same real rows, which flatters"
+        " this: it is the most that they may bring."
+    )
+    return replace(mixture, verdict=mixture.verdict._replace(text=text))
 
 
 def weigh(
