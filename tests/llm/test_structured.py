@@ -159,6 +159,11 @@ def test_whole_json_comes_back_as_it_is(value: object, indent: int | None, fence
     assert parse(text, {}) == json.loads(json.dumps(value).replace("\\u0000", ""))
 
 
+def test_brackets_in_the_strings_of_what_was_cut_off_are_words() -> None:
+    schema = {"type": "array", "items": {"type": "object"}}
+    assert parse('[{"a": "{}", "b": "{}', schema)[:1] == [{"a": "{}"}]
+
+
 @settings(deadline=None)
 @given(st.lists(st.dictionaries(st.sampled_from("abc"), st.text('xyz,{}[]"\\', max_size=5))), st.data())
 def test_a_list_cut_off_anywhere_gives_its_whole_items(rows: list, data: st.DataObject) -> None:

@@ -116,11 +116,16 @@ def _values(text: str) -> tuple[list[str], list[str]]:
     decoder = json.JSONDecoder(strict=False, parse_constant=_refuse_constant)
     values: list[str] = []
     cut: list[str] = []
+    said: list[tuple[int, int]] = []  # where the strings of what was cut off lie: their brackets are words
     at = starts = mended = 0
     while starts < _MOST_STARTS:
         at = min((i for i in (text.find("{", at), text.find("[", at)) if i >= 0), default=-1)
         if at < 0:
             break
+        inside = next((end for start, end in said if start <= at < end), None)
+        if inside is not None:
+            at = inside
+            continue
         starts += 1
         try:
             _, end = decoder.raw_decode(text, at)
@@ -139,6 +144,8 @@ def _values(text: str) -> tuple[list[str], list[str]]:
             continue
         if parts and not cut:
             cut = parts
+            if _is_json(parts[0]):
+                said = [match.span() for match in _PART.finditer(text, at) if match.group()[0] == '"']
         python = _python(text, at)
         if python is not None:
             values.append(python[0])
