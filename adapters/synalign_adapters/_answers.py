@@ -12,7 +12,10 @@ from ._native import chunk_in
 
 _MOST_TOKENS = 10**12  # a larger count is no count
 _REASONING = ("reasoning_content", "reasoning", "thinking", "reasoning_text", "thoughts")
-_REASONS = {"max_tokens": "length", "stop": "stop", "end_turn": "stop", "eos": "stop", "eos_token": "stop"}
+_REASONS = {
+    "max_tokens": "length", "MAX_TOKENS": "length", "STOP": "stop", "end_turn": "stop", "COMPLETE": "stop",
+    "eos": "stop", "tool_calls": "stop", "function_call": "stop",
+}  # fmt: skip
 _FILTERED = {
     "content_filter", "content_filtered", "safety", "prohibited_content", "blocklist", "recitation", "spii",
     "sensitive", "refusal", "guardrail_intervened",
@@ -173,16 +176,7 @@ def _choice(choice: Any) -> Choice | None:
     text = json.dumps(content) if isinstance(content, dict) and "type" not in content else _text(content)
     text = text if text.strip() else _called(message)
     reason = _name(choice.get("finish_reason")) or "stop"
-    reason = {
-        "max_tokens": "length",
-        "MAX_TOKENS": "length",
-        "STOP": "stop",
-        "end_turn": "stop",
-        "COMPLETE": "stop",
-        "eos": "stop",
-        "tool_calls": "stop",
-        "function_call": "stop",
-    }.get(reason, reason)
+    reason = _REASONS.get(reason, reason)
     if not text.strip() and _declined([choice]):
         return None
     return Choice(text, reason, _logprobs(choice.get("logprobs")), _reasoning(message))

@@ -153,11 +153,8 @@ class Options:
         if limit_only:
             return self._limited(sent, said)
         names = named(said, value, sent)
-        if (
-            (_SYSTEM.search(said) or _TURNS.search(said))
-            and any(m["role"] == "system" for m in sent.get("messages", ()))
-            and (_NO.search(said) or _TURNS.search(said))
-        ):
+        no_system = _TURNS.search(said) or (_SYSTEM.search(said) and _NO.search(said))
+        if no_system and any(m["role"] == "system" for m in sent.get("messages", ())):
             return replace(self, system=False)
         if "stream" in names and _STREAM_ONLY.search(said) and not sent.get("stream"):
             return replace(self, stream="on")

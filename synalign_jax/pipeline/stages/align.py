@@ -71,7 +71,7 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
     for warning in heard:
         view.warn(f"mix: {warning}")
     if config.judge.student and mixture.verdict.decision.startswith("use"):
-        mixture = _told_apart(mixture)
+        mixture = _flattered(mixture)
     view.write_array("weights", np.asarray(mixture.weights, np.float64))
     view.write_array("distribution", np.asarray(found.weights, np.float64))
     view.write_json("alignment", found.summary())
@@ -88,7 +88,7 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
     )
 
 
-def _told_apart(mixture: Mixture) -> Mixture:
+def _flattered(mixture: Mixture) -> Mixture:
     """No fold of the real rows is unseen by a student of all of them that has sorted the pool's rows.
 
     Over nine runs of a small model a gain of 2.6 points was expected where 0.2 came; without the student's
