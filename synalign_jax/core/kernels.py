@@ -90,7 +90,9 @@ def median_length_scale(x: Float[Array | np.ndarray, "rows width"], *, max_rows:
     return float(np.sqrt(np.median(pairs)))
 
 
-def pooled_rbf(x: Float[Array, "n d"], y: Float[Array, "m d"], *, max_rows: int = 512) -> tk.ExpSquared:
+def pooled_rbf(
+    x: Float[Array | np.ndarray, "n d"], y: Float[Array | np.ndarray, "m d"], *, max_rows: int = 512
+) -> tk.ExpSquared:
     """The default kernel for two sets: RBF with the median distance over at most `max_rows` rows of each.
 
     Rows are evenly spaced and duplicates do not count, as in `median_length_scale`; this one is traceable,

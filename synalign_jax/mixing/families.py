@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from synalign_jax.core.align.landmarks.witness import ClosedForm
-from synalign_jax.core.align.path import penalty_path, spaced
+from synalign_jax.core.align.path import penalty_path
 from synalign_jax.core.kernels import pooled_rbf
 
 from .agreement import say_nothing, with_real, within
@@ -109,7 +109,7 @@ class Weigher:
     ) -> tuple[np.ndarray, list[dict[int, tuple[ClosedForm | None, float]]]]:
         """(strengths, folds + 1, s) multiples of the even weight, and each label's rule with its factor."""
         task = self.task
-        kernel = pooled_rbf(spaced(task.real), spaced(task.rows))
+        kernel = pooled_rbf(task.real, task.rows)
         multiples = np.ones((len(STRENGTHS), len(self.kept), len(task.rows)))
         rules: list[dict[int, tuple[ClosedForm | None, float]]] = [{} for _ in STRENGTHS]
         n, s = len(task.real), len(task.rows)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 
 from synalign_jax.core.kernels import Kernel
@@ -76,8 +75,3 @@ def penalty_path(
         offset = level(-(K @ a).astype(np.float64), gamma * m, 1.0) + constant
         rules.append(ClosedForm(signed_witness(problem, kept, a), gamma, offset, float(m)))
     return Path(weights / weights.sum(axis=2, keepdims=True), tuple(rules))
-
-
-def spaced(rows: Any, most: int = 512) -> Any:
-    """Evenly spaced rows, from which the default length scale is taken."""
-    return jnp.asarray(rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(int))])
