@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from synalign_jax.core.mmd.two_sample import two_sample_test
+from synalign_jax.core.spacing import evenly_spaced
 from synalign_jax.evaluation.figures import length_figure
 from synalign_jax.evaluation.report import MAX_ROWS, rows_shown
 from synalign_jax.evaluation.report.facts import Copies, Distance, Kinds, ReportFacts, SyntheticRow
@@ -109,7 +110,7 @@ def _kinds(real: Table, pool: Table, weights: np.ndarray | None, group: str | No
 
 
 def _some(rows: int) -> np.ndarray:
-    return np.linspace(0, rows - 1, min(rows, _COLUMN_ROWS)).astype(int)
+    return evenly_spaced(rows, _COLUMN_ROWS)
 
 
 def distance_of(

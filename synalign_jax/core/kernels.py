@@ -14,6 +14,8 @@ from jaxtyping import Array, Float
 from tinygp import kernels as tk
 from tinygp.kernels.distance import L2Distance
 
+from synalign_jax.core.spacing import evenly_spaced
+
 from .checks import InputError, check_rows
 
 Kernel = tk.Kernel
@@ -78,7 +80,7 @@ def median_length_scale(x: Float[Array | np.ndarray, "rows width"], *, max_rows:
         InputError: fewer than two rows, a bad value, or all rows identical.
     """
     check_rows("x", x, min_rows=2)
-    rows = np.unique(np.linspace(0, x.shape[0] - 1, min(max_rows, x.shape[0])).astype(int))
+    rows = evenly_spaced(x.shape[0], max_rows)
     sample = np.asarray(x[rows], dtype=np.float64)
     sample = sample - sample.mean(axis=0)
     norms = np.sum(sample**2, axis=1)
@@ -105,7 +107,7 @@ def _spaced(a: Any, most: int) -> Any:
     """At most so many evenly spaced rows."""
     if a.shape[0] <= most:
         return a
-    rows = np.unique(np.linspace(0, a.shape[0] - 1, most).astype(int))
+    rows = evenly_spaced(a.shape[0], most)
     # Outside of JAX's own code NumPy takes them: JAX would compile half a dozen programs for each shape.
     elsewhere = isinstance(a, jax.core.Tracer) or (isinstance(a, jax.Array) and not a.is_fully_addressable)
     return a[rows] if elsewhere else np.asarray(a)[rows]

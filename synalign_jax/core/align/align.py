@@ -16,6 +16,7 @@ from synalign_jax.core.checkpoint import NO_CHECKPOINT, Checkpoint, Part
 from synalign_jax.core.checks import InputError, as_floats, check_rows
 from synalign_jax.core.kernels import Kernel, pooled_rbf
 from synalign_jax.core.progress import Tell, silent
+from synalign_jax.core.spacing import evenly_spaced
 
 from .alignment import Alignment, GroupFit
 from .distance import distance_to_real
@@ -102,7 +103,7 @@ def align(
     if origin is not None:
         real, synthetic = Moved(real, origin)[:], Moved(synthetic, origin)
     if kernel is None:
-        some = np.unique(np.linspace(0, len(synthetic) - 1, min(len(synthetic), 512)).astype(int))
+        some = evenly_spaced(len(synthetic), 512)
         kernel = pooled_rbf(jnp.asarray(real), jnp.asarray(synthetic[some]))
     problems = split(real, synthetic, real_labels, synthetic_labels, label_proportions, kernel, max_weight)
     choice_key, fit_key = jax.random.split(key)

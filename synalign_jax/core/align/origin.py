@@ -9,6 +9,7 @@ from tinygp import kernels as tk
 
 from synalign_jax.core.checks import InputError
 from synalign_jax.core.kernels import Kernel
+from synalign_jax.core.spacing import evenly_spaced
 
 _SAMPLE = 2_048  # rows of each side from which the centre is taken
 _FAR = 4.0  # squared distance of the centre from the origin, in units of the rows' variance
@@ -63,8 +64,7 @@ def origin_of(real: Any, synthetic: Any, kernel: Kernel | None) -> np.ndarray | 
 
 
 def _some(rows: Any) -> np.ndarray:
-    index = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), _SAMPLE)).astype(int))
-    return np.asarray(rows[index], np.float64)
+    return np.asarray(rows[evenly_spaced(len(rows), _SAMPLE)], np.float64)
 
 
 def _of_differences(kernel: Kernel) -> bool:

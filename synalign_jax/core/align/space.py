@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 from synalign_jax.core.kernels import median_length_scale
 from synalign_jax.core.padding import padded
 from synalign_jax.core.pca import principal_components
+from synalign_jax.core.spacing import evenly_spaced
 
 _SAMPLE = 8_192  # rows of the pool from which its principal components are taken
 _LEFT_OUT = 1e-4  # share of the squared distances that the components left out make up
@@ -70,7 +71,7 @@ def pool_space(real: Float[Array, "n d"], pool: Any, rows: np.ndarray, power: fl
     Returns:
         None when all rows of the pool are equal: there is no direction to prefer.
     """
-    some = rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), _SAMPLE)).astype(int))]
+    some = rows[evenly_spaced(len(rows), _SAMPLE)]
     sample = np.asarray(pool[some])
     components = principal_components(sample, sample.shape[1])
     if not components.variance[0] > 0:
@@ -87,4 +88,4 @@ def pool_space(real: Float[Array, "n d"], pool: Any, rows: np.ndarray, power: fl
 
 def _some(rows: np.ndarray) -> np.ndarray:
     """At most 512 evenly spaced rows, those from which the default length scale is taken."""
-    return rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), 512)).astype(int))]
+    return rows[evenly_spaced(len(rows), 512)]

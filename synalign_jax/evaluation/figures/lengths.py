@@ -8,6 +8,7 @@ import numpy as np
 from markupsafe import Markup
 
 from synalign_jax.core.checks import InputError
+from synalign_jax.core.spacing import evenly_spaced
 from synalign_jax.evaluation import svg
 from synalign_jax.evaluation.measures.wording import word_counts
 
@@ -27,11 +28,11 @@ def length_figure(real: list[str] | None, pool: list[str], weights: Any = None) 
     """
     if not len(pool):
         raise InputError("pool: no texts")
-    rows = np.linspace(0, len(pool) - 1, min(_TEXTS, len(pool))).astype(int)
+    rows = evenly_spaced(len(pool), _TEXTS)
     counts = word_counts([pool[i] for i in rows])
     sets: list[tuple[str, str, np.ndarray, np.ndarray | None]] = []
     if real:
-        some = np.linspace(0, len(real) - 1, min(_TEXTS, len(real))).astype(int)
+        some = evenly_spaced(len(real), _TEXTS)
         sets.append(("real", "real", word_counts([real[i] for i in some]), None))
     sets.append(("as generated", "before", counts, None))
     if weights is not None and np.any(own := np.asarray(weights, np.float64)[rows]):

@@ -10,6 +10,7 @@ import numpy as np
 from markupsafe import Markup
 
 from synalign_jax.core.pca import principal_components
+from synalign_jax.core.spacing import evenly_spaced
 
 from .axes import real_and_synthetic, square
 
@@ -42,8 +43,8 @@ def neighbor_figures(real: Any, before: Any, after: Any, *, seed: int = 0) -> tu
         )
     count = min(len(before), len(after), _MAX_POINTS)
     sets = [
-        np.asarray(rows[np.linspace(0, len(rows) - 1, n).astype(int)], np.float64)
-        for rows, n in ((real, min(_MAX_POINTS, len(real))), (before, count), (after, count))
+        np.asarray(rows[evenly_spaced(len(rows), most)], np.float64)
+        for rows, most in ((real, _MAX_POINTS), (before, count), (after, count))
     ]
     # A row that is drawn on both sides is one point.
     points, places = np.unique(np.concatenate(sets), axis=0, return_inverse=True)

@@ -8,6 +8,7 @@ import numpy as np
 from markupsafe import Markup
 
 from synalign_jax.core.pca import principal_components
+from synalign_jax.core.spacing import evenly_spaced
 
 from .axes import framed, square, two_wide
 
@@ -26,7 +27,7 @@ def selection_figure(rows: Any, clusters: Any) -> Markup:
     pool, neighbors, centers = (
         two_wide(components.project(rows[np.unique(which)]))
         for which in (
-            np.linspace(0, len(rows) - 1, _MAX_POOL_POINTS).astype(int),
+            evenly_spaced(len(rows), _MAX_POOL_POINTS),
             clusters[:, 1:],
             clusters[:, 0],
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from synalign_jax.core.resample import systematic
+from synalign_jax.core.spacing import evenly_spaced
 from synalign_jax.evaluation.figures.neighbors import NoPicture, neighbor_figures
 from synalign_jax.evaluation.figures.plane import plane_figures
 
@@ -29,7 +30,7 @@ def maps_of(
         after = before
     else:
         rows = drawn if drawn is not None and len(drawn) else _drawn(weights)
-        after = np.asarray(pool[rows[np.linspace(0, len(rows) - 1, min(_MOST, len(rows))).astype(int)]])
+        after = np.asarray(pool[rows[evenly_spaced(len(rows), _MOST)]])
     figures, note = [], ""
     try:
         panels = zip(_HEADS, neighbor_figures(own, before, after), strict=True)
@@ -57,7 +58,7 @@ def maps_of(
 
 
 def _some(rows: np.ndarray) -> np.ndarray:
-    return np.asarray(rows[np.linspace(0, len(rows) - 1, min(_MOST, len(rows))).astype(int)])
+    return np.asarray(rows[evenly_spaced(len(rows), _MOST)])
 
 
 def _drawn(weights: np.ndarray) -> np.ndarray:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from synalign_jax.core.spacing import evenly_spaced
+
 _SAMPLE = 2_048  # rows from which the scale of the vectors is taken
 
 
@@ -45,5 +47,5 @@ def joint_vectors(
 
 def _spread(rows: np.ndarray) -> float:
     """Half the mean squared distance between two rows."""
-    some = np.asarray(rows[np.linspace(0, len(rows) - 1, min(len(rows), _SAMPLE)).astype(int)], np.float64)
+    some = np.asarray(rows[evenly_spaced(len(rows), _SAMPLE)], np.float64)
     return float(some.var(axis=0).sum())

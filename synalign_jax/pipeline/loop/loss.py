@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
+from synalign_jax.core.spacing import evenly_spaced
 from synalign_jax.mixing.judge import PENALTIES
 from synalign_jax.mixing.logistic import fit, log_probabilities
 from synalign_jax.pipeline.data.growing import GrowingVectors
@@ -47,7 +48,7 @@ class StudentLoss:
         held = np.ones((len(made), self._fold.max() + 1))
         for label, own in picture.labels.items():
             held[of_label == label, : own.held.shape[1]] = own.held
-        some = np.unique(np.linspace(0, len(made) - 1, min(len(made), self._room)).astype(int))
+        some = evenly_spaced(len(made), self._room)
         codes = np.array([self._code[names[i]] for i in some])
         total = min(len(made), len(self._real))
         return self._loss(made[some], codes, held[some].T * (total / len(some)))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
+from synalign_jax.core.spacing import evenly_spaced
+
 _RANGE = (0.85, 0.98)
 _QUANTILE = 0.99
 _BLOCK = 2_048  # new rows that are compared together
@@ -71,7 +73,7 @@ class Meanings:
             if len(self._cells[0].rows) <= _ALL_PAIRS:
                 return
             rows = self._cells[0].rows
-            self._pivots = rows[np.linspace(0, len(rows) - 1, _CELLS).astype(int)].copy()
+            self._pivots = rows[evenly_spaced(len(rows), _CELLS)].copy()
             self._cells = [_Cell(rows.shape[1]) for _ in range(_CELLS)]
         nearest = np.argmax(rows @ self._pivots.T, axis=1)
         for cell in np.unique(nearest):
@@ -111,7 +113,7 @@ def _unit(x: np.ndarray) -> np.ndarray:
 
 
 def _threshold(unit: np.ndarray) -> float:
-    some = unit[np.linspace(0, len(unit) - 1, min(len(unit), 2_048)).astype(int)]
+    some = unit[evenly_spaced(len(unit), 2_048)]
     similar = some @ some.T
     np.fill_diagonal(similar, -1.0)
     return float(np.clip(np.quantile(similar.max(axis=1), _QUANTILE), *_RANGE))
