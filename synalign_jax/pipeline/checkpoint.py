@@ -53,7 +53,8 @@ class FileCheckpoint:
         try:
             self._own.mkdir(parents=True, exist_ok=True)
             with replacing(self._path(name)) as temporary, temporary.open("wb") as file:
-                np.savez(file, allow_pickle=False, **arrays)
+                # NumPy before 2.2 takes `allow_pickle` here for an array's name; `get` refuses objects.
+                np.savez(file, **arrays)  # type: ignore[arg-type]
         except OSError as error:
             self._full = True
             warnings.warn(

@@ -82,12 +82,12 @@ class BatchServer:
     # -- calls ---------------------------------------------------------------------------------------------
 
     async def _file(self, request: web.Request) -> web.Response:
-        form = await request.post()
+        form = {part.name: await part.read() async for part in await request.multipart()}  # type: ignore[union-attr]
         if faulty := self._faulty("file"):
             return faulty
-        assert form["purpose"] == "batch"
+        assert form["purpose"] == b"batch"
         name = f"file-{len(self.files) + 1}"
-        self.files[name] = form["file"].file.read()  # type: ignore[union-attr]
+        self.files[name] = form["file"]
         return self._done("file", {"id": name, "object": "file", "purpose": "batch"})
 
     async def _make(self, request: web.Request) -> web.Response:
