@@ -1,11 +1,6 @@
 """The arithmetic by which the loop is compared with one-shot generation."""
 
-import sys
-from pathlib import Path
-
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from benchmarks.loop.tables import reached, write
 

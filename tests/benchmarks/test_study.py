@@ -1,13 +1,10 @@
 """The study's own tools: a table is worth what these are."""
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from benchmarks.study import baselines
 from benchmarks.study.cells import Records, bits

@@ -83,7 +83,7 @@ class BatchServer:
 
     async def _file(self, request: web.Request) -> web.Response:
         form = {part.name: await part.read() async for part in await request.multipart()}  # type: ignore[union-attr]
-        if faulty := self._faulty("file"):
+        if (faulty := self._faulty("file")) is not None:
             return faulty
         assert form["purpose"] == b"batch"
         name = f"file-{len(self.files) + 1}"
@@ -92,7 +92,7 @@ class BatchServer:
 
     async def _make(self, request: web.Request) -> web.Response:
         body = await request.json()
-        if faulty := self._faulty("make"):
+        if (faulty := self._faulty("make")) is not None:
             return faulty
         assert body["completion_window"] == "24h"
         number = len(self.batches) + 1
@@ -147,7 +147,7 @@ class BatchServer:
         return reply.status, reply.body.decode() if isinstance(reply.body, bytes) else reply.body
 
     async def _look(self, request: web.Request) -> web.Response:
-        if faulty := self._faulty("look"):
+        if (faulty := self._faulty("look")) is not None:
             return faulty
         batch = self.batches.get(request.match_info["id"])
         if batch is None:
@@ -163,7 +163,7 @@ class BatchServer:
         return self._done("look", _shown(batch))
 
     async def _list(self, request: web.Request) -> web.Response:
-        if faulty := self._faulty("list"):
+        if (faulty := self._faulty("list")) is not None:
             return faulty
         newest = [_shown(batch) for batch in reversed(self.batches.values())]
         after = request.query.get("after")
@@ -173,7 +173,7 @@ class BatchServer:
         return self._done("list", {"data": page, "has_more": len(newest) > len(page)})
 
     async def _content(self, request: web.Request) -> web.Response:
-        if faulty := self._faulty("content"):
+        if (faulty := self._faulty("content")) is not None:
             return faulty
         self.after("content", self.calls["content"])
         return web.Response(body=self.files[request.match_info["id"]])
@@ -181,7 +181,7 @@ class BatchServer:
     async def _chat(self, request: web.Request) -> web.Response:
         body = await request.json()
         self.asked_alone.append(body)
-        if faulty := self._faulty("chat"):
+        if (faulty := self._faulty("chat")) is not None:
             return faulty
         status, value = self._answer(body, self.lone)
         return _response(Reply(status, value))
