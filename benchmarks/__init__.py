@@ -1,1 +1,1 @@
-"""What is measured; a package, since some installed ones have this name and would be found before a mere folder."""
+"""What is measured. A package, since an installed one of this name would be found before a mere folder."""
