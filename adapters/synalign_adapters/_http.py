@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
+import msgspec
 
 from synalign_jax.llm.protocol import (
     LLMError,
@@ -341,6 +342,13 @@ class Http:
 
 
 def _json(text: str) -> Any:
+    try:
+        value = msgspec.json.decode(text)  # vectors as numbers seven times faster than by json
+    except (ValueError, RecursionError):  # NaN, bare control characters and lone surrogates are read below
+        pass
+    else:
+        if not isinstance(value, str):
+            return value
     try:
         value = json.loads(text.removeprefix("\ufeff"), strict=False)
         return (

@@ -6,6 +6,7 @@ import itertools
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 _WORD = re.compile(r"\w+")
 # Words of JSON schemas that a text about anything else hardly holds.
@@ -67,15 +68,15 @@ class Echoes:
     def verdict(self, text: str, attributes: Iterable[str] = ()) -> str | None:
         """What the text echoes, or None."""
         words = _words(text)
-        if words and set(words) <= self._empty | {word for word in words if word.isdigit()}:
+        if words and all(word in self._empty or word.isdigit() for word in words):
             return "says a label or field name alone"
         if any(word in self._schema for word in words) and len(words) < 12:
             return "echoes the schema"
-        pairs = _pairs(text)
+        pairs = set(itertools.pairwise(words))
         if len(pairs) >= _FEWEST_PAIRS and len(pairs & self._asked) >= _ECHOED * len(pairs):
             return "echoes the request"
         for value in attributes:
-            told = _pairs(value)
+            told = _told(value)
             if len(pairs) >= _FEWEST_PAIRS and len(pairs & told) >= _ECHOED * len(pairs | told):
                 return "echoes its attributes"
         return None
@@ -87,6 +88,12 @@ def _headed(text: str, head: str) -> bool:
 
 def _words(text: str) -> list[str]:
     return _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
+
+
+@lru_cache(maxsize=4_096)
+def _told(attribute: str) -> frozenset[tuple[str, str]]:
+    """The pairs of an attribute, which many rows share."""
+    return frozenset(_pairs(attribute))
 
 
 def _pairs(text: str) -> set[tuple[str, str]]:

@@ -26,6 +26,7 @@ _SHARE_SLACK = 0.05
 _FOREIGN = 0.1  # share of letters in scripts that no real row uses
 _WINDOW = 50  # words among which repetitions are counted
 _FEW = 8  # words below which repetitions say nothing
+_LONGEST_RUN = 8  # words that are said again together
 
 
 @dataclass(frozen=True)
@@ -46,22 +47,24 @@ class Kind:
     def verdict(self, text: str) -> str | None:
         """Why the text is unlike every real row, or None."""
         low, high = self.characters
-        if len(text) < low or len(_WORD.findall(text)) < self.fewest_words:
+        words = _words(text)
+        if len(text) < low or len(words) < self.fewest_words:
             return "shorter than any real row"
         if len(text) > high:
             return "longer than any real row"
-        scripts = _scripts(text)
+        characters = Counter(text)
+        scripts = _scripts(characters)
         foreign = sum(count for script, count in scripts.items() if script not in self.scripts)
         if foreign > _FOREIGN * max(sum(scripts.values()), 1):
             return "another script than the real rows"
         slack = _SHARE_SLACK + 1.0 / len(text)
-        for name, share in _shares(text).items():
+        for name, share in _shares(characters).items():
             low, high = self.shares[name]
             if not low - slack <= share <= high + slack:
                 return f"made up otherwise than the real rows ({name})"
         if _marks(text) - self.marks:
             return "markup or code that no real row has"
-        if _run(text) > self.run or _variety(text) < self.variety:
+        if _run(words) > self.run or _variety(words) < self.variety:
             return "repeats itself"
         return None
 
@@ -70,18 +73,19 @@ def learn_kind(texts: Sequence[str]) -> Kind:
     """The kind of the real `texts` (at least one)."""
     lengths = [len(text) for text in texts]
     scripts: Counter[str] = Counter()
-    for text in texts:
-        scripts.update(_scripts(text))
+    characters = [Counter(text) for text in texts]
+    for of_text in characters:
+        scripts.update(_scripts(of_text))
     known = {name for name, count in scripts.items() if count >= 1e-3 * scripts.total()}
-    shares = [_shares(text) for text in texts]
-    words = min(len(_WORD.findall(text)) for text in texts)
+    shares = [_shares(of_text) for of_text in characters]
+    words = [_words(text) for text in texts]
     return Kind(
         characters=(min(lengths) / _LENGTH_SLACK, max(lengths) * _LENGTH_SLACK),
-        fewest_words=int(words / _LENGTH_SLACK),
+        fewest_words=int(min(map(len, words)) / _LENGTH_SLACK),
         scripts=frozenset(known or scripts),
         shares={name: _span([share[name] for share in shares]) for name in shares[0]},
-        variety=min(_variety(text) for text in texts) - 0.1,
-        run=max(_run(text) for text in texts) + 1,
+        variety=min(map(_variety, words)) - 0.1,
+        run=max(map(_run, words)) + 1,
         marks=frozenset().union(*(_marks(text) for text in texts)),
     )
 
@@ -97,30 +101,41 @@ def _span(values: list[float]) -> tuple[float, float]:
     return min(values), max(values)
 
 
-def _scripts(text: str) -> Counter[str]:
-    return Counter(_script(character) for character in text if character.isalpha())
+def _words(text: str) -> list[str]:
+    return [word.casefold() for word in _WORD.findall(text)]
+
+
+def _scripts(characters: Counter[str]) -> Counter[str]:
+    found: Counter[str] = Counter()
+    for character, count in characters.items():
+        if script := _known(character)[0]:
+            found[script] += count
+    return found
 
 
 @lru_cache(maxsize=4096)
-def _script(character: str) -> str:
-    """The first word of a letter's Unicode name, which is its script: LATIN, CYRILLIC, CJK, HIRAGANA..."""
-    return unicodedata.name(character, "UNKNOWN").split(" ")[0].split("-")[0]
+def _known(character: str) -> tuple[str, str]:
+    """A letter's script, else nothing; and what it is among `_shares`, else nothing.
+
+    The first word of a letter's Unicode name is its script: LATIN, CYRILLIC, CJK, HIRAGANA...
+    """
+    category, script = unicodedata.category(character), ""
+    if character.isalpha():
+        script = unicodedata.name(character, "UNKNOWN").split(" ")[0].split("-")[0]
+    if category in ("Ps", "Pe"):
+        return script, "brackets"
+    return script, {"L": "letters", "M": "letters", "N": "digits", "P": "signs", "S": "signs"}.get(
+        category[0], ""
+    )
 
 
-def _shares(text: str) -> dict[str, float]:
+def _shares(characters: Counter[str]) -> dict[str, float]:
     """Of all characters, how many are letters, digits, brackets, and other signs."""
-    counts = dict.fromkeys(("letters", "digits", "brackets", "signs"), 0)
-    for character in text:
-        category = unicodedata.category(character)
-        if category[0] in "LM":
-            counts["letters"] += 1
-        elif category[0] == "N":
-            counts["digits"] += 1
-        elif category in ("Ps", "Pe"):
-            counts["brackets"] += 1
-        elif category[0] in "PS":
-            counts["signs"] += 1
-    return {name: count / len(text) for name, count in counts.items()}
+    counts = dict.fromkeys(("letters", "digits", "brackets", "signs", ""), 0)
+    for character, count in characters.items():
+        counts[_known(character)[1]] += count
+    total = sum(counts.values())
+    return {name: count / total for name, count in counts.items() if name}
 
 
 def _marks(text: str) -> set[str]:
@@ -128,9 +143,8 @@ def _marks(text: str) -> set[str]:
     return {mark for mark in _MARKS if mark in folded}
 
 
-def _variety(text: str) -> float:
+def _variety(words: list[str]) -> float:
     """Distinct words among the words of the poorest window; 1 for texts too short to tell."""
-    words = [word.casefold() for word in _WORD.findall(text)]
     if len(words) < _FEW:
         return 1.0
     size = min(_WINDOW, len(words))
@@ -138,16 +152,26 @@ def _variety(text: str) -> float:
     return min(len(set(words[start : start + size])) / size for start in starts)
 
 
-def _run(text: str) -> int:
+def _run(words: list[str]) -> int:
     """How often one to eight words are said directly after themselves, at most."""
-    words = [word.casefold() for word in _WORD.findall(text)]
     longest = 1
-    for size in range(1, 9):
+    for size in _distances(words):
         same = 0  # words in a row that are those of `size` words before
         for word, before in zip(words[size:], words, strict=False):
             same = same + 1 if word == before else 0
             longest = max(longest, 1 + same // size)
     return longest
+
+
+def _distances(words: list[str]) -> set[int]:
+    """From words to the same before them, as far as runs reach: in most texts few."""
+    places: dict[str, list[int]] = {}
+    found: set[int] = set()
+    for place, word in enumerate(words):
+        before = places.setdefault(word, [])
+        found.update(place - one for one in before[-_LONGEST_RUN:] if place - one <= _LONGEST_RUN)
+        before.append(place)
+    return found
 
 
 def breaks_off(text: str, *, most: int) -> str | None:

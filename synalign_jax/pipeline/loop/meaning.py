@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 from jaxtyping import Float
+from threadpoolctl import ThreadpoolController
 
 from synalign_jax.core.spacing import evenly_spaced
 
+# Products of a few rows with a cell: threads would take longer to meet than one takes to compute, and where
+# other work keeps a core busy they wait for each other ten times as long.
+_BLAS = ThreadpoolController()
 _RANGE = (0.85, 0.98)
 _QUANTILE = 0.99
 _BLOCK = 2_048  # new rows that are compared together
@@ -35,8 +39,9 @@ class Meanings:
     def verdicts(self, vectors: Float[np.ndarray, "m d"]) -> list[str | None]:
         """Why each row is dropped, or None where it is remembered; the first of two that mean the same is."""
         found: list[str | None] = []
-        for start in range(0, len(vectors), _BLOCK):
-            found += self._block(_unit(vectors[start : start + _BLOCK]))
+        with _BLAS.limit(limits=1, user_api="blas"):
+            for start in range(0, len(vectors), _BLOCK):
+                found += self._block(_unit(vectors[start : start + _BLOCK]))
         return found
 
     def _block(self, new: np.ndarray) -> list[str | None]:

@@ -26,7 +26,7 @@ class Wording:
     def verdict(self, text: str) -> str | None:
         """Why the text is none of them, or None."""
         words = _words(text)
-        if len(words) < _FEW or np.mean([word not in self.known for word in words]) <= self.most:
+        if len(words) < _FEW or sum(word not in self.known for word in words) / len(words) <= self.most:
             return None
         return "hardly a word that a real row has"
 

@@ -15,6 +15,7 @@ from synalign_jax.core.align.distance import distance_to_real
 from synalign_jax.core.align.problem import split
 from synalign_jax.core.kernels import median_length_scale, rbf
 from synalign_jax.core.mmd.splits import quadratic_forms
+from synalign_jax.evaluation.joined import JoinedRows
 from synalign_jax.evaluation.metrics import TrainingSet, compare_training_sets
 from synalign_jax.pipeline.config import Config
 from synalign_jax.pipeline.folder import StageView
@@ -139,7 +140,7 @@ def _training_sets(
     real_labels = [row["label"] for row in few_shot]
     rest_labels = [row["label"] for row in held_out if row["part"] != "test"]
     weights, distribution = worth
-    both, both_labels = np.concatenate([real, made]), real_labels + made_labels
+    both, both_labels = JoinedRows([real, made]), real_labels + made_labels
     # Rows that are not worth using leave the real ones alone, and only their distribution can be shown.
     sets = {
         "few-shot real only": TrainingSet(real, real_labels),

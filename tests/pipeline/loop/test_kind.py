@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synalign_jax.pipeline.loop.kind import breaks_off, learn_kind, rules_that_hold, without_the_last
+from synalign_jax.pipeline.loop.kind import _run, breaks_off, learn_kind, rules_that_hold, without_the_last
 from synalign_jax.pipeline.loop.repeats import learn_repeats, said_again
 from synalign_jax.pipeline.loop.wording import learn_wording
 
@@ -104,3 +104,18 @@ def test_babble_is_told_by_its_words_and_a_rich_vocabulary_is_not() -> None:
         "wir aßen gestern sehr viel brot",
     ]
     assert learn_wording(rare).verdict("dieses lied klang immer wieder anders") is None
+
+
+@given(st.lists(st.sampled_from("abc"), max_size=40))
+def test_only_distances_between_equal_words_are_looked_at_and_no_run_is_missed(words: list[str]) -> None:
+    """Beside every place, length and number of repetitions tried in turn."""
+    most = 1
+    for start in range(len(words)):
+        for size in range(1, 9):
+            said = words[start : start + size]
+            times = 1
+            while words[start + times * size : start + (times + 1) * size] == said:
+                times += 1
+            if len(said) == size:
+                most = max(most, times)
+    assert _run(words) == most
