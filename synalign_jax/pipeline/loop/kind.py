@@ -131,7 +131,7 @@ def _known(character: str) -> tuple[str, str]:
 
 def _shares(characters: Counter[str]) -> dict[str, float]:
     """Of all characters, how many are letters, digits, brackets, and other signs."""
-    counts = dict.fromkeys(("letters", "digits", "brackets", "signs", ""), 0)
+    counts: dict[str, int] = dict.fromkeys(("letters", "digits", "brackets", "signs", ""), 0)
     for character, count in characters.items():
         counts[_known(character)[1]] += count
     total = sum(counts.values())
