@@ -14,7 +14,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
-import msgspec
 
 from synalign_jax.llm.protocol import (
     LLMError,
@@ -25,6 +24,7 @@ from synalign_jax.llm.protocol import (
     Unreachable,
 )
 
+from ._bodies import parsed
 from ._events import EventReader, looks_like_events
 from ._faults import Blame, error_for, fault_in
 from ._proxy import proxy_for
@@ -155,7 +155,7 @@ class Http:
 
     def refusal(self, called: Called, model: str = "") -> LLMError:
         """The error that a call stands for which did not succeed."""
-        return self._error(called.status, _json(called.text), called.text, called.headers, model)
+        return self._error(called.status, parsed(called.text), called.text, called.headers, model)
 
     def value_of(self, called: Called, model: str) -> Any:
         """The answer that came by another way than `post`; raises as that does."""
@@ -274,7 +274,7 @@ class Http:
         return Reply(parts, True, left, reader.done or ended)
 
     def _parse(self, status: int, kind: str, text: str, headers: Mapping[str, str], model: str) -> Any:
-        value = _json(text)
+        value = parsed(text)
         if status == 200 and (isinstance(value, dict) or (isinstance(value, list) and value)):
             answers = isinstance(value, dict) and (value.get("choices") or value.get("data"))
             if answers or fault_in(value) is None:
@@ -339,20 +339,3 @@ class Http:
     def _shown_proxy(self) -> str:
         parts = urlsplit(self._proxy or "")
         return f"the proxy {parts.hostname}:{parts.port or 80} (from {self._proxy_name})"
-
-
-def _json(text: str) -> Any:
-    try:
-        value = msgspec.json.decode(text)  # vectors as numbers seven times faster than by json
-    except (ValueError, RecursionError):  # NaN, bare control characters and lone surrogates are read below
-        pass
-    else:
-        if not isinstance(value, str):
-            return value
-    try:
-        value = json.loads(text.removeprefix("\ufeff"), strict=False)
-        return (
-            json.loads(value, strict=False) if isinstance(value, str) and value[:1] in ("{", "[") else value
-        )
-    except (ValueError, RecursionError):
-        return None
