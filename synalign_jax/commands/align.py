@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import machines
-from .layout import HelpFormatter, here
+from .layout import HelpFormatter
 from .rows import add_options
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def register(subparsers: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--real", required=True, metavar="FILE", help="the real rows")
     parser.add_argument("--synthetic", required=True, metavar="FILE", help="the pool")
-    parser.add_argument("--out", type=here, required=True, metavar="FOLDER", help="where the results go")
+    parser.add_argument("--out", required=True, metavar="FOLDER", help="where the results go; may be a URL")
     parser.add_argument(
         "--weights",
         choices=("student", "distribution"),
@@ -127,7 +127,16 @@ def register(subparsers: argparse._SubParsersAction) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    with machines.joined(options) as ours:
+    from synalign_jax.api.wiring import cache_folder
+    from synalign_jax.pipeline.data.remote import outgoing
+    from synalign_jax.pipeline.data.written import FORMATS
+
+    others = tuple(f"resampled{suffix}" for suffix in FORMATS)
+    with (
+        machines.joined(options) as ours,
+        outgoing(options.out, cache_folder, deliver=ours.first, gone=others) as here,
+    ):
+        options.place, options.out = options.out, str(here)
         return _align(options, ours)
 
 
@@ -214,7 +223,7 @@ def _align(options: argparse.Namespace, ours: machines.Machines) -> int:
             pair,
             drawn,
             report_key,
-            out=out,
+            place=options.place,
             resampled=options.resampled,
             group=options.group,
         )
@@ -223,7 +232,7 @@ def _align(options: argparse.Namespace, ours: machines.Machines) -> int:
         _write(files, out, options.resampled, (found, mixture), pair, drawn)
         write_report(facts, files.path(out / "report.html"))
     kept.clear()
-    tell((found, mixture), facts.distance, drawn, out, options.resampled)
+    tell((found, mixture), facts.distance, drawn, options.place, options.resampled)
     return 0
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .layout import HelpFormatter, here
+from .layout import HelpFormatter
 from .rows import add_encoder_options, open_encoder
 
 EXAMPLE = (
@@ -26,7 +26,7 @@ def register(subparsers: argparse._SubParsersAction) -> None:
         formatter_class=HelpFormatter,
     )
     parser.add_argument("data", metavar="DATA", help="the file with the texts")
-    parser.add_argument("--out", type=here, required=True, metavar="FILE", help="the .npy file to write")
+    parser.add_argument("--out", required=True, metavar="FILE", help="the .npy file to write; may be a URL")
     parser.add_argument(
         "--text",
         default="text",
@@ -42,15 +42,22 @@ def register(subparsers: argparse._SubParsersAction) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from synalign_jax.api.wiring import cache_folder
+    from synalign_jax.pipeline.data.remote import outgoing
+
+    with outgoing(options.out, cache_folder) as out:
+        return _embed(options, out)
+
+
+def _embed(options: argparse.Namespace, out: Path) -> int:
+    from synalign_jax.api.wiring import cache_folder
     from synalign_jax.pipeline.data.errors import DataError
     from synalign_jax.pipeline.data.intake import intake_of
     from synalign_jax.pipeline.data.tables import read_table
     from synalign_jax.pipeline.progress import Terminal
     from synalign_jax.text import EmbeddingCache, embed_texts
 
-    out = Path(options.out)
     if out.suffix != ".npy":
-        raise DataError(f"--out: {out} does not end in .npy")
+        raise DataError(f"--out: {options.out} does not end in .npy")
     if not out.parent.is_dir():
         raise DataError(f"--out: there is no folder {out.parent}")
     table = read_table(
@@ -69,7 +76,7 @@ def run(options: argparse.Namespace) -> int:
     with Terminal().bar("Embedding", len(texts), "texts") as bar, EmbeddingCache(cache_folder()) as cache:
         embedded = embed_texts(encoder, texts, cache=cache, out=out, on_progress=bar.advance)
     rows, width = embedded.vectors.shape
-    print(f"{out}: {rows:,} rows of {width} float32, by {encoder.identity}")
+    print(f"{options.out}: {rows:,} rows of {width} float32, by {encoder.identity}")
     if embedded.truncated:
         print(f"{embedded.truncated:,} texts are longer than the encoder reads; their ends do not count")
     return 0

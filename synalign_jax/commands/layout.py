@@ -16,6 +16,6 @@ def here(path: str) -> str:
     """A path on this machine: files take their places together, which no other system promises."""
     if "://" in path:
         raise argparse.ArgumentTypeError(
-            f"{path} is on another system; results are written to this machine: name a path here and copy it"
+            f"{path} is on another system; this command writes to this machine: name a path here and copy it"
         )
     return path

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +11,7 @@ from synalign_jax.api import pool_report
 from synalign_jax.evaluation.report.facts import ReportFacts, Use
 from synalign_jax.evaluation.report.kinds import weights_shown
 from synalign_jax.evaluation.report.worth import worth_facts
+from synalign_jax.pipeline.data.remote import is_remote
 from synalign_jax.pipeline.stages.report_parts import went_in
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def pool_facts(
     drawn: np.ndarray,
     key: PRNGKeyArray,
     *,
-    out: Path,
+    place: str,
     resampled: str,
     group: str | None,
 ) -> ReportFacts:
@@ -43,7 +43,7 @@ def pool_facts(
         pair: real rows and pool, with their vectors.
         drawn: positions of the resampled rows in the pool.
         key: decides the splits of the real rows behind the noise band.
-        out, resampled: where the results go, and the name of the file of drawn rows.
+        place, resampled: where the results go, and the name of the file of drawn rows.
         group: a column of the pool that says what a row comes from.
     """
     shown, note = weights_shown(np.asarray(mixture.weights), np.asarray(found.weights))
@@ -64,29 +64,32 @@ def pool_facts(
         went_in=tuple(went_in(side.plain()) for side in pair.intake),
         weights_note=note,
         worth=worth_facts(mixture.summary()),
-        use=_use(out, resampled, bool(mixture.weights.any()), pair.labels[0] is not None),
+        use=_use(place.rstrip("/"), resampled, bool(mixture.weights.any()), pair.labels[0] is not None),
     )
 
 
-def _use(out: Path, resampled: str, worth: bool, labelled: bool) -> Use:
+def _use(place: str, resampled: str, worth: bool, labelled: bool) -> Use:
     files = (
         (
-            str(out / "weights.npy"),
+            f"{place}/weights.npy",
             "what each row of the pool counts for in training, each real row counting 1",
         ),
-        (str(out / resampled), "rows drawn by their weights, to be used without weights"),
+        (f"{place}/{resampled}", "rows drawn by their weights, to be used without weights"),
         (
-            str(out / "distribution.npy"),
+            f"{place}/distribution.npy",
             "weights that bring the pool nearest to the real rows; they sum to 1",
         ),
-        (str(out / "mixture.json"), "what was tried, and why this was chosen"),
-        (str(out / "alignment.json"), "the distances and the solver's numbers, of each label too"),
+        (f"{place}/mixture.json", "what was tried, and why this was chosen"),
+        (f"{place}/alignment.json", "the distances and the solver's numbers, of each label too"),
     )
     if not worth:
         return Use(files)
+    file = f"{place}/weights.npy"
+    opening = f"fsspec.open({file!r}).open()" if is_remote(place) else repr(file)
     lines = [
+        *(["import fsspec"] if is_remote(place) else []),
         "import numpy as np",
-        f"weights = np.load({str(out / 'weights.npy')!r})    # one a row of the pool's file, in its order",
+        f"weights = np.load({opening})    # one a row of the pool's file, in its order",
         "sample_weight = np.concatenate([np.ones(len(real)), weights])",
     ]
     if labelled:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,7 +16,7 @@ def tell(
     results: tuple[Alignment, Mixture],
     distance: Distance | None,
     drawn: np.ndarray,
-    out: Path,
+    place: str,
     resampled: str,
 ) -> None:
     """Print what `synalign align` found, and where it is written. `distance` is that of its report."""
@@ -41,7 +40,7 @@ def tell(
         ("Numbers", "mixture.json and alignment.json"),
         ("Report", "report.html"),
     ):
-        print(f"{name}: {out / file}")
+        print(f"{name}: {place.rstrip('/')}/{file}")
 
 
 def _facts(found: Alignment, drawn: np.ndarray) -> list[tuple[str, str]]:

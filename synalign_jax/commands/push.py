@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .layout import HelpFormatter, here
+from .layout import HelpFormatter
 
 
 def register(subparsers: argparse._SubParsersAction) -> None:
@@ -17,13 +17,16 @@ def register(subparsers: argparse._SubParsersAction) -> None:
         " for. With --to it is uploaded; your token is the one of 'hf auth login' or HF_TOKEN.",
         epilog="Examples:\n"
         "  synalign push runs/demo --local dataset\n"
+        "  synalign push runs/demo --local s3://bucket/reviews\n"
         "  synalign push aligned --to me/reviews-synthetic --licence cc-by-4.0",
         formatter_class=HelpFormatter,
     )
     parser.add_argument("folder", help="the run's folder, or the --out of 'synalign align'")
     parser.add_argument("--to", metavar="OWNER/NAME", help="a data set on the hub; made if it is not there")
     parser.add_argument(
-        "--local", type=here, metavar="FOLDER", help="where the data set is written (default: FOLDER/dataset)"
+        "--local",
+        metavar="FOLDER",
+        help="where the data set is written; may be a URL (default: FOLDER/dataset)",
     )
     parser.add_argument("--public", action="store_true", help="a new data set is for everybody to see")
     parser.add_argument(
@@ -33,13 +36,18 @@ def register(subparsers: argparse._SubParsersAction) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    from synalign_jax.api.wiring import cache_folder
     from synalign_jax.pipeline.card import push_dataset, write_dataset
+    from synalign_jax.pipeline.data.remote import outgoing
 
     source = Path(options.folder)
-    target = Path(options.local) if options.local else source / "dataset"
-    if options.to is None:
-        print(f"Data set: {write_dataset(source, target, licence=options.licence)}")
-        return 0
-    address = push_dataset(source, options.to, target, private=not options.public, licence=options.licence)
-    print(f"Data set: {address} (and {target})")
+    place = options.local or str(source / "dataset")
+    with outgoing(place, cache_folder) as target:
+        if options.to is None:
+            write_dataset(source, target, licence=options.licence)
+        else:
+            address = push_dataset(
+                source, options.to, target, private=not options.public, licence=options.licence
+            )
+    print(f"Data set: {place}" if options.to is None else f"Data set: {address} (and {place})")
     return 0

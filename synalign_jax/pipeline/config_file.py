@@ -150,7 +150,8 @@ def _check_sense(config: Config, name: str) -> None:
     _check_fields(config.data, name)
     if "://" in config.run.folder:
         raise ConfigError(
-            f"{name}: [run] folder '{config.run.folder}': a run lives on this machine; copy it after"
+            f"{name}: [run] folder '{config.run.folder}': a run lives on this machine;"
+            " afterwards 'synalign push FOLDER --local URL' brings its rows there"
         )
     named = {f"llms.{key}": llm for key, llm in config.llms.items()}
     if config.judge.endpoint is not None:

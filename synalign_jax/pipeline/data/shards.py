@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import os
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO
@@ -122,9 +123,9 @@ def _nearby(path: str) -> str:
 
 
 def _remote(name: str) -> tuple[list[SourceFile], bool]:
-    import fsspec
+    with reached(name):
+        import fsspec
 
-    try:
         system, path = fsspec.core.url_to_fs(name)
         if any(sign in path for sign in "*?["):
             found, single = system.glob(path), False
@@ -134,20 +135,25 @@ def _remote(name: str) -> tuple[list[SourceFile], bool]:
             found, single = [path], True
         else:
             raise DataError(f"{name}: nothing is there")
+    root = "" if single else str(path)
+    return _shards(sorted(str(file) for file in found), root, system, single), single
+
+
+@contextlib.contextmanager
+def reached(name: str, what: str = "cannot be reached") -> Iterator[None]:
+    """What a driver of fsspec's raises in the block is a DataError that says what to do."""
+    try:
+        yield
     except ImportError as error:
         protocol = name.partition("://")[0]
         package = _DRIVERS.get(protocol)
         mend = f"run: pip install {package}" if package else str(error)
-        raise DataError(
-            f"{name}: files on {protocol}:// are not read without another package; {mend}"
-        ) from error
+        raise DataError(f"{name}: files on {protocol}:// need another package; {mend}") from error
     except DataError:
         raise
     except Exception as error:  # each driver raises its own, of which few are OSErrors
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise DataError(f"{name}: cannot be reached ({reason})") from error
-    root = "" if single else str(path)
-    return _shards(sorted(str(file) for file in found), root, system, single), single
+        raise DataError(f"{name}: {what} ({reason})") from error
 
 
 def _shards(paths: list[str], root: str, system: Any = None, single: bool = False) -> list[SourceFile]:
