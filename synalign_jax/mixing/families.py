@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from synalign_jax.core.align.landmarks.witness import ClosedForm
 from synalign_jax.core.align.path import penalty_path
@@ -47,29 +48,33 @@ GROUPED = (
 
 
 class Weigher:
-    """Weights of the sample fold by fold, and of any further rows."""
+    """Weights of the sample fold by fold, and of any further rows.
 
-    def __init__(self, task: Task, folds: list[np.ndarray]) -> None:
-        self.task = task
-        self.kept = np.ones((len(folds) + 1, len(task.real)))
-        for fold, rows in enumerate(folds):
-            self.kept[fold, rows] = 0.0
-        self._aligned, self._rules = self._align(folds)
-        pool = within(task)
-        self.labels_say_nothing = say_nothing(task, pool)
-        self._opinions = {"pool": pool, "both": with_real(task, self.kept, pool)}
+    Args:
+        task: real rows and the pool's sample.
+        kept: (folds + 1, n) the real rows that are not held out; the last time all are there.
+        there: (folds + 1, s) the rows of the sample that go with them; weights of others are 0.
+    """
+
+    def __init__(self, task: Task, kept: Bool[np.ndarray, "f n"], there: Bool[np.ndarray, "f s"]) -> None:
+        self.task, self.kept, self.there = task, kept, there
+        self._aligned, self._rules = self._align()
+        pool = within(task, there)
+        self.labels_say_nothing = say_nothing(task, there[-1], pool)
+        self._opinions = {"pool": pool, "both": with_real(task, kept.astype(float), there, pool)}
 
     def sample(self, family: Family, groups: Int[np.ndarray, " s"] | None = None) -> np.ndarray:
         """(folds + 1, s) weights that sum to 1, the last of them learned from all real rows."""
-        weights = np.ones((len(self.kept), len(self.task.rows)))
+        weights = self.there.astype(float)
         if family.strength is not None:
             weights = weights * self._aligned[family.strength]
         if family.labels is not None:
             weights = weights * self._of_labels(family)
         if family.grouped and groups is not None:
-            weights = _spread(weights, groups)
-        totals = weights.sum(axis=1, keepdims=True)
-        return np.where(totals > 0, weights / np.where(totals > 0, totals, 1.0), 1.0 / weights.shape[1])
+            weights = _spread(weights, groups, self.there)
+        vanish = ~weights.any(axis=1)
+        weights[vanish] = self.there[vanish]
+        return weights / np.maximum(weights.sum(axis=1, keepdims=True), 1e-300)
 
     def further(
         self, family: Family, rows: np.ndarray, codes: Int[np.ndarray, " r"]
@@ -93,7 +98,7 @@ class Weigher:
 
     def raw(self, family: Family) -> Float[np.ndarray, " s"]:
         """The sample's weights from all real rows, on the scale of `further`."""
-        weights = np.ones(len(self.task.rows))
+        weights = self.there[-1].astype(float)
         if family.strength is not None:
             weights = weights * self._aligned[family.strength, -1]
         if family.labels is not None:
@@ -104,32 +109,31 @@ class Weigher:
         asked = self._opinions["pool" if family.labels == "pool" else "both"]
         return _from(family, asked.own, asked.right)
 
-    def _align(
-        self, folds: list[np.ndarray]
-    ) -> tuple[np.ndarray, list[dict[int, tuple[ClosedForm | None, float]]]]:
+    def _align(self) -> tuple[np.ndarray, list[dict[int, tuple[ClosedForm | None, float]]]]:
         """(strengths, folds + 1, s) multiples of the even weight, and each label's rule with its factor."""
-        task = self.task
+        task, kept = self.task, self.kept
         kernel = pooled_rbf(task.real, task.rows)
-        multiples = np.ones((len(STRENGTHS), len(self.kept), len(task.rows)))
+        multiples = np.ones((len(STRENGTHS), len(kept), len(task.rows)))
         rules: list[dict[int, tuple[ClosedForm | None, float]]] = [{} for _ in STRENGTHS]
-        n, s = len(task.real), len(task.rows)
-        for label in range(task.classes):
-            real, rows = np.flatnonzero(task.codes == label), np.flatnonzero(task.row_codes == label)
+        pools, of_pool = np.unique(self.there, axis=0, return_inverse=True)
+        for pool, label in itertools.product(range(len(pools)), range(task.classes)):
+            mine = np.flatnonzero(of_pool.ravel() == pool)
+            real = np.flatnonzero(task.codes == label)
+            rows = np.flatnonzero((task.row_codes == label) & pools[pool])
             if not len(rows):
                 continue
             # The label shares of few real rows are noise of their own.
-            share = (len(real) + _PSEUDO_ROWS * len(rows) / s) / (n + _PSEUDO_ROWS)
+            s = np.count_nonzero(pools[pool])
+            share = (len(real) + _PSEUDO_ROWS * len(rows) / s) / (len(task.real) + _PSEUDO_ROWS)
             factor = share * s / len(rows)
-            out = [np.flatnonzero(np.isin(real, fold)) for fold in folds]
+            of_all = mine[-1] == len(kept) - 1
+            out = [np.flatnonzero(~kept[fold, real]) for fold in (mine[:-1] if of_all else mine)]
             path = penalty_path(task.real[real], task.rows[rows], kernel=kernel, factors=STRENGTHS, folds=out)
-            if path is None:
-                multiples[:, :, rows] = factor
-                for rule in rules:
-                    rule[label] = (None, factor)
-                continue
-            multiples[:, :, rows] = path.weights * len(rows) * factor
-            for rule, closed in zip(rules, path.rules, strict=True):
-                rule[label] = (closed, factor)
+            found = np.ones((1, 1, 1)) if path is None else path.weights[:, : len(mine)] * len(rows)
+            multiples[np.ix_(np.arange(len(STRENGTHS)), mine, rows)] = found * factor
+            if of_all:
+                for i, rule in enumerate(rules):
+                    rule[label] = (None if path is None else path.rules[i], factor)
         return multiples, rules
 
 
@@ -137,8 +141,10 @@ def _from(family: Family, own: np.ndarray, right: np.ndarray) -> np.ndarray:
     return own**2 if family.labels == "chances" else np.maximum(right, _DOUBTED)
 
 
-def _spread(weights: Float[np.ndarray, "f s"], groups: Int[np.ndarray, " s"]) -> Float[np.ndarray, "f s"]:
-    """Each group's mean, for all rows of the group."""
-    counts = np.maximum(np.bincount(groups), 1)
-    means = np.stack([np.bincount(groups, row, len(counts)) / counts for row in weights])
-    return means[:, groups]
+def _spread(
+    weights: Float[np.ndarray, "f s"], groups: Int[np.ndarray, " s"], there: Bool[np.ndarray, "f s"]
+) -> Float[np.ndarray, "f s"]:
+    """Each group's mean, for all rows of the group that are there."""
+    most = int(groups.max()) + 1
+    sums, counts = (np.stack([np.bincount(groups, row, most) for row in of]) for of in (weights, there))
+    return (sums / np.maximum(counts, 1))[:, groups] * there

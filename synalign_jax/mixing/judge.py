@@ -46,7 +46,7 @@ def judge(
     task: Task,
     weights: Mapping[str, Float[np.ndarray, "f s"]],
     shares: Sequence[float],
-    folds: Sequence[np.ndarray],
+    kept: Bool[np.ndarray, "f n"],
     tell: Tell,
 ) -> Table:
     """Train a student for every arm, penalty and fold, and let it label the fold.
@@ -55,15 +55,13 @@ def judge(
         task: real rows and the pool's sample.
         weights: of each family, (folds + 1, s) weights that sum to 1.
         shares: totals to try for every family.
-        folds: positions of the real rows held out together.
+        kept: (folds + 1, n) the real rows that each fold leaves; at last, all.
         tell: hears of each arm.
     """
     n = len(task.real)
     z = np.concatenate([task.scale(task.real), task.scale(task.rows)])
     codes = np.concatenate([task.codes, task.row_codes])
-    kept = np.ones((len(folds), n), np.float32)
-    for fold, rows in enumerate(folds):
-        kept[fold, rows] = 0.0
+    folds = [np.flatnonzero(~left) for left in kept[:-1]]
     arms = (REAL_ALONE, *(Arm(family, share) for family in weights for share in shares))
     each = len(PENALTIES) * len(folds)
     together = max(1, COLUMNS // (each * (task.classes - 1)))
@@ -73,7 +71,7 @@ def judge(
         tell("try mixtures", first, len(arms))
         some = arms[first : first + together]
         of_arms = [
-            np.tile(np.concatenate([kept, _of_pool(arm, weights, n)[:-1]], axis=1), (len(PENALTIES), 1))
+            np.tile(np.concatenate([kept, _of_pool(arm, weights, n)], axis=1)[:-1], (len(PENALTIES), 1))
             for arm in some
         ]
         begin = np.repeat(starts[first : first + together].reshape(-1, *starts.shape[2:]), len(folds), axis=0)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import PRNGKeyArray
+from jaxtyping import Bool, PRNGKeyArray
 
 from synalign_jax.core.align.align import align
 from synalign_jax.core.checks import InputError, check_rows
@@ -28,6 +28,7 @@ _FEW = 100  # real rows up to which twice as many folds are dealt
 _FOLDS = 5
 _BLOCK = 16_384
 FEWEST = 4
+Select = Callable[[Bool[np.ndarray, " n"]], Bool[np.ndarray, " m"]]
 
 
 def mix(
@@ -38,6 +39,7 @@ def mix(
     *,
     key: PRNGKeyArray,
     groups: Labels | None = None,
+    select: Select | None = None,
     shares: Sequence[float] = SHARES,
     sample: int = _SAMPLE,
     on_progress: Tell = silent,
@@ -56,6 +58,10 @@ def mix(
         key: decides the folds, the parts and the sample.
         groups: what each row of the pool comes from (generator, cluster, attribute value): then weights
             that are equal within a group are candidates too.
+        select: for a pool that was sorted by the real rows, such as by a classifier of them. Give the pool
+            as it was before, and here which of its rows there would be if only some real rows were known:
+            (n,) booleans in, (m,) booleans out. Without this every real row has been seen by the rows that
+            are left, and what these are expected to gain is flattered. Weights follow the selection by all.
         shares: totals of the pool to try, in multiples of the real rows. Those that would count a row of the
             pool for more than a real one are left out.
         sample: rows of the pool that candidates are judged with; all rows get weights.
@@ -78,16 +84,16 @@ def mix(
     task = build_task(real, real_labels, pool, pool_labels, most=sample, rng=rng)
     of_row = None if groups is None else _coded(groups, len(pool))
     n = len(task.real)
-    folds = deal(task.codes, min(n, _FOLDS if n > _FEW else 2 * _FOLDS), rng)
+    kept = deal(task.codes, min(n, _FOLDS if n > _FEW else 2 * _FOLDS), rng)
+    there = _selected(select, kept, task.pool_codes)
     on_progress("weigh the pool", 0, 1)
-    weigher = Weigher(task, folds)
+    weigher = Weigher(task, kept, there[:, task.sample])
     families = {family.name: family for family in (FAMILIES if of_row is None else FAMILIES + GROUPED)}
     of_sample = None if of_row is None else of_row[task.sample]
     weights = {name: weigher.sample(family, of_sample) for name, family in families.items()}
-    known = np.count_nonzero(task.pool_codes >= 0)
-    tried = sorted({min(share, known / n) for share in shares})
-    table = judge(task, weights, tried, folds, on_progress)
-    return _mixture(table, weigher, families, weights, pool, of_row, rng, on_progress)
+    tried = sorted({min(share, np.count_nonzero(there[-1]) / n) for share in shares})
+    table = judge(task, weights, tried, kept, on_progress)
+    return _mixture(table, weigher, families, weights, pool, there[-1], of_row, rng, on_progress)
 
 
 def _mixture(
@@ -96,6 +102,7 @@ def _mixture(
     families: dict[str, Family],
     of_sample: dict[str, np.ndarray],
     pool: Any,
+    there: np.ndarray,
     groups: np.ndarray | None,
     rng: np.random.Generator,
     tell: Tell,
@@ -113,7 +120,7 @@ def _mixture(
     sure = sureness(loss.value, float(errors[spoken]))
     weights = np.zeros(len(task.pool_codes), np.float32)
     if used:
-        relative = _everywhere(weigher, families[arm.family], pool, groups, tell)
+        relative = _everywhere(weigher, families[arm.family], pool, there, groups, tell)
         weights = (relative * (arm.share * n / relative.sum(dtype=np.float64))).astype(np.float32)
     total = float(weights.sum(dtype=np.float64))
     none = Gain(0.0, 0.0, 0.0)
@@ -142,7 +149,7 @@ def _mixture(
             mute=mute,
             family=arm.family,
             share=arm.share,
-            mean_weight=arm.share * n / max(1, np.count_nonzero(task.pool_codes >= 0)),
+            mean_weight=arm.share * n / np.count_nonzero(there),
             real_rows=n,
         ),
         effective_rows=effective_rows(weights),
@@ -159,9 +166,14 @@ def _best(table: Table) -> int:
 
 
 def _everywhere(
-    weigher: Weigher, family: Family, pool: Any, groups: np.ndarray | None, tell: Tell
+    weigher: Weigher,
+    family: Family,
+    pool: Any,
+    there: np.ndarray,
+    groups: np.ndarray | None,
+    tell: Tell,
 ) -> np.ndarray:
-    """Relative weights of every row of the pool, read in blocks; those of the sample as they were judged."""
+    """Relative weights of all rows that are there, read in blocks; those of the sample as judged."""
     task, m = weigher.task, len(weigher.task.pool_codes)
     weights = np.zeros(m)
     if len(task.sample) < m:
@@ -172,23 +184,42 @@ def _everywhere(
                 family, np.asarray(pool[block], np.float32), task.pool_codes[block]
             )
     raw = weigher.raw(family)
-    beyond = np.ones(m, bool)
+    weights[~there] = 0.0
+    beyond = there.copy()
     beyond[task.sample] = False
     for label in range(task.classes):
         # Weights that are hardly penalised fit the sample; beyond it the closed form needs a factor.
-        within, without = raw[task.row_codes == label], beyond & (task.pool_codes == label)
+        within = raw[weigher.there[-1] & (task.row_codes == label)]
+        without = beyond & (task.pool_codes == label)
         total = weights[without].sum()
         if total > 0:
             weights[without] *= within.mean() * np.count_nonzero(without) / total if len(within) else 1.0
     weights[task.sample] = raw
-    known = task.pool_codes >= 0
     if family.grouped and groups is not None:
-        counts = np.bincount(groups[known], minlength=groups.max() + 1)
-        sums = np.bincount(groups[known], weights[known], len(counts))
-        weights[known] = (sums / np.maximum(counts, 1))[groups[known]]
+        counts = np.bincount(groups[there], minlength=groups.max() + 1)
+        sums = np.bincount(groups[there], weights[there], len(counts))
+        weights[there] = (sums / np.maximum(counts, 1))[groups[there]]
     if not weights.sum() > 0:
-        weights[known] = 1.0
+        weights[there] = 1.0
     return weights
+
+
+def _selected(select: Select | None, kept: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """(folds + 1, m) the rows of known labels that are there with the real rows of each fold."""
+    there = np.tile(codes >= 0, (len(kept), 1))
+    if select is None:
+        return there
+    for fold, seen in enumerate(kept):
+        found = np.asarray(select(seen))
+        if found.shape != codes.shape or found.dtype != bool:
+            raise InputError(
+                f"select: returned {found.dtype} of shape {found.shape}; one boolean for each of the"
+                f" {len(codes)} rows of the pool wanted"
+            )
+        there[fold] &= found
+    if not there[-1].any():
+        raise InputError("select: of all real rows leaves no row of the pool whose label a real row has")
+    return there
 
 
 def _unlabelled(real: Any, pool: Any, key: PRNGKeyArray, tell: Tell) -> Mixture:

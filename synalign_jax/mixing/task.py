@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from synalign_jax.core.checks import InputError, check_rows
 
@@ -107,11 +107,13 @@ def build_task(
     )
 
 
-def deal(codes: Int[np.ndarray, " n"], folds: int, rng: np.random.Generator) -> list[np.ndarray]:
-    """Folds of the real rows, each with its share of every label."""
+def deal(codes: Int[np.ndarray, " n"], folds: int, rng: np.random.Generator) -> Bool[np.ndarray, "folds+1 n"]:
+    """The real rows that each fold leaves, held-out ones having their share of every label; at last, all."""
     order = rng.permutation(len(codes))
     order = order[np.argsort(codes[order], kind="stable")]
-    return [np.sort(order[fold::folds]) for fold in range(folds)]
+    kept = np.ones((folds + 1, len(codes)), bool)
+    kept[np.arange(len(codes)) % folds, order] = False
+    return kept
 
 
 def _labels(name: str, labels: Labels, rows: int) -> list[Any]:

@@ -29,7 +29,7 @@ STAGES = (
     Stage(
         "align",
         align.run,
-        ("few_shot", "real_vectors", "synthetic", "synthetic_vectors"),
+        ("few_shot", "real_vectors", "synthetic", "rejected", "synthetic_vectors"),
         ("weights", "distribution", "alignment", "mixture"),
     ),
     Stage(

@@ -7,6 +7,8 @@ from sklearn.linear_model import LogisticRegression
 from synalign_jax.mixing.agreement import PENALTIES, Agreement, say_nothing, with_real, within
 from synalign_jax.mixing.task import PARTS, Task, build_task
 
+ALL = np.ones((1, 400), bool)
+
 
 def _task(wrong: float = 0.0, flip: int | None = None, classes: int = 2) -> tuple[Task, np.ndarray]:
     """A task whose pool has so large a share of wrong labels, and which these are."""
@@ -28,7 +30,7 @@ def _task(wrong: float = 0.0, flip: int | None = None, classes: int = 2) -> tupl
 @pytest.mark.parametrize("classes", [2, 3])
 def test_the_chances_are_those_of_scikit_learn(classes: int) -> None:
     task, _ = _task(wrong=0.2, classes=classes)
-    found = within(task)
+    found = within(task, ALL)
     z = task.scale(task.rows)
     chances = np.empty((len(PENALTIES), len(task.parts), 400, classes))
     for i, deal, part in np.ndindex(len(PENALTIES), len(task.parts), PARTS):
@@ -69,29 +71,29 @@ def test_no_student_has_seen_the_label_that_it_judges(both: bool) -> None:
 
 def test_a_fold_of_real_rows_is_not_heard_where_it_is_left_out() -> None:
     task, _ = _task(wrong=0.4)
-    kept = np.ones((2, 40))
+    kept, there = np.ones((2, 40)), np.ones((2, 400), bool)
     kept[0, :30] = 0.0
     turned = task._replace(codes=np.where(np.arange(40) < 30, 1 - task.codes, task.codes))
-    plain, other = (with_real(each, kept, within(task)) for each in (task, turned))
+    plain, other = (with_real(each, kept, there, within(task, ALL)) for each in (task, turned))
     np.testing.assert_allclose(plain.own[0], other.own[0], atol=0.01)
     assert np.abs(plain.own[1] - other.own[1]).max() > 0.02
 
 
 def test_labels_dealt_by_chance_say_nothing_and_half_of_them_right_say_something() -> None:
     task, _ = _task()
-    assert not say_nothing(task, within(task))
+    assert not say_nothing(task, ALL[0], within(task, ALL))
     half, _ = _task(wrong=0.4)
-    assert not say_nothing(half, within(half))
+    assert not say_nothing(half, ALL[0], within(half, ALL))
     silent = 0
     for seed in range(10):
         dealt = task._replace(row_codes=np.random.default_rng(seed).permutation(task.row_codes))
-        silent += say_nothing(dealt, within(dealt))
+        silent += say_nothing(dealt, ALL[0], within(dealt, ALL))
     # Each with a chance of about five sixths.
     assert silent >= 6
     few = task._replace(rows=task.rows[:90], row_codes=dealt.row_codes[:90], parts=task.parts[:, :90])
-    assert not say_nothing(few, within(few))
+    assert not say_nothing(few, ALL[0, :90], within(few, ALL[:, :90]))
 
 
 def _asked(task: Task, both: bool) -> Agreement:
-    pool = within(task)
-    return with_real(task, np.ones((1, 40)), pool) if both else pool
+    pool = within(task, ALL)
+    return with_real(task, np.ones((1, 40)), ALL, pool) if both else pool

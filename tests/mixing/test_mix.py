@@ -75,7 +75,7 @@ def test_the_weights_follow_the_rows_and_not_their_order_or_axes() -> None:
 def test_rows_beyond_the_sample_are_weighed_by_the_same_rule() -> None:
     rng = np.random.default_rng(7)
     real, pool = _rows(rng, 60), _rows(rng, 800, shift=0.3)
-    task, _, weigher = _weigher(real, pool, sample=400)
+    task, weigher = _weigher(real, pool, sample=400)
     beyond = np.setdiff1d(np.arange(800), task.sample)
     for family in FAMILIES:
         raw = weigher.raw(family)
@@ -99,10 +99,10 @@ def test_groups_get_one_weight_each_and_labels_without_real_rows_none() -> None:
         found = sa.mix(*real, pool[0], labels, key=jax.random.key(0), groups=groups)
     assert not found.weights[:20].any()
     assert {"aligned, by group", "agreed, by group"} <= {c.name for c in found.candidates}
-    task, folds, weigher = _weigher(real, pool, sample=300)
+    task, weigher = _weigher(real, pool, sample=300)
     for family in GROUPED:
         weights = weigher.sample(family, groups)
-        assert weights.shape == (len(folds) + 1, len(task.rows))
+        assert weights.shape == (6, len(task.rows))
         assert all(len(np.unique(weights[-1][groups == g].round(9))) == 1 for g in range(3))
 
 
@@ -125,11 +125,11 @@ def test_without_labels_the_weights_match_the_distribution_and_nothing_is_judged
     assert sa.mix(real, None, pool[:1], None, key=jax.random.key(0)).weights.tolist() == [1.0]
 
 
-def _weigher(real: tuple, pool: tuple, sample: int) -> tuple[Task, list[np.ndarray], Weigher]:
+def _weigher(real: tuple, pool: tuple, sample: int) -> tuple[Task, Weigher]:
     rng = np.random.default_rng(0)
     task = build_task(*real, *pool, most=sample, rng=rng)
-    folds = deal(task.codes, 5, rng)
-    return task, folds, Weigher(task, folds)
+    kept = deal(task.codes, 5, rng)
+    return task, Weigher(task, kept, np.ones((len(kept), len(task.rows)), bool))
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -14,14 +13,12 @@ from synalign_jax.llm.protocol import BudgetReached, ChatRequest, LLMError
 from synalign_jax.pipeline.asking.ask import Asker, budget, prices_of
 from synalign_jax.pipeline.asking.calls import Desk
 from synalign_jax.pipeline.config import Config, Llm, caps_of
-from synalign_jax.pipeline.seeds import generator, key
+from synalign_jax.pipeline.seeds import generator
 
 from .generation import Check
 from .judge import Judge
-from .student import StudentCheck
+from .student import student_of
 from .till import Till
-
-_FEWEST = 5  # real rows of a label below which a student of them is not asked
 
 
 def judging(config: Config) -> Llm:
@@ -61,14 +58,8 @@ class Checks:
         settings, config = self._desk.config.judge, self._desk.config
         if len(set(self._labels)) < 2:
             return
-        if settings.student and min(Counter(self._labels).values()) >= _FEWEST:
-            student = StudentCheck(
-                self._vectors,
-                self._labels,
-                strictness=settings.strictness,
-                key=key(config.run.seed, "student"),
-                seed=config.run.seed,
-            )
+        student = student_of(config, self._vectors, self._labels)
+        if student is not None:
             self.facts["student_accuracy"] = round(student.accuracy, 3)
             if student.usable:
                 yield student

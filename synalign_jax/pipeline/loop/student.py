@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,11 +10,30 @@ import jax
 import numpy as np
 
 from synalign_jax.evaluation.students import PENALTIES, fit, labelled_rows, log_probabilities
+from synalign_jax.pipeline.config import Config
+from synalign_jax.pipeline.seeds import key as key_of
 
 from .chance import beats_chance
 
 FAILS = "the student of the real rows finds another label"
+FEWEST = 5  # real rows of a label below which a student of them is not asked
 _FOLDS = 5
+
+
+def student_of(config: Config, vectors: np.ndarray, labels: Sequence[str]) -> StudentCheck | None:
+    """The student that checks labels as the settings ask; None where they ask for none, or the real rows are
+    too few.
+    """
+    counts = Counter(labels)
+    if not config.judge.student or len(counts) < 2 or min(counts.values()) < FEWEST:
+        return None
+    return StudentCheck(
+        vectors,
+        labels,
+        strictness=config.judge.strictness,
+        key=key_of(config.run.seed, "student"),
+        seed=config.run.seed,
+    )
 
 
 class StudentCheck:
