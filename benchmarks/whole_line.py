@@ -10,11 +10,13 @@ are those of the CPU, of both cores together: they say the same on a machine tha
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 from _report import Report, machine
@@ -56,8 +58,17 @@ def sentences() -> list[str]:
     return [" ".join(text.split()) for text in source.rows.texts]
 
 
-def measure(rows: int, url: str, folder: Path) -> tuple[dict[str, float], float, float]:
-    """CPU seconds of each stage and of the whole process, and its peak memory in GiB."""
+@dataclass(frozen=True)
+class Measured:
+    """CPU seconds of each stage and of the whole process, its peak memory in GiB, and rows kept a request."""
+
+    stages: dict[str, float]
+    whole: float
+    peak: float
+    rows_a_request: float
+
+
+def measure(rows: int, url: str, folder: Path) -> Measured:
     config = folder / f"{rows}.toml"
     config.write_text(CONFIG.format(folder=folder / str(rows), url=url, rows=rows))
     environment = {**os.environ, "SYNALIGN_CACHE": str(folder / "cache")}
@@ -75,7 +86,9 @@ def measure(rows: int, url: str, folder: Path) -> tuple[dict[str, float], float,
     seconds = {name: record["cpu_seconds"] for name, record in records.items() if record}
     peaks = {name: record["peak_kib"] / 2**20 for name, record in records.items() if record}
     print({name: round(peak, 2) for name, peak in peaks.items()}, flush=True)
-    return seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 2**20
+    last = json.loads((folder / str(rows) / "loop.json").read_text(encoding="utf-8"))["waves"][-1]
+    whole, peak = usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 2**20
+    return Measured(seconds, whole, peak, last["rows"] / last["calls"])
 
 
 def main() -> None:
@@ -104,24 +117,29 @@ def main() -> None:
         show(report, found)
 
 
-def show(report: Report, found: dict[int, tuple[dict[str, float], float, float]]) -> None:
+def show(report: Report, found: dict[int, Measured]) -> None:
     report(machine("jax", "synalign-jax", "aiohttp", "pyarrow"))
     report("synalign run beside a stub endpoint in another process; the loop weighs the rows between waves")
     report("programs that the first of these runs compiled are found by the next\n")
     report(
-        f"{'CPU seconds':<18}" + "".join(f"{rows:>12,}" for rows in found) + f"{'ms a row':>12}{'slope':>8}"
+        f"{'CPU seconds':<18}"
+        + "".join(f"{rows:>12,}" for rows in found)
+        + f"{'ms a row':>12}{'a row more':>12}{'slope':>8}"
     )
     few, many = min(found), max(found)
     for name in [stage.name for stage in STAGES] + ["whole process"]:
         taken = [
-            whole if name == "whole process" else parts.get(name, 0.0) for parts, whole, _ in found.values()
+            one.whole if name == "whole process" else one.stages.get(name, 0.0) for one in found.values()
         ]
         line = f"{name:<18}" + "".join(f"{seconds:>12.1f}" for seconds in taken)
         least, most = (taken[list(found).index(rows)] for rows in (few, many))
         # 1 is linear: time grows as rows do. Of less than a second nothing can be said.
         slope = f"{(most / least) / (many / few):>8.2f}" if many > few and least >= 1.0 else f"{'':>8}"
-        report(f"{line}{1e3 * most / many:>12.3f}{slope}")
-    report(f"{'peak GiB':<18}" + "".join(f"{peak:>12.2f}" for _, _, peak in found.values()))
+        # What a row costs beyond the few: without what costs the same for any number.
+        more = f"{1e3 * (most - least) / (many - few):>12.3f}" if many > few else f"{'':>12}"
+        report(f"{line}{1e3 * most / many:>12.3f}{more}{slope}")
+    report(f"{'peak GiB':<18}" + "".join(f"{one.peak:>12.2f}" for one in found.values()))
+    report(f"{'rows a request':<18}" + "".join(f"{one.rows_a_request:>12.1f}" for one in found.values()))
 
 
 if __name__ == "__main__":

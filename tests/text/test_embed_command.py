@@ -2,6 +2,10 @@
 
 import argparse
 import json
+import os
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -42,3 +46,40 @@ def test_vectors_are_written_and_long_texts_counted(
 def test_a_wrong_out_is_refused_before_any_work(tmp_path: Path, out: str, match: str) -> None:
     with pytest.raises(ValueError, match=match):
         _run(tmp_path / "data.jsonl", "--out", tmp_path / out)
+
+
+@pytest.mark.slow
+def test_each_of_two_processes_embeds_its_part_and_the_first_joins_them(tmp_path: Path) -> None:
+    model = tiny_models.make(tmp_path / "tiny", "bge")
+    texts = [
+        f"{a} film of {b} scenes " + "and more " * (100 * (b == 7)) for a in ("a", "no") for b in range(23)
+    ]
+    (tmp_path / "rows.jsonl").write_text("\n".join(json.dumps({"text": text}) for text in texts))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    command = [sys.executable, "-m", "synalign_jax", "embed", "rows.jsonl", "--encoder", str(model)]
+    joined = ["--out", "both.npy", "--coordinator", address, "--processes", "2", "--process"]
+    workers = [
+        subprocess.Popen(
+            [*command, *words],
+            cwd=tmp_path, env={**os.environ, "SYNALIGN_CACHE": str(tmp_path / name)},
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for words, name in (
+            (["--out", "alone.npy"], "alone"),
+            ([*joined, "0"], "first"),
+            ([*joined, "1"], "second"),
+        )
+    ]  # fmt: skip
+    try:
+        heard = [worker.communicate(timeout=300) for worker in workers]
+    finally:
+        for worker in workers:
+            worker.kill()
+    assert [worker.returncode for worker in workers] == [0, 0, 0], heard
+    assert "46 rows of 32 float32" in heard[1][0]
+    assert "2 texts are longer" in heard[1][0]
+    assert "rows of" not in heard[2][0], "the first alone says what is there"
+    np.testing.assert_allclose(np.load(tmp_path / "both.npy"), np.load(tmp_path / "alone.npy"), atol=1e-5)
+    assert not list(tmp_path.glob("*.part*")), "the parts are gone"
