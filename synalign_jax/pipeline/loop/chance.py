@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from scipy.stats import binom
+from scipy.special import bdtrc
 
 _LEVEL = 0.05
 
@@ -18,4 +18,4 @@ def beats_chance(right: int, labels: Sequence[str]) -> bool:
     if not labels:
         return False
     commonest = max(Counter(labels).values()) / len(labels)
-    return commonest < 1 and bool(binom.sf(right - 1, len(labels), commonest) < _LEVEL)
+    return commonest < 1 and bool(bdtrc(right - 1, len(labels), commonest) < _LEVEL)
