@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from synalign_jax.core.spacing import evenly_spaced
 from synalign_jax.evaluation.report.facts import ModelRows
 from synalign_jax.llm.ledger import Ledger
 from synalign_jax.pipeline.card import push_dataset
@@ -173,7 +174,9 @@ class RunResult:
 
     def _table(self, name: str) -> pa.Table:
         table = pq.read_table(self.folder / f"{name}.parquet")
-        unlabelled = set(table["label"].unique().to_pylist()) <= {UNLABELLED}
+        # None may have been drawn; those that were made tell whether there are labels.
+        labels = pq.read_table(self.folder / "weighted.parquet", columns=["label"])["label"]
+        unlabelled = set(labels.unique().to_pylist()) <= {UNLABELLED}
         return table.drop_columns(["label"]) if unlabelled else table
 
     def _facts(self) -> Iterator[tuple[str, str]]:
@@ -200,14 +203,9 @@ class RunResult:
             facts=list(self._facts()),
             verdict=self.mixture["verdict"],
             numbers=numbers(self.folder).strip("\n"),
-            rows=self.aligned.take(_spread(self.aligned.num_rows, _SHOWN)).to_pylist(),
+            # At even steps: rows lie label by label, and all labels are worth a look.
+            rows=self.aligned.take(evenly_spaced(self.aligned.num_rows, _SHOWN)).to_pylist(),
         )
-
-
-def _spread(rows: int, most: int) -> list[int]:
-    """So many places at even steps: rows lie label by label, and all labels are worth a look."""
-    most = min(rows, most)
-    return [place * (rows - 1) // max(most - 1, 1) for place in range(most)]
 
 
 def _needed(library: str) -> Any:

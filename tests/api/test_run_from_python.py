@@ -162,9 +162,9 @@ def test_rows_as_pandas_and_datasets_where_installed(
 
 def test_what_rows_and_warnings_hold_cannot_act_in_a_notebook(result: sa.RunResult) -> None:
     hostile = "<img src=x onerror=alert(1)>"
-    rows = result.aligned.to_pylist()
+    rows = result.weighted.to_pylist()  # of these none may have been worth using
     shown = sa.RunResult(result.folder, result.config)
-    shown.__dict__["aligned"] = result.aligned.from_pylist(
+    shown.__dict__["aligned"] = result.weighted.from_pylist(
         [{**row, "text": hostile, "label": hostile} for row in rows]
     )
     shown.__dict__["warnings"] = (hostile,)
