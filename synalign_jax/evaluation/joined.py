@@ -12,10 +12,10 @@ class JoinedRows:
     """Arrays of one width, one below the other; read by slices or by positions.
 
     Args:
-        parts: (rows, width) arrays, `numpy.memmap` among them.
+        parts: (rows, width) arrays, or what reads such rows by positions.
     """
 
-    def __init__(self, parts: Sequence[np.ndarray]) -> None:
+    def __init__(self, parts: Sequence[Any]) -> None:
         self._parts = list(parts)
         self._starts = np.cumsum([0, *(len(part) for part in parts)])
         self.shape = (int(self._starts[-1]), parts[0].shape[1])

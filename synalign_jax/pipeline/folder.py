@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .config import Config
+from .on_disk import RowsOnDisk
 from .outcome import differences, outcome_settings
 
 
@@ -57,12 +58,19 @@ class StageView:
         """All rows as dictionaries: for few."""
         return self.read_table(name).to_pylist()
 
-    def read_table(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
-        """All rows, or some of their columns, a tenth as large as dictionaries."""
-        return pq.read_table(self._readable(name, ".parquet"), columns=columns and list(columns))
+    def read_table(
+        self, name: str, columns: Sequence[str] | None = None, coded: Sequence[str] = ()
+    ) -> pa.Table:
+        """All rows, or some of their columns, a tenth as large as dictionaries.
+
+        Args:
+            coded: columns whose values many rows share, each value held once.
+        """
+        path = self._readable(name, ".parquet")
+        return pq.read_table(path, columns=columns and list(columns), read_dictionary=list(coded))
 
     def read_column(self, name: str, column: str) -> list[Any]:
-        return self.read_table(name, (column,))[column].to_pylist()
+        return values_of(self.read_table(name, (column,))[column])
 
     def write_rows(self, name: str, rows: list[dict[str, Any]], schema: pa.Schema) -> None:
         self.write_table(name, pa.Table.from_pylist(rows, schema=schema))
@@ -75,6 +83,10 @@ class StageView:
         array = np.load(self._readable(name, ".npy"), mmap_mode="r", allow_pickle=False)
         # float16 is what vectors are kept in, not what is computed in.
         return array.astype(np.float32) if array.dtype == np.float16 else array
+
+    def rows_on_disk(self, name: str) -> RowsOnDisk:
+        """An array of which blocks are read."""
+        return RowsOnDisk(self._readable(name, ".npy"))
 
     def write_array(self, name: str, array: np.ndarray) -> None:
         with self.writing(name, ".npy") as path, path.open("wb") as file:
@@ -110,6 +122,15 @@ class StageView:
             raise SealedError(f"stage '{self.stage.name}' does not declare that it writes '{name}'")
         with replacing(self.root / f"{name}{suffix}") as temporary:
             yield temporary
+
+
+def values_of(column: pa.ChunkedArray) -> list[Any]:
+    """The values of a column, where it is coded one object for all rows of a value."""
+    if not pa.types.is_dictionary(column.type):
+        return column.to_pylist()
+    whole = column.combine_chunks()
+    values = whole.dictionary.to_pylist()
+    return [values[code] for code in whole.indices.to_pylist()]
 
 
 @contextlib.contextmanager

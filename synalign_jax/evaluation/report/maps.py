@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from synalign_jax.core.resample import systematic
@@ -16,12 +18,12 @@ _HEADS = ("as generated", "after alignment")
 
 
 def maps_of(
-    real: np.ndarray, pool: np.ndarray, weights: np.ndarray | None, drawn: np.ndarray | None = None
+    real: np.ndarray, pool: Any, weights: np.ndarray | None, drawn: np.ndarray | None = None
 ) -> tuple[tuple[Figure, ...], str]:
     """The pictures, and what is to be said of one that is missing.
 
     Args:
-        real, pool: (n, d) and (m, d) vectors.
+        real, pool: (n, d) and (m, d) vectors, of which some are read.
         weights: (m,) of the pool's rows, not all 0; None shows the pool alone.
         drawn: rows of the pool that were drawn by them; without any, some are drawn here.
     """
@@ -57,7 +59,7 @@ def maps_of(
     return tuple(figures), note
 
 
-def _some(rows: np.ndarray) -> np.ndarray:
+def _some(rows: Any) -> np.ndarray:
     return np.asarray(rows[evenly_spaced(len(rows), _MOST)])
 
 

@@ -171,7 +171,8 @@ class Generation:
         told: tuple[Sequence[str], Sequence[str]] = ((), ())
         relative = known.relative if known is not None else np.ones(0)
         if known is not None and settings.attributes:
-            every = list(self.kept.column("attributes"))
+            same: dict[str, str] = {}  # one string for the rows of a call
+            every = [same.setdefault(text, text) for text in self.kept.column("attributes")]
             odds = attribute_odds([every[i] for i in state.rows], relative)
         if known is not None and settings.contrast:
             heavy, light = contrast(relative)

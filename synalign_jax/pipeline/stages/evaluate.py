@@ -39,7 +39,9 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
     vectors = vectors_of(view, tools, [row["text"] for row in held_out], "evaluate: embed held-out rows")
     is_test = np.array([row["part"] == "test" for row in held_out])
     real = np.asarray(view.read_array("real_vectors"))
-    made = np.asarray(view.read_array("synthetic_vectors"))
+    made: Any = view.rows_on_disk("synthetic_vectors")
+    if len(made) <= _ALL_PAIRS:
+        made = np.asarray(made)
     weights = np.asarray(view.read_array("weights"), np.float64)
     distribution = np.asarray(view.read_array("distribution"), np.float64)
     chosen = view.read_column("aligned", "index")
@@ -80,7 +82,7 @@ def _distances(
     real: np.ndarray,
     test: np.ndarray,
     rest: np.ndarray,
-    made: np.ndarray,
+    made: Any,
     weights: np.ndarray,
     chosen: list[int],
     seed: int,
@@ -112,7 +114,7 @@ def _distances(
 
 
 def _to_test(
-    test: np.ndarray, made: np.ndarray, weighings: Sequence[np.ndarray], scale: float, seed: int
+    test: np.ndarray, made: Any, weighings: Sequence[np.ndarray], scale: float, seed: int
 ) -> list[float]:
     """MMD^2 to the test rows under each weighing; of very many rows estimated, as `align` does it."""
     if len(made) <= _ALL_PAIRS:
@@ -131,7 +133,7 @@ def _training_sets(
     few_shot: list[dict[str, Any]],
     real: np.ndarray,
     made_labels: list[str],
-    made: np.ndarray,
+    made: Any,
     worth: tuple[np.ndarray, np.ndarray],
     held_out: list[dict[str, Any]],
     vectors: np.ndarray,

@@ -46,7 +46,7 @@ from synalign_jax.pipeline.asking.endpoints import shares_of
 from synalign_jax.pipeline.config import Config, Llm, endpoints_of, model_name
 from synalign_jax.pipeline.data.copies import find_copies
 from synalign_jax.pipeline.data.intake import Intake
-from synalign_jax.pipeline.folder import StageView
+from synalign_jax.pipeline.folder import StageView, values_of
 from synalign_jax.pipeline.tools import Tools
 
 from .evaluate import JUDGED
@@ -54,6 +54,8 @@ from .load import UNLABELLED
 from .report_parts import copies_of, course_of, distance_of, prompts_of, went_in
 
 _LLM_STAGES = ("reason", "generate")
+_CODED = ("label", "model", "attributes", "prompt_hash")
+_READ = (*_CODED, "text", "demonstrations", "nearest_real", "nearest_distance")
 _MOST_COMPARED = 200_000  # rows among which copies are looked for
 
 
@@ -62,17 +64,18 @@ def run(view: StageView, config: Config, tools: Tools, records: Sequence[dict[st
     evaluation = view.read_json("evaluation")
     weights = np.asarray(view.read_array("weights"))
     shown, note = weights_shown(weights, np.asarray(view.read_array("distribution")))
-    real, weighted = view.read_rows("few_shot"), view.read_table("weighted")
+    real = view.read_rows("few_shot")
+    weighted = view.read_table("weighted", _READ, coded=_CODED)
     texts, real_texts = weighted["text"].to_pylist(), [row["text"] for row in real]
-    vectors = np.asarray(view.read_array("real_vectors")), np.asarray(view.read_array("synthetic_vectors"))
+    vectors = np.asarray(view.read_array("real_vectors")), view.rows_on_disk("synthetic_vectors")
     chosen = set(view.read_column("aligned", "index"))
     students = {}
     if "students" in evaluation:
         students["linear"] = msgspec.convert(evaluation["students"], Comparison)
     copies, labelled = None, any(row["label"] != UNLABELLED for row in real)
     if len(texts) <= _MOST_COMPARED:
-        labels = (weighted["label"].to_pylist(), [row["label"] for row in real]) if labelled else (None, None)
-        found = find_copies((texts, vectors[1]), (real_texts, vectors[0]), labels=labels)
+        labels = (values_of(weighted["label"]), [row["label"] for row in real]) if labelled else (None, None)
+        found = find_copies((texts, np.asarray(vectors[1])), (real_texts, vectors[0]), labels=labels)
         copies = copies_of(found, texts, real_texts)
     maps, maps_note = maps_of(*vectors, shown, np.array(sorted(chosen), int))
     usage, prompts = _asked(view, config, records, weighted)
@@ -97,7 +100,7 @@ def run(view: StageView, config: Config, tools: Tools, records: Sequence[dict[st
         maps=maps,
         maps_note=maps_note,
         usage=usage,
-        models=by_model(weighted["model"].to_pylist(), shown),
+        models=by_model(values_of(weighted["model"]), shown),
         prompts=prompts,
         course=course_of(view.read_json("loop")),
         losses=next((r["facts"]["rejected"] for r in records if r["stage"] == "generate"), {}),
@@ -138,10 +141,10 @@ def _kinds(
 ) -> tuple[Kinds, ...]:
     found = []
     if labelled:
-        labels = made["label"].to_pylist()
+        labels = values_of(made["label"])
         found.append(kinds_by("label", labels, weights, [row["label"] for row in real]))
-    found.append(kinds_by("model", made["model"].to_pylist(), weights))
-    found += attribute_kinds(list(map(functools.cache(json.loads), made["attributes"].to_pylist())), weights)
+    found.append(kinds_by("model", values_of(made["model"]), weights))
+    found += attribute_kinds(list(map(functools.cache(json.loads), values_of(made["attributes"]))), weights)
     return tuple(kinds for kinds in found if kinds is not None)
 
 
