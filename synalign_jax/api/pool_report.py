@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from synalign_jax.core.mmd.two_sample import two_sample_test
+from synalign_jax.core.nearest import nearest_rows
 from synalign_jax.core.spacing import evenly_spaced
 from synalign_jax.evaluation.figures import length_figure
 from synalign_jax.evaluation.report import MAX_ROWS, rows_shown
@@ -18,7 +19,6 @@ from synalign_jax.evaluation.report.maps import maps_of
 from synalign_jax.pipeline.data.copies import find_copies
 from synalign_jax.pipeline.data.errors import listed
 from synalign_jax.pipeline.stages.report_parts import copies_of
-from synalign_jax.pipeline.stages.resample import nearest_rows
 
 if TYPE_CHECKING:
     from jaxtyping import PRNGKeyArray

@@ -14,7 +14,7 @@ from .kernels import Kernel, gram
 def size_class(rows: int) -> int:
     """The size that `rows` rows are filled up to."""
     if rows <= 1024:
-        return max(64, 1 << (rows - 1).bit_length())
+        return max(256, 1 << (rows - 1).bit_length())
     return -(-rows // 1024) * 1024
 
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from .checks import InputError, check_rows, check_weights
 from .kernels import Kernel, diagonal, gram, pooled_rbf
+from .padding import padded_cloud, size_class
 
 _HERDING_LIMIT = 2**31  # rows with weight times rows drawn, above which "auto" does not herd: about a minute
 _EXCHANGES = 2  # passes over the chosen rows
@@ -128,50 +128,60 @@ def _herding(
             f"size: {count} distinct rows wanted, but {len(support)} have weight; ask for fewer, or leave"
             " out `distinct`"
         )
-    points = jnp.asarray(embeddings[rows[support]])
+    points = np.asarray(embeddings[rows[support]])
     kernel = pooled_rbf(points, points) if kernel is None else kernel
-    w = jnp.asarray(weights[support] / weights[support].sum(), points.dtype)
-    return support[np.asarray(_herd(kernel, points, w, count, distinct))]
+    w = weights[support] / weights[support].sum()
+    # Filled up, so that labels of many sizes share one program.
+    cloud, shares = padded_cloud(points, w)
+    known = np.arange(len(cloud)) < len(points)
+    places = np.full(size_class(count), -1, np.int32)
+    chosen = _herd(
+        kernel, jnp.asarray(cloud), jnp.asarray(shares, cloud.dtype), known, places, count, distinct
+    )
+    return support[np.asarray(chosen)[:count]]
 
 
-@partial(jax.jit, static_argnames=("count", "distinct"))
+@jax.jit
 def _herd(
-    kernel: Kernel, points: Float[Array, "m d"], weights: Float[Array, " m"], count: int, distinct: bool
-) -> Int[Array, " count"]:
-    """Greedy minimisation of ||mu - (1/(t+1)) sum of chosen||^2, then exchanges."""
-    m = points.shape[0]
+    kernel: Kernel,
+    points: Float[Array, "m d"],
+    weights: Float[Array, " m"],
+    known: Bool[Array | np.ndarray, " m"],
+    places: Int[Array | np.ndarray, " p"],
+    count: int | Int[Array, ""],
+    distinct: bool | Bool[Array, ""],
+) -> Int[Array, " p"]:
+    """Greedy minimisation of ||mu - (1/(t+1)) sum of chosen||^2, then exchanges.
+
+    Only rows that are `known` are chosen, for the first `count` of `places`, which are -1 before.
+    """
     block = 1_024
-    missing = -m % block
+    missing = -points.shape[0] % block
     blocks = jnp.pad(points, ((0, missing), (0, 0)), mode="edge").reshape(-1, block, points.shape[1])
-    padded = jnp.pad(weights, (0, missing)).reshape(-1, block)
+    filled = jnp.pad(weights, (0, missing)).reshape(-1, block)
 
     def add(total: Array, part: tuple[Array, Array]) -> tuple[Array, None]:
         return total + gram(kernel, points, part[0]) @ part[1], None
 
-    mean = jax.lax.scan(add, jnp.zeros(m, points.dtype), (blocks, padded))[0]
+    mean = jax.lax.scan(add, jnp.zeros_like(weights), (blocks, filled))[0]
     own = diagonal(kernel, points)
 
     def column(row: Array) -> Array:
         return gram(kernel, points, points[row][None])[:, 0]
 
-    def pick(state: tuple[Array, Array], step: Array) -> tuple[tuple[Array, Array], Array]:
-        chosen_sum, taken = state
+    def step(t: Array, state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        chosen, chosen_sum, taken = state
+        place = t % count
+        old = chosen[place]
+        # The first time round no place holds a row.
+        chosen_sum = jax.lax.cond(old >= 0, lambda s: s - column(old), lambda s: s, chosen_sum)
+        taken = taken.at[jnp.where(old >= 0, old, len(taken))].set(False, mode="drop")
         # The squared distance after adding row j is, up to a constant and the factor 1 / (t + 1)^2,
         # k_jj + 2 sum_chosen k_jl - 2 (t + 1) mu_j.
-        merit = 2.0 * (step + 1.0) * mean - 2.0 * chosen_sum - own
-        best = jnp.argmax(jnp.where(taken, -jnp.inf, merit))
-        return (chosen_sum + column(best), taken.at[best].set(distinct)), best
+        size = jnp.minimum(t + 1, count).astype(points.dtype)
+        merit = 2.0 * size * mean - 2.0 * chosen_sum - own
+        best = jnp.argmax(jnp.where(taken | ~known, -jnp.inf, merit)).astype(chosen.dtype)
+        return chosen.at[place].set(best), chosen_sum + column(best), taken.at[best].set(distinct)
 
-    def exchange(state: tuple[Array, Array, Array], place: Array) -> tuple[tuple[Array, Array, Array], None]:
-        chosen, chosen_sum, taken = state
-        old = chosen[place]
-        chosen_sum, taken = chosen_sum - column(old), taken.at[old].set(False)
-        merit = 2.0 * count * mean - 2.0 * chosen_sum - own
-        best = jnp.argmax(jnp.where(taken, -jnp.inf, merit))
-        state = chosen.at[place].set(best), chosen_sum + column(best), taken.at[best].set(distinct)
-        return state, None
-
-    steps = jnp.arange(count, dtype=points.dtype)
-    (chosen_sum, taken), chosen = jax.lax.scan(pick, (jnp.zeros(m, points.dtype), jnp.zeros(m, bool)), steps)
-    places = jnp.tile(jnp.arange(count), _EXCHANGES)
-    return jax.lax.scan(exchange, (chosen, chosen_sum, taken), places)[0][0]
+    state = (places, jnp.zeros_like(weights), jnp.zeros_like(known))
+    return jax.lax.fori_loop(0, (1 + _EXCHANGES) * count, step, state)[0]

@@ -15,8 +15,9 @@ from synalign_jax.core.mmd.two_sample import two_sample_test
 
 from .measures.copying import copying, keys, overlap
 from .measures.halves import Side, measure
-from .metrics import Comparison, compare_training_sets
+from .metrics import compare_training_sets
 from .result import Distances, Evaluation, Share
+from .scores import Comparison
 from .training_sets import LabelledSet, training_sets
 from .tuned import compare_tuned
 

@@ -12,7 +12,7 @@ import numpy as np
 from synalign_jax.core.checks import InputError, check_rows, check_weights
 from synalign_jax.core.effective import effective_rows
 
-from .scores import Scored, StudentScore, draw_resamples, score_counts, summarise
+from .scores import Comparison, Scored, draw_resamples, score_counts, summarise
 from .students import (
     LabelledRows,
     choose_penalty,
@@ -36,18 +36,6 @@ class TrainingSet:
     embeddings: Any
     labels: Any
     weights: Any = None
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """The scores of several training sets on the same test rows."""
-
-    scores: tuple[StudentScore, ...]
-    baseline: str
-    test_rows: int
-    classes: tuple[str, ...]
-    seeds: int
-    confidence: float
 
 
 def compare_training_sets(

@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 
 from .measures.copying import Copying
-from .measures.halves import Measure
-from .metrics import Comparison
-from .scores import Estimate
+from .measures.measure import Measure
+from .scores import Comparison, Estimate
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,18 @@ class StudentScore:
     classes: tuple[ClassScore, ...] = ()
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """The scores of several training sets on the same test rows."""
+
+    scores: tuple[StudentScore, ...]
+    baseline: str
+    test_rows: int
+    classes: tuple[str, ...]
+    seeds: int
+    confidence: float
+
+
 class Scored(NamedTuple):
     """One set's raw results; the first axis is that of `score_counts`."""
 

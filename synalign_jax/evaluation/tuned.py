@@ -12,8 +12,7 @@ from synalign_jax.core.effective import effective_rows
 from synalign_jax.text.encoder import Encoder
 from synalign_jax.text.tuning.classifier import finetune
 
-from .metrics import Comparison
-from .scores import Scored, draw_resamples, score_counts, summarise
+from .scores import Comparison, Scored, draw_resamples, score_counts, summarise
 
 _EPOCHS = 4
 

@@ -25,7 +25,7 @@ from synalign_jax.evaluation import (
 )
 from synalign_jax.evaluation.cleaning import readable
 from synalign_jax.evaluation.figures import length_figure
-from synalign_jax.evaluation.measures.halves import Measure, Spread
+from synalign_jax.evaluation.measures.measure import Measure, Spread
 from synalign_jax.evaluation.report import MAX_ROWS, rows_shown
 from synalign_jax.evaluation.report.facts import (
     Copies,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import equinox as eqx
@@ -17,9 +18,10 @@ from jaxtyping import Array, Float, Int
 from synalign_jax.core.checks import InputError
 from synalign_jax.core.kernels import Kernel, diagonal, gram
 from synalign_jax.core.padding import host_gram, padded
+from synalign_jax.core.pca import Components
 from synalign_jax.core.sharding import put_rows, replicated
 
-from .space import Space, pool_space
+from .space import Space, pool_components, pool_space
 
 _OWN_BLOCK = 4_096  # real rows whose kernel values with all others are held together
 BLOCK = 8_192  # rows of the pool that are read and evaluated together, on each device
@@ -51,12 +53,17 @@ class Problem:
         rows = jnp.asarray(self.pool[self.rows[positions]], self.real.dtype)
         return rows if self.space is None else self.space(rows)
 
+    @cached_property
+    def components(self) -> Components:
+        """The pool's principal components, which spaces of every power share."""
+        return pool_components(self.pool, self.rows)
+
     def weighing_components(self, power: float) -> Problem:
         """The same rows in `pool_space`; itself for power 0."""
         if power == 0:
             return self
         assert self.space is None
-        space = pool_space(self.real, self.pool, self.rows, power)
+        space = pool_space(self.real, self.pool, self.rows, power, self.components)
         if space is None:
             return self
         real = space(self.real)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
-from .simplex import project, threshold
+from .simplex import level, project, threshold
 
 _HIGHEST = jax.lax.Precision.HIGHEST
 _CHUNK = 20  # gradient steps between two looks at the certificate
 _TOGETHER = 30  # columns solved at once, if there is more than one
+_SMALL = 1_024  # rows up to which a single column is solved by the program that solves many
 _NEWTON_LIMIT = 8_192  # rows of the largest system that a Newton step factorises
 
 
@@ -37,8 +37,8 @@ class Progress(NamedTuple):
     momentum: Float[Array | np.ndarray, " c"]
 
 
-@partial(jax.jit, static_argnames=("steps",))
-def largest_eigenvalue(K: Float[Array, "m m"], *, steps: int = 12) -> Float[Array, ""]:
+@jax.jit
+def largest_eigenvalue(K: Float[Array, "m m"]) -> Float[Array, ""]:
     """An upper estimate of the largest eigenvalue by power iteration, with a margin of 10 %."""
     vector = jnp.sin(
         jnp.arange(1.0, K.shape[0] + 1.0, dtype=K.dtype)
@@ -47,7 +47,7 @@ def largest_eigenvalue(K: Float[Array, "m m"], *, steps: int = 12) -> Float[Arra
     def multiply(_: Array, v: Array) -> Array:
         return (w := jnp.matmul(K, v, precision=_HIGHEST)) / jnp.maximum(jnp.linalg.norm(w), 1e-30)
 
-    vector = jax.lax.fori_loop(0, steps, multiply, vector)
+    vector = jax.lax.fori_loop(0, 12, multiply, vector)
     return 1.1 * jnp.linalg.norm(jnp.matmul(K, vector, precision=_HIGHEST))
 
 
@@ -57,7 +57,7 @@ def certify(
     linear: Float[Array, "m c"],
     rho: Float[Array, " c"],
     cap: Float[Array, " m"],
-    a: Float[Array, "m c"],
+    a: Float[Array | np.ndarray, "m c"],
 ) -> Certificate:
     """The Lagrangian dual with only the kernel part dualised: at least as tight as the Frank-Wolfe gap.
 
@@ -115,30 +115,26 @@ def _descend(
     return jax.lax.fori_loop(0, _CHUNK, step, progress)
 
 
-@partial(jax.jit, static_argnames=("size",))
+@jax.jit
 def _newton(
     K: Float[Array, "m m"],
     linear: Float[Array, " m"],
     rho: Float[Array, ""],
-    cap: Float[Array, " m"],
-    a: Float[Array, " m"],
-    size: int,
-) -> Float[Array, " m"]:
-    """The minimiser with `a`'s zeros and capped entries held where they are, free entries unbounded."""
-    free = (a > 0) & (a < cap)
-    held = jnp.where(a >= cap, cap, 0.0)  # rows that may hold nothing among them, at 0
-    index = jnp.nonzero(free, size=size, fill_value=K.shape[0])[0]
+    held: Float[Array | np.ndarray, " m"],
+    index: Int[Array | np.ndarray, " s"],
+) -> Float[Array, " s"]:
+    """The minimiser's free entries, unbounded, with all others held; an index of m stands for none."""
     real = index < K.shape[0]
-    block = jnp.where(real[:, None] & real[None, :], K[index[:, None], index[None, :]], 0.0)
+    block = jnp.where(real[:, None] & real, K[index[:, None], index], 0.0)
     # A ridge at rounding level keeps duplicates solvable.
-    ridge = rho + 1e-6 * jnp.trace(block) / size
+    ridge = rho + 1e-6 * jnp.trace(block) / index.shape[0]
     block = block + jnp.diag(jnp.where(real, ridge, 1.0))
     factor = jax.scipy.linalg.cho_factor(block, lower=True)
     right = jnp.where(real, (linear - jnp.matmul(K, held, precision=_HIGHEST))[index], 0.0)
     solution = jax.scipy.linalg.cho_solve(factor, jnp.stack([right, real.astype(K.dtype)], axis=1))
     total = 1.0 - jnp.sum(held)
     nu = (total - jnp.sum(solution[:, 0])) / jnp.sum(solution[:, 1])
-    return held.at[index].set(solution[:, 0] + nu * solution[:, 1], mode="drop")
+    return solution[:, 0] + nu * solution[:, 1]
 
 
 class Solution(NamedTuple):
@@ -186,13 +182,13 @@ def minimise(
     uniform = np.pad(np.full((m, 1), 1.0 / m, dtype), ((0, more), (0, 0)))
     # The slowest first, or they would be left to run alone.
     waiting = np.argsort(rho, kind="stable")
-    places = 1 if c == 1 else _TOGETHER
+    places = 1 if c == 1 and K.shape[0] > _SMALL else _TOGETHER
     columns, waiting = np.resize(waiting, places), waiting[places:]  # which column is solved at each place
     open_ = np.arange(places) < c
     taken = np.zeros(places, int)
     pull, rhos = jnp.asarray(linear[:, columns]), jnp.asarray(rho[columns])
     start = jnp.asarray(np.tile(uniform, places))
-    progress = Progress(start, start, jnp.ones(places, dtype))
+    progress = Progress(start, start, np.ones(places, dtype))
     a = np.empty((m, c), dtype)
     certificate = Certificate(np.zeros(c, dtype), np.zeros(c, dtype), np.full(c, np.inf, dtype))
     while True:
@@ -216,34 +212,40 @@ def minimise(
         progress = _descend(K, pull, rhos, caps, curvature, progress)
         taken += _CHUNK
         if c == 1 and taken[0] % (2 * _CHUNK) == 0:
-            polished = _polish(K, pull[:, 0], rhos[0], caps, progress.best[:, 0])
-            progress = Progress(polished[:, None], polished[:, None], jnp.ones(1, dtype))
+            polished = _polish(K, pull, rhos, caps, cap, np.asarray(progress.best))
+            progress = Progress(polished, polished, np.ones(places, dtype))
 
 
 def _polish(
     K: Float[Array, "m m"],
-    linear: Float[Array, " m"],
-    rho: Float[Array, ""],
-    cap: Float[Array, " m"],
-    a: Float[Array, " m"],
-) -> Float[Array, " m"]:
-    """Newton steps on the support while they lower the objective; entries that turn negative leave it."""
-    best = float(_objective(K, linear, rho, a))
+    linear: Float[Array, "m c"],
+    rho: Float[Array, " c"],
+    caps: Float[Array, " m"],
+    cap: float,
+    a: np.ndarray,
+) -> Float[Array, "m c"]:
+    """Newton steps on the support while they lower the objective; entries that turn negative leave it.
+
+    All columns are one problem's.
+    """
+    one_pull, one_rho = jnp.asarray(np.asarray(linear)[:, 0]), jnp.asarray(np.asarray(rho)[0])
+    best = np.asarray(certify(K, linear, rho, caps, a).objective)[0]
     for _ in range(3):
-        free = int(jnp.sum((a > 0) & (a < cap)))
-        if not 0 < free <= _NEWTON_LIMIT:
-            return a
-        size = min(64 * -(-free // 64) if free < 1_024 else 512 * -(-free // 512), K.shape[0])
+        one = a[:, 0]
+        free = np.flatnonzero((one > 0) & (one < cap))
+        if not 0 < len(free) <= _NEWTON_LIMIT:
+            break
+        size = 64 * -(-len(free) // 64) if len(free) < 1_024 else 512 * -(-len(free) // 512)
+        index = np.full(min(size, len(one)), len(one))
+        index[: len(free)] = free
+        held = np.where(one >= cap, one, 0.0)
+        held[free] = np.asarray(_newton(K, one_pull, one_rho, held, index))[: len(free)]
         # Rounding of the sum is not to be spread over all the rows outside the support.
-        within = jnp.where(a > 0, cap, 0.0)
-        candidate = project(_newton(K, linear, rho, cap, a, size), jnp.ones((), K.dtype), within)
-        value = float(_objective(K, linear, rho, candidate))
+        within = one > 0
+        held[within] = np.clip(held[within] - level(held[within], 1.0, cap), 0.0, cap)
+        candidate = np.repeat(held[:, None], a.shape[1], axis=1)
+        value = np.asarray(certify(K, linear, rho, caps, candidate).objective)[0]
         if not value < best:
-            return a
+            break
         a, best = candidate, value
-    return a
-
-
-@jax.jit
-def _objective(K: Array, linear: Array, rho: Array, a: Array) -> Array:
-    return a @ jnp.matmul(K, a, precision=_HIGHEST) - 2.0 * linear @ a + rho * (a @ a)
+    return jnp.asarray(a)

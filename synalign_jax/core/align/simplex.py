@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from synalign_jax.core.padding import size_class
+_STEPS = 100  # of which a few Newton steps are taken, or as many bisections as float64 can tell apart
+_ROUNDING = 1e-12  # of a sum of 1
 
 
 @jax.jit
@@ -50,13 +51,23 @@ def project(x: Float[Array, " m"], total: Float[Array, ""], cap: Float[Array, "*
 
 
 def level(h: np.ndarray, rho: float, cap: float) -> float:
-    """nu with sum_j clip((h_j - nu) / rho, 0, cap) = 1: these are the w of the least rho |w|^2 - 2 h' w."""
-    # Shifted, so that float32 resolves the differences of h and not its height.
-    mean = float(h.mean())
-    x = (h - mean) / rho
-    # nu is at most 1 below the smallest entry, so these get nothing.
-    x = jnp.asarray(np.pad(x, (0, size_class(len(x)) - len(x)), constant_values=x.min() - 1.0))
-    return float(threshold(x, jnp.ones((), x.dtype), jnp.asarray(cap, x.dtype))) * rho + mean
+    """nu with sum_j clip((h_j - nu) / rho, 0, cap) = 1: these are the w of the least rho |w|^2 - 2 h' w.
+
+    `threshold` of one vector, in float64 and outside of JAX, which would compile it for every size.
+    """
+    x = np.asarray(h, np.float64) / rho
+    low, high = float((x - min(cap, 1.0)).min()), float(x.max())
+    nu = (float(x.sum()) - 1.0) / len(x)
+    for _ in range(_STEPS):
+        above = x - nu
+        miss = float(np.clip(above, 0.0, cap).sum()) - 1.0
+        if abs(miss) <= _ROUNDING:
+            break
+        low, high = (nu, high) if miss > 0 else (low, nu)
+        slope = np.count_nonzero((above > 0) & (above < cap))
+        newton = nu + miss / max(slope, 1)
+        nu = newton if slope and low <= newton <= high else 0.5 * (low + high)
+    return float(nu * rho)
 
 
 def least(h: np.ndarray, rho: float, cap: float) -> float:

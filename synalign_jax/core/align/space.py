@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from synalign_jax.core.kernels import median_length_scale
 from synalign_jax.core.padding import padded
-from synalign_jax.core.pca import principal_components
+from synalign_jax.core.pca import Components, principal_components
 from synalign_jax.core.spacing import evenly_spaced
 
 _SAMPLE = 8_192  # rows of the pool from which its principal components are taken
@@ -52,7 +52,20 @@ class Seen:
         return np.asarray(self._space(self._rows[index]))
 
 
-def pool_space(real: Float[Array, "n d"], pool: Any, rows: np.ndarray, power: float) -> Space | None:
+def pool_components(pool: Any, rows: np.ndarray) -> Components:
+    """The principal components of a label's rows, or of evenly spaced ones among very many.
+
+    Args:
+        pool: (all rows of all labels, d), perhaps memory-mapped.
+        rows: positions of the label's rows in it.
+    """
+    sample = _sample(pool, rows)
+    return principal_components(sample, sample.shape[1])
+
+
+def pool_space(
+    real: Float[Array, "n d"], pool: Any, rows: np.ndarray, power: float, components: Components
+) -> Space | None:
     """Component i scaled by (variance_i / variance_1)^(power / 2), the median distance kept as it is.
 
     With power 0 this is the space as given. The penalised optimum keeps a component of the density ratio by
@@ -67,13 +80,11 @@ def pool_space(real: Float[Array, "n d"], pool: Any, rows: np.ndarray, power: fl
         pool: (all rows of all labels, d), perhaps memory-mapped.
         rows: positions of the label's rows in it.
         power: 0 or more.
+        components: `pool_components` of these rows.
 
     Returns:
         None when all rows of the pool are equal: there is no direction to prefer.
     """
-    some = rows[evenly_spaced(len(rows), _SAMPLE)]
-    sample = np.asarray(pool[some])
-    components = principal_components(sample, sample.shape[1])
     if not components.variance[0] > 0:
         return None
     scale = (components.variance / components.variance[0]) ** (0.5 * power)
@@ -81,9 +92,13 @@ def pool_space(real: Float[Array, "n d"], pool: Any, rows: np.ndarray, power: fl
     kept = int(np.count_nonzero(tail > _LEFT_OUT * tail[0]))
     kept = min(len(scale), _STEP * -(-kept // _STEP))
     axes = (components.axes * scale)[:, :kept]
-    both = np.concatenate([_some(np.asarray(real)), _some(sample)]).astype(np.float64)
+    both = np.concatenate([_some(np.asarray(real)), _some(_sample(pool, rows))]).astype(np.float64)
     ratio = median_length_scale(both) / median_length_scale((both - components.mean) @ axes)
     return Space(jnp.asarray(components.mean, real.dtype), jnp.asarray(ratio * axes, real.dtype))
+
+
+def _sample(pool: Any, rows: np.ndarray) -> np.ndarray:
+    return np.asarray(pool[rows[evenly_spaced(len(rows), _SAMPLE)]])
 
 
 def _some(rows: np.ndarray) -> np.ndarray:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Float, PRNGKeyArray
 
 from synalign_jax.core.checks import InputError, as_floats, check_rows, check_weights
-from synalign_jax.core.kernels import Kernel, gram, pooled_rbf
-from synalign_jax.core.resample import resample
+from synalign_jax.core.kernels import Kernel, pooled_rbf
+from synalign_jax.core.padding import host_gram
+from synalign_jax.core.resample import systematic
 
 _MAX_ROWS = 4_096
 _LEVELS = (0.5, 0.9, 0.95, 0.99)
@@ -69,14 +68,13 @@ def two_sample_test(
     check_rows("y", y, min_rows=2, width=x.shape[1])
     if permutations < 1:
         raise InputError(f"permutations: {permutations}; at least one is needed")
-    x_key, y_key, order_key = jax.random.split(key, 3)
-    first = _sample("x", x, x_weights, max_rows, x_key)
-    second = _sample("y", y, y_weights, max_rows, y_key)
+    # NumPy's shuffles: JAX compiles a sort for every number of rows, which takes longer than the test.
+    rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+    first = _sample("x", x, x_weights, max_rows, rng)
+    second = _sample("y", y, y_weights, max_rows, rng)
     kernel = pooled_rbf(first, second) if kernel is None else kernel
-    observed, null = _permute(
-        kernel, jnp.concatenate([first, second]), first.shape[0], permutations, order_key
-    )
-    null = np.asarray(null)
+    values = _permuted(kernel, np.concatenate([first, second]), len(first), permutations, rng)
+    observed, null = values[0], values[1:]
     # Values equal up to rounding count as ties, so that duplicates do not look significant.
     reached = np.count_nonzero(null >= float(observed) - 1e-6 * abs(float(observed)))
     return TwoSampleTest(
@@ -87,35 +85,30 @@ def two_sample_test(
     )
 
 
-def _sample(name: str, rows: Any, weights: Any, limit: int, key: PRNGKeyArray) -> Float[Array, "rows d"]:
+def _sample(name: str, rows: Any, weights: Any, limit: int, rng: np.random.Generator) -> np.ndarray:
     count = rows.shape[0]
     if weights is None:
-        chosen = np.arange(count)
-        if count > limit:
-            chosen = np.sort(np.asarray(jax.random.permutation(key, count))[:limit])
-        return jnp.asarray(rows[chosen])
+        chosen = np.arange(count) if count <= limit else np.sort(rng.choice(count, limit, replace=False))
+        return np.asarray(rows[chosen])
     check_weights(f"{name}_weights", weights, count)
     shares = np.asarray(weights, np.float64) / np.sum(weights, dtype=np.float64)
     effective = int(np.clip(round(1.0 / np.sum(shares**2)), 2, limit))
     # Systematic draws repeat a row only where its weight asks for it; repeats would look like structure.
-    drawn = resample(shares, effective, key=key, method="systematic")
-    return jnp.asarray(rows[np.sort(drawn)])
+    return np.asarray(rows[np.sort(systematic(shares, effective, float(rng.random())))])
 
 
-@partial(jax.jit, static_argnames=("n", "permutations"))
-def _permute(
-    kernel: Kernel, pooled: Float[Array, "t d"], n: int, permutations: int, key: PRNGKeyArray
-) -> tuple[Float[Array, ""], Float[Array, " permutations"]]:
-    """MMD^2 is s' K s with s = 1/n on one set and -1/m on the other: a permutation shuffles s."""
-    K = gram(kernel, pooled, pooled)
+def _permuted(
+    kernel: Kernel, pooled: np.ndarray, n: int, permutations: int, rng: np.random.Generator
+) -> Float[np.ndarray, " permutations_and_one"]:
+    """MMD^2 as it is and after each permutation.
+
+    It is s' K s with s = 1/n on one set and -1/m on the other: a permutation shuffles s.
+    """
+    K = host_gram(kernel, pooled, pooled)
     # s sums to 0, so K may be centred; that keeps float32 digits.
-    means = jnp.mean(K, axis=0)
-    K = K - means[:, None] - means[None, :] + jnp.mean(means)
-    total = pooled.shape[0]
-    signs = jnp.where(jnp.arange(total) < n, 1.0 / n, -1.0 / (total - n)).astype(K.dtype)
-    shuffled = jax.vmap(lambda k: jax.random.permutation(k, signs), out_axes=1)(
-        jax.random.split(key, permutations)
-    )
-    columns = jnp.concatenate([signs[:, None], shuffled], axis=1)
-    values = jnp.sum(columns * jnp.matmul(K, columns, precision=jax.lax.Precision.HIGHEST), axis=0)
-    return values[0], values[1:]
+    means = K.mean(axis=0)
+    K = K - means[:, None] - means[None, :] + means.mean()
+    total = len(pooled)
+    signs = np.where(np.arange(total) < n, 1.0 / n, -1.0 / (total - n)).astype(K.dtype)
+    columns = np.concatenate([signs[None], rng.permuted(np.tile(signs, (permutations, 1)), axis=1)]).T
+    return np.sum(columns * (K @ columns), axis=0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from markupsafe import Markup
 
 from synalign_jax.evaluation import svg
-from synalign_jax.evaluation.metrics import Comparison
+from synalign_jax.evaluation.scores import Comparison
 
 from .axes import short, x_axis
 

@@ -7,8 +7,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from scipy.cluster.vq import kmeans2
-from scipy.integrate import trapezoid
 from scipy.linalg import eigh
 
 from synalign_jax.core.checks import check_rows
@@ -86,7 +84,7 @@ def frontier_area(p: Float[np.ndarray, " buckets"], q: Float[np.ndarray, " bucke
     a, b = np.array(points).T
     # Equal steps of one axis are walked from the top of the other down.
     order = np.lexsort((-b, a)), np.lexsort((-a, b))
-    areas = trapezoid(b[order[0]], a[order[0]]), trapezoid(a[order[1]], b[order[1]])
+    areas = np.trapezoid(b[order[0]], a[order[0]]), np.trapezoid(a[order[1]], b[order[1]])
     return float(np.mean(areas))
 
 
@@ -96,6 +94,8 @@ def _divergence(p: np.ndarray, r: np.ndarray) -> float:
 
 
 def _clusters(points: np.ndarray, count: int, seed: int) -> np.ndarray:
+    from scipy.cluster.vq import kmeans2  # a second of loading
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a cluster that runs empty stays so: it holds no rows of either set
         start = points[np.random.default_rng(seed).choice(len(points), count, replace=False)]

@@ -18,38 +18,12 @@ import numpy as np
 from synalign_jax.core.resample import resample
 
 from .fidelity import frechet_distance, manifold, mauve, vendi_score
+from .measure import Measure, Spread
 from .separability import two_sample_accuracy
 from .wording import distinct_share, gram_count, self_bleu, word_counts
 
 LARGEST_HALF = 2_000
 _BLEU_TEXTS = 100
-
-
-@dataclass(frozen=True)
-class Spread:
-    """A mean over random halves and draws, and their standard deviation."""
-
-    value: float
-    spread: float
-
-
-@dataclass(frozen=True)
-class Measure:
-    """One measure of the real rows (their other half), of the pool and, with weights, of the weighted pool.
-
-    Attributes:
-        name, group: as "MAUVE" of "likeness".
-        better: what is good: "as real" (near the yardstick), or "high" or "low".
-        says: the measure in a line.
-    """
-
-    name: str
-    group: str
-    better: str
-    says: str
-    real: Spread
-    pool: Spread
-    weighted: Spread | None
 
 
 @dataclass(frozen=True)

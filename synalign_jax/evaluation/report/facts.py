@@ -8,8 +8,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from synalign_jax.evaluation.measures.halves import Measure
-from synalign_jax.evaluation.metrics import Comparison
+from synalign_jax.evaluation.measures.measure import Measure
+from synalign_jax.evaluation.scores import Comparison
 
 
 @dataclass(frozen=True)

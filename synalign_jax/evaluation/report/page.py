@@ -20,7 +20,7 @@ from synalign_jax.evaluation.figures.accuracy import accuracy_figure
 from synalign_jax.evaluation.figures.course import course_figure
 from synalign_jax.evaluation.figures.distance import distance_figure
 from synalign_jax.evaluation.figures.kinds import Shares, shares_figure
-from synalign_jax.evaluation.metrics import Comparison
+from synalign_jax.evaluation.scores import Comparison
 
 from .facts import Course, Kinds, ReportFacts, SyntheticRow
 from .numbers import mmd2, percent, points

@@ -16,7 +16,6 @@ import pyarrow.parquet as pq
 
 from synalign_jax.evaluation.cleaning import readable
 from synalign_jax.evaluation.figures import coverage_figure, length_figure
-from synalign_jax.evaluation.metrics import Comparison
 from synalign_jax.evaluation.report.by_model import by_model
 from synalign_jax.evaluation.report.facts import (
     Figure,
@@ -41,6 +40,7 @@ from synalign_jax.evaluation.report.maps import maps_of
 from synalign_jax.evaluation.report.numbers import distance_lines
 from synalign_jax.evaluation.report.page import render_report, rows_shown
 from synalign_jax.evaluation.report.worth import worth_facts
+from synalign_jax.evaluation.scores import Comparison
 from synalign_jax.llm.ledger import Ledger
 from synalign_jax.pipeline.asking.endpoints import shares_of
 from synalign_jax.pipeline.config import Config, Llm, endpoints_of, model_name

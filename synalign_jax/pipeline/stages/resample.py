@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from synalign_jax.core.effective import effective_rows
+from synalign_jax.core.nearest import nearest_rows
 from synalign_jax.core.resample import resample
 from synalign_jax.pipeline.asking.quotas import quotas
 from synalign_jax.pipeline.config import Config
@@ -109,19 +110,6 @@ def _quotas(config: Config, view: StageView, labels: np.ndarray, weights: np.nda
     shares = {label: 1.0 if config.resample.labels == "balanced" else real[label] for label in made}
     # A label short of rows passes its share on, unless there are not enough rows at all: then rows repeat.
     return quotas(shares, size, floor=1, caps=made if size <= len(labels) else None)
-
-
-def nearest_rows(rows: np.ndarray, anchors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(index, Euclidean distance) of the nearest anchor of every row."""
-    index = np.empty(len(rows), np.int64)
-    distance = np.empty(len(rows))
-    norms = np.sum(anchors**2, axis=1)
-    for start in range(0, len(rows), _BLOCK):
-        block = rows[start : start + _BLOCK]
-        best = np.argmin(norms - 2.0 * block @ anchors.T, axis=1)
-        index[start : start + len(block)] = best
-        distance[start : start + len(block)] = np.linalg.norm(block - anchors[best], axis=1)
-    return index, distance
 
 
 def _shown(rows: list[dict[str, Any]], *, multi_label: bool) -> list[dict[str, Any]]:

@@ -1,0 +1,20 @@
+"""The real row that lies nearest to each row."""
+
+from __future__ import annotations
+
+import numpy as np
+
+_BLOCK = 4_096  # rows compared at a time
+
+
+def nearest_rows(rows: np.ndarray, anchors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(index, Euclidean distance) of the nearest anchor of every row."""
+    index = np.empty(len(rows), np.int64)
+    distance = np.empty(len(rows))
+    norms = np.sum(anchors**2, axis=1)
+    for start in range(0, len(rows), _BLOCK):
+        block = rows[start : start + _BLOCK]
+        best = np.argmin(norms - 2.0 * block @ anchors.T, axis=1)
+        index[start : start + len(block)] = best
+        distance[start : start + len(block)] = np.linalg.norm(block - anchors[best], axis=1)
+    return index, distance
