@@ -168,7 +168,8 @@ def _labels(tables: dict[str, Table], paths: dict[str, str]) -> dict[str, list[s
     real = labels["real"] or []
     for side in labels:
         try:
-            labels[side] = match_labels((paths["real"], real), (paths[side], labels[side] or []))[0]
+            names = tables["real"].class_names or tables[side].class_names
+            labels[side] = match_labels((paths["real"], real), (paths[side], labels[side] or []), names)[0]
         except DataError:  # a label is missing there: that is for the evaluation to say
             continue
     return labels

@@ -206,7 +206,11 @@ def _with_labels(real: Table, pool: Table, options: argparse.Namespace) -> tuple
         )
     if real.label_sets is not None:
         return real, pool, []
-    labels, remarks = match_labels((options.real, real.labels), (options.synthetic, pool.labels))
+    labels, remarks = match_labels(
+        (options.real, real.labels),
+        (options.synthetic, pool.labels),
+        real.class_names or pool.class_names,
+    )
     return real, replace(pool, labels=labels), remarks
 
 

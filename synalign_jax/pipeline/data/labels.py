@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from typing import Any
 
 from .errors import DataError, listed
 
@@ -32,13 +33,23 @@ def settle_labels(name: str, labels: list[str]) -> tuple[list[str], list[str]]:
     return labels, said
 
 
+def class_named(value: Any, names: Sequence[str]) -> Any:
+    """The name of a class number, or of each in a list; None, a missing value, for -1."""
+    if isinstance(value, list):
+        return [class_named(part, names) for part in value]
+    if not isinstance(value, int):
+        return value
+    return None if value == -1 else names[value] if 0 <= value < len(names) else value
+
+
 def match_labels(
-    real: tuple[str, Sequence[str]], pool: tuple[str, Sequence[str]]
+    real: tuple[str, Sequence[str]], pool: tuple[str, Sequence[str]], class_names: Sequence[str] = ()
 ) -> tuple[list[str], list[str]]:
     """The pool's labels in the spelling of the real rows, and what to say of the change.
 
     Args:
         real, pool: name of the file, and its labels.
+        class_names: what the numbers 0, 1, ... stand for by one of the files, where the other has numbers.
 
     Raises:
         DataError: a label of the real rows that the pool lacks, with those that it has.
@@ -54,6 +65,10 @@ def match_labels(
         if label not in known and len(folded[_folded(label)]) == 1
     }
     said = []
+    if not known.keys() & made.keys():
+        numbers = {str(number): name for number, name in enumerate(class_names)}
+        either_way = numbers | {name: number for number, name in numbers.items()}
+        spelled |= {label: either_way[label] for label in made if either_way.get(label) in known}
     if spelled:
         some = ", ".join(f"'{old}' as '{new}'" for old, new in sorted(spelled.items())[:5])
         said.append(f"{pool_name}: labels are read in the spelling of {real_name}: {some}")

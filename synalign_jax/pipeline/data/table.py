@@ -34,6 +34,7 @@ class Table:
         columns: what each of "text", "label" and "embedding" was read from.
         said: what the user should know of how the rows were read.
         whole_labels: whether the labels are whole numbers in the file and not text.
+        class_names: what the numbers 0, 1, ... in the file stand for, where it says so.
     """
 
     texts: list[str] | None
@@ -47,6 +48,7 @@ class Table:
     columns: dict[str, str] = field(default_factory=dict)
     said: tuple[str, ...] = ()
     whole_labels: bool = False
+    class_names: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         for column in (self.texts, self.labels, self.embeddings):

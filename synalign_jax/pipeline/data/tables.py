@@ -16,7 +16,7 @@ from .formats.delimited import read_delimited
 from .formats.json_rows import read_json
 from .formats.rows import RowList
 from .formats.vectors import arrow_vectors, read_npy, stack, vector_of
-from .labels import settle_labels
+from .labels import class_named, settle_labels
 from .others import HeldRows, LazyRows, Others, Part
 from .shards import SourceFile, find_files
 from .spill import Spill
@@ -94,6 +94,7 @@ class _Reading:
         self._parts: list[Part] = []
         self._said: list[str] = []
         self._done = 0
+        self._class_names: list[str] = []
         self._arrow = [ArrowFile(f) for f in files if f.suffix in (".parquet", ".arrow", ".feather")]
 
     def read(self, file: SourceFile) -> None:
@@ -151,6 +152,7 @@ class _Reading:
             columns=columns,
             said=tuple(self._said),
             whole_labels=has_label and sets is None and self._whole_labels,
+            class_names=tuple(self._class_names),
         )
         return table
 
@@ -229,6 +231,13 @@ class _Reading:
             [name for name, count in counts.items() if count > 1],
         )
         self._same(file, found)
+        names = source.class_names.get(found.label or "", [])
+        if names and names != self._class_names:
+            some = ", ".join(f"{number} is '{name}'" for number, name in enumerate(names[:5]))
+            self._said.append(
+                f"{file.name}: labels by the names in the file: {some}" + ", ..." * (len(names) > 5)
+            )
+        self._class_names = names
         inside = [name for name in found.used if name not in keys]
         start = 0
         for batch in source.batches(inside) if inside else ():
@@ -254,6 +263,8 @@ class _Reading:
                 self._spill_vectors(file, start, name, values)
             else:
                 cells[name] = short_numbers(values)
+                if name == found.label and self._class_names:
+                    cells[name] = [class_named(value, self._class_names) for value in cells[name]]
         for number in range(batch.num_rows):
             where = f"{file.name}: row {start + number}"
             row = keys | {name: values[number] for name, values in cells.items()}

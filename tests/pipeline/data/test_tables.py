@@ -10,6 +10,7 @@ import pytest
 
 from synalign_jax.pipeline.data import spill
 from synalign_jax.pipeline.data.errors import DataError
+from synalign_jax.pipeline.data.labels import match_labels
 from synalign_jax.pipeline.data.tables import read_table
 
 ROWS = [
@@ -129,3 +130,34 @@ def test_many_parquet_vectors_are_put_on_disk_and_leave_nothing_there(
     assert isinstance(found, np.memmap)
     np.testing.assert_array_equal(found, vectors)
     assert not list(scratch.iterdir())
+
+
+def test_class_labels_of_datasets_are_read_by_their_names(tmp_path: Path) -> None:
+    import datasets
+
+    names = datasets.ClassLabel(names=["neg", "pos"])
+    features = datasets.Features(text=datasets.Value("string"), label=names, tags=datasets.Sequence(names))
+    rows = {"text": ["a", "b", "c"], "label": [1, 0, 1], "tags": [[0, 1], [1], [0]]}
+    made = datasets.Dataset.from_dict(rows, features=features)
+    made.to_parquet(str(tmp_path / "r.parquet"))
+    made.save_to_disk(str(tmp_path / "folder"))
+    for path in (tmp_path / "r.parquet", next((tmp_path / "folder").glob("*.arrow"))):
+        table = read_table(path, text="text", label="label", embedding=None)
+        assert table.labels == ["pos", "neg", "pos"]
+        assert not table.whole_labels
+        assert "0 is 'neg', 1 is 'pos'" in " ".join(table.said)
+        tags = read_table(path, text="text", label="tags", embedding=None, multi_label=True)
+        assert tags.label_sets == [("neg", "pos"), ("pos",), ("neg",)]
+    withheld = datasets.Dataset.from_dict(rows | {"label": [1, -1, 0]}, features=features)
+    withheld.to_parquet(str(tmp_path / "w.parquet"))
+    with pytest.raises(DataError, match="row 1 has no value for 'label'"):
+        read_table(tmp_path / "w.parquet", text="text", label="label", embedding=None)
+
+
+def test_numbers_on_one_side_meet_the_class_names_of_the_other() -> None:
+    for real, pool in ((["neg", "pos"], ["1", "0", "0"]), (["0", "1"], ["pos", "neg", "neg"])):
+        labels, said = match_labels(("r", real), ("p", pool), ("neg", "pos"))
+        assert labels == [real[1], real[0], real[0]]
+        assert "in the spelling of r" in said[0]
+    with pytest.raises(DataError, match="no row has the label"):
+        match_labels(("r", ["neg", "pos"]), ("p", ["1", "2"]), ("neg", "pos"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -21,6 +22,7 @@ class ArrowFile:
     Attributes:
         names: of the columns, in order; a name may stand twice.
         rows: how many there are.
+        class_names: what the numbers of a column stand for, where `datasets` wrote that into the schema.
 
     Raises:
         DataError: not a whole file of that format.
@@ -33,10 +35,12 @@ class ArrowFile:
                 with self._parquet() as opened:
                     self.names = list(opened.schema_arrow.names)
                     self.rows = opened.metadata.num_rows
+                    self.class_names = _class_names(opened.schema_arrow.metadata)
             else:
-                self.names, self.rows = [], 0
+                self.names, self.rows, self.class_names = [], 0, {}
                 for batch in self._record_batches():
                     self.names = batch.schema.names
+                    self.class_names = _class_names(batch.schema.metadata)
                     self.rows += batch.num_rows
 
     def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
@@ -86,6 +90,24 @@ class ArrowFile:
                 f"{self.file.name}: not a whole {kind} file ({str(error).splitlines()[0]});"
                 " it may have been cut off"
             ) from error
+
+
+def _class_names(metadata: dict[bytes, bytes] | None) -> dict[str, list[str]]:
+    """Of the columns, or of the items of their lists, that are a `ClassLabel` of the library datasets."""
+    try:
+        features = json.loads((metadata or {})[b"huggingface"])["info"]["features"]
+        columns = dict(features)
+    except (KeyError, TypeError, ValueError):  # no such metadata, or another program's
+        return {}
+    found = {}
+    for column, feature in columns.items():
+        # Lists are {"feature": ..., "_type": "Sequence"}, or [...] in older files.
+        while isinstance(feature, list) or (isinstance(feature, dict) and "feature" in feature):
+            feature = (feature or [None])[0] if isinstance(feature, list) else feature["feature"]
+        names = feature.get("names") if isinstance(feature, dict) else None
+        if isinstance(names, list) and names and feature.get("_type") == "ClassLabel":
+            found[column] = [str(name) for name in names]
+    return found
 
 
 def short_numbers(values: pa.Array) -> list[Any]:
