@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from .errors import DataError, listed
+from .values import WORDS_FOR_NOTHING
 
 _TRUTH = {"true", "false"}
-_MISSING = {"nan", "null", "<na>", "n/a", "#n/a", "na", "none"}
+_MISSING = WORDS_FOR_NOTHING | {"na"}
 
 
 def settle_labels(name: str, labels: list[str]) -> tuple[list[str], list[str]]:

@@ -11,10 +11,9 @@ import numpy as np
 from .columns import Template
 from .errors import DataError
 from .others import Others
-from .values import bare
+from .values import WORDS_FOR_NOTHING, bare
 
 _NAMED = 3  # rows that one remark names
-_WORDS_FOR_NOTHING = {"nan", "none", "null", "<na>", "n/a", "#n/a"}
 
 
 @dataclass(frozen=True)
@@ -82,7 +81,7 @@ def without_blank(name: str, table: Table) -> Table:
     if table.texts is None:
         return table
     said = list(table.said)
-    nothing = Counter(text for text in table.texts if text.strip().casefold() in _WORDS_FOR_NOTHING)
+    nothing = Counter(text for text in table.texts if text.strip().casefold() in WORDS_FOR_NOTHING)
     if nothing:
         word, count = nothing.most_common(1)[0]
         said.append(f"{name}: {count:,} texts are {word!r}, which looks like a missing value")

@@ -15,6 +15,10 @@ from .errors import DataError
 
 _POINT = re.compile(r"([+-]?\d+)(?:\.(\d*?)0*)?")
 _INVISIBLE = "\ufeff\u200b\u2060"
+# What databases and spreadsheets write where there is nothing, or where a formula failed.
+WORDS_FOR_NOTHING = {"nan", "none", "null", "<na>", "n/a", "#n/a", "\\n"} | {
+    f"#{error}" for error in ("ref!", "name?", "value!", "div/0!", "null!", "num!")
+}
 _ROLES = ("role", "from", "speaker", "author")
 _CONTENTS = ("content", "value", "text")
 

@@ -32,6 +32,21 @@ def _parquet(**columns: pa.Array) -> bytes:
 
 AB, XY = ["a", "b"], ["x", "y"]
 _READ = {
+    "files joined, header and all": (
+        "r.csv",
+        b"\xef\xbb\xbftext,label\na,x\n\xef\xbb\xbftext,label\nb,y\n",
+        "line 3 repeats the header",
+    ),
+    "lines of joined files": (
+        "r.jsonl",
+        b'{"text":"a","label":"x"}\n\xef\xbb\xbf{"text":"b","label":"y"}\n',
+        "",
+    ),
+    "a Markdown table": (
+        "r.csv",
+        b"| text | label |\n|------|:-----:|\n| a    | x     |\n| b    | y     |\n",
+        "read as a Markdown table",
+    ),
     "commas behind the objects": (
         "r.jsonl",
         b'{"text":"a","label":"x"},\n{"text":"b","label":"y"},\n',
@@ -144,6 +159,9 @@ def test_labels_of_every_type(tmp_path: Path, kind: str) -> None:
 
 
 _REFUSED = {
+    "Python dictionaries": ("r.jsonl", b"{'text': 'a'}\n", "write it with json.dumps"),
+    "a model's code fence": ("r.json", b'```json\n[{"text":"a"}]\n```\n', "a code fence"),
+    "JSON in JSON": ("r.jsonl", b'"{\\"text\\": \\"a\\"}"\n', "it was encoded twice"),
     "workbook": ("r.xlsx", b"PK\x03\x04", "save the sheet as CSV UTF-8"),
     "workbook under another name": (
         "r.csv",

@@ -22,6 +22,8 @@ from .text import Lines
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 _ESCAPED = re.compile(r'(?<!\\)((?:\\\\)*)\\"')  # a quote behind an odd number of backslashes
 _QUOTE, _RETURN = "\0q", "\0r"  # stand for such a quote and for a lone "\r": no line holds a NUL
+_RULE = re.compile(r"\s*:?-{3,}:?\s*")  # a cell of the line below the header of a Markdown table
+_MARK = "\ufeff"  # a byte order mark: inside a file, where files were joined
 _SHOWN = 3  # lines of a file that one remark names
 _JSON = re.compile(r'\[?\s*\{\s*"[^"]*"\s*:|[\[{]\s*$')
 
@@ -127,6 +129,7 @@ def _read(
     doubtful: list[tuple[int, int]] = []
     with lines.open() as stream:
         returns: list[int] = []
+        is_markdown, headers = False, []
         kept = _Remembering(_marked(itertools.islice(stream, dialect.skipped, None), dialect, returns))
         reader = dialect.reader(kept)
         try:
@@ -145,6 +148,14 @@ def _read(
                         f"{file.name}: line {start} has {len(fields)} fields, the header has {len(header)};"
                         f" {mend}"
                     )
+                if len(header) > 1 and [bare(field) for field in fields] == [bare(name) for name in header]:
+                    headers.append(start)
+                    continue
+                if not found.rows and dialect.separator == "|" and _is_rule(fields):
+                    is_markdown = True
+                    continue
+                if is_markdown:
+                    fields = [field.strip(" ") for field in fields]
                 if dialect.escaped or returns:
                     fields = [value.replace(_QUOTE, '"').replace(_RETURN, "\r") for value in fields]
                 found.add(start, dict(zip(names, fields, strict=True)))
@@ -159,6 +170,11 @@ def _read(
                 f"{file.name}: line {reader.line_num + dialect.skipped}: {error}; the file may be cut off,"
                 " or a quote is missing"
             ) from error
+    if headers:
+        more = f" and {len(headers) - 1:,} more" if headers[1:] else ""
+        found.said.append(f"{file.name}: line {headers[0]}{more} repeats the header, and is left out")
+    if is_markdown:
+        found.said.append(f"{file.name}: read as a Markdown table")
     if returns:
         more = f" and {len(returns) - 1:,} more" if returns[1:] else ""
         found.said.append(
@@ -177,6 +193,8 @@ def _marked(lines: Iterator[str], dialect: _Dialect, returns: list[int]) -> Iter
     header it would mean that it ends the lines.
     """
     for number, line in enumerate(lines, dialect.skipped + 1):
+        if line.startswith(_MARK):  # files were joined: it is the start of one, and no character
+            line = line.lstrip(_MARK)
         if dialect.escaped:
             line = _ESCAPED.sub(rf"\1{_QUOTE}", line)
         if "\r" in line and number > dialect.skipped + 1:
@@ -185,6 +203,12 @@ def _marked(lines: Iterator[str], dialect: _Dialect, returns: list[int]) -> Iter
                 returns.append(number)
                 line = text.replace("\r", _RETURN) + line[len(text) :]
         yield line
+
+
+def _is_rule(fields: list[str]) -> bool:
+    """Whether this is the line below the header of a Markdown table: dashes, blank outside of the bars."""
+    filled = [field for field in fields if field.strip()]
+    return bool(filled) and all(_RULE.fullmatch(field) for field in filled)
 
 
 class _Remembering:

@@ -15,7 +15,13 @@ from .text import Lines
 
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _CHATS = ("messages", "conversations", "conversation", "dialogue")
-_SPACE = re.compile(r"\s*")
+_SPACE = re.compile("[\\s\ufeff]*")  # a byte order mark inside: files were joined
+_OTHERS = {  # what stands where JSON was expected, and the mend
+    "{'": "it is a Python dictionary; write it with json.dumps",
+    "data:": "it is an event stream; take 'data: ' off every line",
+    "```": "a code fence stands around the rows; take it off",
+    "<": "it is a web page or XML; was the file downloaded?",
+}
 
 
 def read_json(file: SourceFile, wanted: set[str], encoding: str | None, tell: Tell | None) -> RowList:
@@ -99,11 +105,18 @@ def _parsed(file: SourceFile, where: str, line: str, found: RowList) -> list[Any
         return values
     except json.JSONDecodeError as error:
         ending = "" if line.endswith("\n") else " and the file ends there: it may have been cut off"
-        raise DataError(f"{file.name}: {where} is not JSON ({error.msg}){ending}") from error
+        if any(line[_skip(line, 0) :].startswith(start) for start in _OTHERS):
+            ending = ""
+        raise DataError(f"{file.name}: {where} is not JSON ({error.msg}{_mend(line)}){ending}") from error
     except _Repeated as error:
         raise DataError(f"{file.name}: {where} names '{error}' twice in one object") from error
     except RecursionError as error:
         raise DataError(f"{file.name}: {where} is nested too deeply") from error
+
+
+def _mend(line: str) -> str:
+    begin = line[_skip(line, 0) :]
+    return next((f": {mend}" for start, mend in _OTHERS.items() if begin.startswith(start)), "")
 
 
 def _checked(file: SourceFile, where: str, line: str, value: Any) -> Any:
@@ -132,6 +145,11 @@ def _is_broken(value: Any) -> bool:
 
 
 def _add(found: RowList, file: SourceFile, place: int, row: Any) -> None:
+    if isinstance(row, str) and row.strip().startswith(("{", "[")):
+        raise DataError(
+            f"{file.name}: {found.place} {place} is a text that holds JSON: it was encoded twice; decode the"
+            " file's texts once more (json.loads) and write what comes out"
+        )
     if not isinstance(row, dict):
         raise DataError(f'{file.name}: {found.place} {place} is not a JSON object like {{"text": ...}}')
     found.names.update(dict.fromkeys(row))
@@ -190,7 +208,7 @@ def _skip(text: str, at: int) -> int:
 
 def _broken(file: SourceFile, text: str, at: int, line: int, reason: str) -> DataError:
     ending = " and the file ends there: it may have been cut off" if at >= len(text.rstrip()) - 1 else ""
-    return DataError(f"{file.name}: line {line + text.count(chr(10), 0, at)} is not JSON ({reason}){ending}")
+    return DataError(f"{file.name}: line {line + text.count(chr(10), 0, at)} is not JSON ({reason}{_mend(text[at:])}){ending}")
 
 
 def _shaped(file: SourceFile, found: RowList, value: dict[str, Any], wanted: set[str]) -> RowList:
