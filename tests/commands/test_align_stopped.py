@@ -80,7 +80,7 @@ def test_killed_again_and_again_it_comes_to_its_end(tmp_path: Path, how: signal.
             process.send_signal(how)
         if process.wait() == 0:
             break
-        patience += 3.0
+        patience *= 1.5
     _same(tmp_path / "out", tmp_path / "whole")
     assert not (tmp_path / ".out.unfinished").exists()
     assert sorted(os.listdir(tmp_path / "out")) == sorted(os.listdir(tmp_path / "whole"))
