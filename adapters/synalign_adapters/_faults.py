@@ -61,6 +61,7 @@ _MODERATED = re.compile(
     r"|responsible.?ai|data_inspection|inappropriate content|sensitive (?:word|content|information)"
     r"|prohibited[_ ](?:content|use)"
     r"|violat[^.]{0,40}(?:polic|guideline|terms)|invalid_prompt|risk control|censor"
+    r"|(?:prompt|input|request|content) (?:was |has been )?blocked"
     r"|exists risk|high.?risk|new_sensitive|敏感|不安全|违规",
     re.IGNORECASE,
 )
@@ -85,12 +86,16 @@ _NEVER_FITS = re.compile(
 _OPTIONS = re.compile(r"no endpoints? found that (?:support|can handle)|requested parameters", re.IGNORECASE)
 _PAGE = re.compile(r"\s*<(?:!doctype|html|head)", re.IGNORECASE)
 _LOADING = re.compile(
-    r"(?:loading|load(?:ing)? (?:the )?model|is (?:currently )?loading|warming up|starting up|initiali[sz]ing"
+    r"(?:loading|being loaded|load(?:ing)? (?:the )?model|warming up|starting up|initiali[sz]ing"
     r"|not (?:yet )?(?:ready|loaded)|still loading|cold start)",
     re.IGNORECASE,
 )
 
 
+# Of a server's process, whatever the status says (LM Studio: 400).
+_CRASHED = re.compile(
+    r"model (?:is unloaded|has (?:unexpectedly )?(?:crashed|stopped|exited))", re.IGNORECASE
+)
 _NO_LOADING = re.compile(r"(?:fail\w*|unable|could not|cannot|error)(?: to)? load", re.IGNORECASE)
 # MiniMax's numbers, which come with HTTP 200.
 _STATUS_OF_NUMBER = {1002: 429, 1004: 401, 1008: 402, 1026: 400, 1027: 400, 1039: 429, 2013: 400, 2049: 401}
@@ -213,7 +218,11 @@ def error_for(status: int, value: Any, body: str, headers: Mapping[str, str], bl
         return RateLimited(message, retry_after=wait, raw=body)
     if status in (400, 403, 405) and _PAGE.match(body):  # of a proxy on the way, not of the endpoint
         return ServerError(message, retry_after=wait, raw=body)
-    if status in (408, 409, 423, 424, 425, 440, 498, 499):
+    if status in (408, 409, 423, 424, 425, 440, 498, 499):  # gateways' own, for what lies behind them
+        if _MODERATED.search(everything):
+            return _refused(message, body, "moderated")
+        return _of_the_server(status, message, everything, wait, body)
+    if status == 400 and _CRASHED.search(everything):
         return ServerError(message, retry_after=wait, raw=body)
     error = _of_the_request(status, message, everything, value, body, blame)
     if isinstance(error, Refused) and _BAD_ANSWER.search(body):
@@ -226,7 +235,7 @@ def error_for(status: int, value: Any, body: str, headers: Mapping[str, str], bl
 
 def _of_the_server(status: int, message: str, everything: str, wait: float | None, raw: str) -> LLMError:
     if (
-        _LOADING.search(everything)
+        _LOADING.search(everything if status != 503 else raw[:8000])
         and not _NO_LOADING.search(everything)
         and (status == 503 or "model" in everything.lower())
     ):

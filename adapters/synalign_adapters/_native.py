@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,8 +18,24 @@ def completion_in(value: Any) -> Any:
             return value
         if (made := _choice(inner)) is not None:
             return {**inner, "choices": [made], "usage": _usage(inner)}
-        inner = next((inner[n] for n in ("result", "data", "output") if isinstance(inner.get(n), dict)), None)
+        inner = _opened(inner)
+        if isinstance(inner, dict) and "choices" in inner:  # a chat completion in text
+            return inner
     return value
+
+
+def _opened(value: Mapping[str, Any]) -> Any:
+    """What an envelope holds; as JSON in text, where a function behind a gateway answers."""
+    for name in ("result", "data", "output", "body"):
+        held = value.get(name)
+        if name == "body" and isinstance(held, str):
+            try:
+                held = json.loads(held)
+            except (ValueError, RecursionError):
+                continue
+        if isinstance(held, dict):
+            return held
+    return None
 
 
 def chunk_in(part: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -29,6 +46,12 @@ def chunk_in(part: Mapping[str, Any]) -> Mapping[str, Any]:
     if kind in ("content_block_delta", "message_delta") and isinstance(delta, dict):  # Anthropic
         said = {"content": delta.get("text"), "reasoning": delta.get("thinking")}
         return {**part, "choices": [{"delta": said, "finish_reason": delta.get("stop_reason")}]}
+    if kind in ("content-delta", "message-end") and isinstance(delta, dict):  # Cohere
+        message = delta.get("message")
+        content = message.get("content") if isinstance(message, dict) else None
+        said = {"content": content.get("text")} if isinstance(content, dict) else {}
+        usage = _usage(delta) if kind == "message-end" else None
+        return {"choices": [{"delta": said, "finish_reason": delta.get("finish_reason")}], "usage": usage}
     if kind == "response.output_text.delta":  # OpenAI's Responses
         return {"choices": [{"delta": {"content": delta}}]}
     if kind in ("response.completed", "response.incomplete"):

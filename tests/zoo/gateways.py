@@ -212,3 +212,34 @@ def says_nothing_at_first(visit: Visit) -> Reply:
         del body["choices"][0]["message"]["content"]
         return Reply(body=body)
     return good(visit)
+
+
+@sound
+def names_the_limit_as_ollama_does(visit: Visit) -> Reply:
+    if limit(visit) > 200:
+        said = f"num_predict ({limit(visit)}) exceeds the maximum of 200"
+        return Reply(400, {"error": {"message": said, "type": "api_error"}})
+    return good(visit)
+
+
+@sound
+def answers_behind_a_function(visit: Visit) -> Reply:
+    """AWS's gateway before a Lambda: the answer is text in an envelope."""
+    return Reply(body={"statusCode": 200, "body": json.dumps(completion(content(visit)))})
+
+
+@sound
+def loads_with_a_conflict(visit: Visit) -> Reply:
+    said = "Model is currently being loaded, please retry"
+    return Reply(409, {"error": {"message": said}}) if visit.state.age() < 0.4 else good(visit)
+
+
+@sound
+def loads_in_a_warning(visit: Visit) -> Reply:
+    """Hugging Face's endpoints."""
+    body = {"error": "503 Service Unavailable", "warnings": ["endpoint is initializing"]}
+    return Reply(503, body) if visit.state.age() < 0.4 else good(visit)
+
+
+SOUND["unloads_its_model_once"] = _once(Reply(400, {"error": "Model is unloaded."}))
+SOUND["crashes_once"] = _once(Reply(400, {"error": "The model has crashed. (Exit code: 1)"}))

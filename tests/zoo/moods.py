@@ -168,6 +168,7 @@ ONE_PROMPT = {
     "bedrock": _refuses_one(200, completion("", finish="guardrail_intervened")),
     "anthropic": _refuses_one(200, completion("", finish="refusal")),
     "minimax": _refuses_one(200, {"base_resp": {"status_code": 1027, "status_msg": "new_sensitive"}}),
+    "cloudflare": _refuses_one(424, {"error": [{"message": "Prompt blocked due to security rules"}]}),
     "tgi": _refuses_one(422, {"error": "`inputs` must have less than 4095 tokens. Given: 5000"}),
     "xai": _refuses_one(400, {"error": "This model's maximum prompt length is 99 but the request has 200"}),
     "dashscope": _refuses_one(400, {"error": {"message": "Range of input length should be [1, 30720]"}}),

@@ -228,3 +228,15 @@ def is_odd_in_several_ways(visit: Visit) -> Reply:
     text = json.dumps(answer(visit.body), indent=1).replace("[\n", "[ // rows\n", 1)
     candidate = {"content": {"parts": [{"text": text}]}, "finishReason": "STOP"}
     return Reply(body={"candidates": [candidate], "usageMetadata": {"promptTokenCount": None}})
+
+
+@sound
+def streams_in_coheres_form(visit: Visit) -> Reply:
+    text = content(visit)
+    parts: list[Any] = [
+        {"type": "content-delta", "index": 0, "delta": {"message": {"content": {"text": piece}}}}
+        for piece in (text[:9], text[9:])
+    ]
+    counts = {"tokens": {"input_tokens": 40, "output_tokens": 20}}
+    parts.append({"type": "message-end", "delta": {"finish_reason": "COMPLETE", "usage": counts}})
+    return events({"type": "message-start", "delta": {"message": {"role": "assistant"}}}, *parts)

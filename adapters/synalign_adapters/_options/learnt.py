@@ -54,7 +54,9 @@ _PROMPT_ONLY = re.compile(
     r"|(?:prompt|input) (?:is|was) too long",
     re.IGNORECASE,
 )
-_ANSWER = re.compile(r"max_\w*tokens|maxtokens|context|completion|output|generat", re.IGNORECASE)
+_ANSWER = re.compile(
+    r"max_\w*tokens|maxtokens|num_predict|max_gen_len|context|completion|output|generat", re.IGNORECASE
+)
 _NUMBER = re.compile(r"(?<!\d)(\d{1,8})(?!\d)(\s*\(exclusive\))?")
 FEWEST = 16  # tokens: a limit below it leaves room for nothing
 

@@ -11,6 +11,7 @@ LIMITS = ("max_tokens", "max_completion_tokens", "")  # the names of the limit, 
 # What a server may call an option: lower case, letters alone.
 _NAMES = {
     "maxtokens": "limit", "maxcompletiontokens": "limit", "maxoutputtokens": "limit", "maxnewtokens": "limit",
+    "numpredict": "limit", "maxgenlen": "limit",
     "responseformat": "format", "jsonschema": "format", "jsonobject": "format", "responseschema": "format",
     "responsejsonschema": "format", "responsemimetype": "format", "schema": "format", "grammar": "format",
     "structuredoutput": "format", "structuredoutputs": "format", "guidedjson": "format", "jsonmode": "format",
