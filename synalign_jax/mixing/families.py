@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
+from functools import lru_cache, partial
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -77,23 +79,32 @@ class Weigher:
         return weights / np.maximum(weights.sum(axis=1, keepdims=True), 1e-300)
 
     def further(
-        self, family: Family, rows: np.ndarray, codes: Int[np.ndarray, " r"]
+        self, families: Sequence[Family], rows: np.ndarray, codes: Int[np.ndarray, " r"]
+    ) -> Float[np.ndarray, "families r"]:
+        """Weights of rows outside the sample, on the scale of `raw`; labels that the real rows lack get 0."""
+        known = np.flatnonzero(codes >= 0)
+        z = self.task.scale(rows[known])
+        aligned, said = lru_cache(partial(self._aligned_rows, rows, codes)), {}
+        weights = np.tile((codes >= 0).astype(float), (len(families), 1))
+        for of_family, family in zip(weights, families, strict=True):
+            if family.strength is not None:
+                of_family *= aligned(family.strength)
+            if family.labels is not None:
+                asked = _asked(family)
+                if asked not in said:
+                    said[asked] = self._opinions[asked].of(z, codes[known])
+                of_family[known] *= _from(family, *said[asked])
+        return weights
+
+    def _aligned_rows(
+        self, rows: np.ndarray, codes: Int[np.ndarray, " r"], strength: int
     ) -> Float[np.ndarray, " r"]:
-        """Weights of rows outside the sample, on a scale on which the sample's mean (before groups) is that
-        of `raw_mean`; labels that the real rows lack get 0.
-        """
-        weights = np.where(codes >= 0, 1.0, 0.0)
-        if family.strength is not None:
-            for label in range(self.task.classes):
-                of_label = np.flatnonzero(codes == label)
-                rule, share = self._rules[family.strength].get(label, (None, 1.0))
-                if len(of_label):
-                    weights[of_label] *= share * (1.0 if rule is None else rule(rows[of_label]))
-        if family.labels is not None:
-            known = np.flatnonzero(codes >= 0)
-            z = self.task.scale(rows[known])
-            asked = self._opinions["pool" if family.labels == "pool" else "both"]
-            weights[known] *= _from(family, *asked.of(z, codes[known]))
+        weights = np.ones(len(rows))
+        for label in range(self.task.classes):
+            of_label = np.flatnonzero(codes == label)
+            rule, share = self._rules[strength].get(label, (None, 1.0))
+            if len(of_label):
+                weights[of_label] = share * (1.0 if rule is None else rule(rows[of_label]))
         return weights
 
     def raw(self, family: Family) -> Float[np.ndarray, " s"]:
@@ -106,7 +117,7 @@ class Weigher:
         return weights
 
     def _of_labels(self, family: Family) -> Float[np.ndarray, "f s"]:
-        asked = self._opinions["pool" if family.labels == "pool" else "both"]
+        asked = self._opinions[_asked(family)]
         return _from(family, asked.own, asked.right)
 
     def _align(self) -> tuple[np.ndarray, list[dict[int, tuple[ClosedForm | None, float]]]]:
@@ -135,6 +146,10 @@ class Weigher:
                 for i, rule in enumerate(rules):
                     rule[label] = (None if path is None else path.rules[i], factor)
         return multiples, rules
+
+
+def _asked(family: Family) -> str:
+    return "pool" if family.labels == "pool" else "both"
 
 
 def _from(family: Family, own: np.ndarray, right: np.ndarray) -> np.ndarray:

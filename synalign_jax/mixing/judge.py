@@ -24,6 +24,7 @@ class Arm(NamedTuple):
 
 
 REAL_ALONE = Arm("real rows alone", 0.0)
+MEAN = "mean of all"
 
 
 class Table(NamedTuple):

@@ -3,31 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Bool, PRNGKeyArray
+from jaxtyping import Bool, Float, PRNGKeyArray
 
 from synalign_jax.core.align.align import align
 from synalign_jax.core.checks import InputError, check_rows
 from synalign_jax.core.effective import effective_rows
 from synalign_jax.core.progress import Tell, silent
 
-from .choice import choose, standard_errors
-from .expected import expected
-from .families import FAMILIES, GROUPED, Family, Weigher
-from .judge import REAL_ALONE, Table, judge
+from .choice import before, chances, standard_errors
+from .everywhere import everywhere
+from .expected import Expected, expected
+from .families import FAMILIES, GROUPED, Weigher
+from .judge import MEAN, REAL_ALONE, Table, judge
 from .mixture import Candidate, Gain, Mixture
-from .task import Labels, build_task, deal
+from .task import Labels, Task, build_task, deal
 from .verdict import not_judged, sureness, verdict
 
 SHARES = (0.5, 2.0, 8.0, 64.0)
 _SAMPLE = 3_072  # rows of the pool that candidates are judged with
-_FEW = 100  # real rows up to which twice as many folds are dealt
+_FEW = 100  # real rows up to which twice as many folds are dealt, and a pool need not show a gain
 _FOLDS = 5
-_BLOCK = 16_384
 FEWEST = 4
+_LIKELY = 0.5  # a chance of the real rows alone from which they are taken
+_NEGLIGIBLE = 0.005  # of the mean's total, below which a family is left out of it
+_AGAIN = 50  # draws where the choice is made again and again
 Select = Callable[[Bool[np.ndarray, " n"]], Bool[np.ndarray, " m"]]
 
 
@@ -48,7 +52,8 @@ def mix(
 
     Candidates are the real rows alone, and the pool as generated, aligned, weighed by what students of other
     rows think of its labels, both, and by group, each at several shares. All are judged by the cross-entropy
-    of a linear student on real rows that neither the student nor the weights saw.
+    of a linear student on real rows that neither the student nor the weights saw. The weights are the mean of
+    the candidates' by the chance of each to be the best; all 0 where that is most likely the real rows alone.
 
     Args:
         real: (n, d) embeddings of real rows.
@@ -91,65 +96,92 @@ def mix(
     families = {family.name: family for family in (FAMILIES if of_row is None else FAMILIES + GROUPED)}
     of_sample = None if of_row is None else of_row[task.sample]
     weights = {name: weigher.sample(family, of_sample) for name, family in families.items()}
-    tried = sorted({min(share, np.count_nonzero(there[-1]) / n) for share in shares})
+    tried = sorted({min(float(share), np.count_nonzero(there[-1]) / n) for share in shares})
     table = judge(task, weights, tried, kept, on_progress)
-    return _mixture(table, weigher, families, weights, pool, there[-1], of_row, rng, on_progress)
+    found = chances(table.losses, before(table.arms), rng)
+    mute = weigher.labels_say_nothing
+    contends = not mute and found[0] <= _LIKELY
+    # What is said of a pool that is not used is said of what could have been made of it.
+    weigh = partial(chances, before=before(table.arms, alone=contends), rng=rng)
+    totals = _totals(table, found if contends else weigh(table.losses))
+    share = float(sum(totals.values()))
+    of_mean = np.sum([total / share * weights[name] for name, total in totals.items()], axis=0)
+    mean = judge(task, {MEAN: of_mean}, (share,), kept, on_progress)
+    # Few real rows are too few to show a gain: there the pool has the benefit of the doubt.
+    used = contends and bool(n <= _FEW or mean.losses[-1].mean() < table.losses[0].mean())
+    relative = np.zeros(len(pool), np.float32)
+    if used:
+        some = {name: total for name, total in totals.items() if total >= _NEGLIGIBLE * share}
+        of_some = [families[name] for name in some]
+        of_rows = everywhere(weigher, of_some, pool, there[-1], of_row, on_progress)
+        relative = np.array(list(some.values())) @ of_rows
+        relative = (relative * (share * n / relative.sum())).astype(np.float32)
+    both = Table(
+        (*table.arms, mean.arms[-1]),
+        np.concatenate([table.losses, mean.losses[-1:]]),
+        np.concatenate([table.hits, mean.hits[-1:]]),
+        (*table.penalties, mean.penalties[-1]),
+    )
+    candidates = _candidates(both, [*found.tolist(), 1.0], {MEAN: of_mean, **weights}, used)
+    gains = expected(table, mean, partial(weigh, draws=_AGAIN), rng)
+    return _mixture(relative, candidates, gains, task, used=used, mute=mute, known=int(there[-1].sum()))
+
+
+def _candidates(
+    table: Table, odds: Sequence[float], weights: dict[str, np.ndarray], used: bool
+) -> tuple[Candidate, ...]:
+    errors = standard_errors(table.losses[0] - table.losses)
+    taken = MEAN if used else REAL_ALONE.family
+    return tuple(
+        Candidate(
+            name=arm.family,
+            share=arm.share,
+            loss=float(table.losses[i].mean()),
+            error=float(errors[i]),
+            accuracy=float(table.hits[i].mean()),
+            effective_rows=0.0 if arm == REAL_ALONE else effective_rows(weights[arm.family][-1]),
+            penalty=table.penalties[i],
+            chance=odds[i],
+            chosen=arm.family == taken,
+        )
+        for i, arm in enumerate(table.arms)
+    )
+
+
+def _totals(table: Table, counted: Float[np.ndarray, " a"]) -> dict[str, float]:
+    """What each family of weights sums up to in the mean, in multiples of the real rows."""
+    totals: dict[str, float] = {}
+    for arm, chance in zip(table.arms[1:], counted[1:].tolist(), strict=True):
+        if chance > 0:
+            totals[arm.family] = totals.get(arm.family, 0.0) + chance * arm.share
+    return totals
 
 
 def _mixture(
-    table: Table,
-    weigher: Weigher,
-    families: dict[str, Family],
-    of_sample: dict[str, np.ndarray],
-    pool: Any,
-    there: np.ndarray,
-    groups: np.ndarray | None,
-    rng: np.random.Generator,
-    tell: Tell,
+    weights: Float[np.ndarray, " m"],
+    candidates: tuple[Candidate, ...],
+    gains: Expected,
+    task: Task,
+    *,
+    used: bool,
+    mute: bool,
+    known: int,
 ) -> Mixture:
-    task, n = weigher.task, len(weigher.task.real)
-    mute = weigher.labels_say_nothing
-    chosen = table.arms.index(REAL_ALONE) if mute else choose(table).arm
-    used = table.arms[chosen] != REAL_ALONE
-    # What is said of a pool that is not used is said of the best that could have been done with it.
-    pick = (lambda given: choose(given).arm) if used else _best
-    spoken = pick(table)
-    arm = table.arms[spoken]
-    accuracy, loss = expected(table, spoken, pick, rng)
-    errors = standard_errors(table.losses[0] - table.losses)
-    sure = sureness(loss.value, float(errors[spoken]))
-    weights = np.zeros(len(task.pool_codes), np.float32)
-    if used:
-        relative = _everywhere(weigher, families[arm.family], pool, there, groups, tell)
-        weights = (relative * (arm.share * n / relative.sum(dtype=np.float64))).astype(np.float32)
-    total = float(weights.sum(dtype=np.float64))
-    none = Gain(0.0, 0.0, 0.0)
+    n, none, share = len(task.real), Gain(0.0, 0.0, 0.0), candidates[-1].share
     return Mixture(
         weights=weights,
-        share=total / n,
-        expected_gain=accuracy if used else none,
-        loss_gain=loss if used else none,
-        candidates=tuple(
-            Candidate(
-                name=each.family,
-                share=each.share,
-                loss=float(table.losses[i].mean()),
-                error=float(errors[i]),
-                accuracy=float(table.hits[i].mean()),
-                effective_rows=0.0 if each == REAL_ALONE else effective_rows(of_sample[each.family][-1]),
-                penalty=table.penalties[i],
-                chosen=i == chosen,
-            )
-            for i, each in enumerate(table.arms)
-        ),
+        share=float(weights.sum(dtype=np.float64)) / n,
+        expected_gain=gains.accuracy if used else none,
+        loss_gain=gains.loss if used else none,
+        candidates=candidates,
         verdict=verdict(
-            accuracy,
-            sure,
+            gains.accuracy,
+            gains.loss,
+            sureness(gains.loss.value, candidates[-1].error),
             used=used,
             mute=mute,
-            family=arm.family,
-            share=arm.share,
-            mean_weight=arm.share * n / np.count_nonzero(there),
+            share=share,
+            mean_weight=share * n / known,
             real_rows=n,
         ),
         effective_rows=effective_rows(weights),
@@ -158,50 +190,6 @@ def _mixture(
             for i, name in enumerate(task.names)
         },
     )
-
-
-def _best(table: Table) -> int:
-    """The mixture of least loss, the real rows alone left out."""
-    return 1 + int(np.argmin(table.losses[1:].mean(axis=1)))
-
-
-def _everywhere(
-    weigher: Weigher,
-    family: Family,
-    pool: Any,
-    there: np.ndarray,
-    groups: np.ndarray | None,
-    tell: Tell,
-) -> np.ndarray:
-    """Relative weights of all rows that are there, read in blocks; those of the sample as judged."""
-    task, m = weigher.task, len(weigher.task.pool_codes)
-    weights = np.zeros(m)
-    if len(task.sample) < m:
-        for start in range(0, m, _BLOCK):
-            tell("weigh every row", start, m)
-            block = slice(start, min(start + _BLOCK, m))
-            weights[block] = weigher.further(
-                family, np.asarray(pool[block], np.float32), task.pool_codes[block]
-            )
-    raw = weigher.raw(family)
-    weights[~there] = 0.0
-    beyond = there.copy()
-    beyond[task.sample] = False
-    for label in range(task.classes):
-        # Weights that are hardly penalised fit the sample; beyond it the closed form needs a factor.
-        within = raw[weigher.there[-1] & (task.row_codes == label)]
-        without = beyond & (task.pool_codes == label)
-        total = weights[without].sum()
-        if total > 0:
-            weights[without] *= within.mean() * np.count_nonzero(without) / total if len(within) else 1.0
-    weights[task.sample] = raw
-    if family.grouped and groups is not None:
-        counts = np.bincount(groups[there], minlength=groups.max() + 1)
-        sums = np.bincount(groups[there], weights[there], len(counts))
-        weights[there] = (sums / np.maximum(counts, 1))[groups[there]]
-    if not weights.sum() > 0:
-        weights[there] = 1.0
-    return weights
 
 
 def _selected(select: Select | None, kept: np.ndarray, codes: np.ndarray) -> np.ndarray:

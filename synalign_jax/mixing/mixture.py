@@ -30,6 +30,7 @@ class Candidate(NamedTuple):
         accuracy: share of held-out real rows that the student labels rightly.
         effective_rows: how many evenly weighted rows of the sample the weights are worth.
         penalty: of the student, on rows of unit mean squared length and weights as given.
+        chance: that it is the best of them all; what it counts for in the mean of them. 1 for the mean.
         chosen: whether the weights are this candidate's.
     """
 
@@ -40,6 +41,7 @@ class Candidate(NamedTuple):
     accuracy: float
     effective_rows: float
     penalty: float
+    chance: float
     chosen: bool
 
 
@@ -63,8 +65,8 @@ class Mixture:
         share: their sum over the number of real rows.
         expected_gain: accuracy with the pool so weighed less that of the real rows alone, on real rows held
             out of both. It is 0 where the pool is not used, and what it would have been is in `candidates`.
-        loss_gain: the same in cross-entropy, positive where the pool helps; this is what was chosen by.
-        candidates: the table behind the choice, the real rows alone first.
+        loss_gain: the same in cross-entropy, positive where the pool helps; this is what was judged by.
+        candidates: the table behind the choice, the real rows alone first and the mean of all last.
         verdict: whether to use the pool, before anything is trained.
         effective_rows: how many evenly weighted rows the weights are worth; 0 where they vanish.
         labels: label to total weight.

@@ -25,11 +25,11 @@ def sureness(mean: float, error: float) -> float:
 
 def verdict(
     accuracy: Gain,
+    loss: Gain,
     sure: float,
     *,
     used: bool,
     mute: bool,
-    family: str,
     share: float,
     mean_weight: float,
     real_rows: int,
@@ -47,20 +47,24 @@ def verdict(
     if not used:
         return Verdict(
             "do not use",
-            f"Do not use these rows: train on the {real_rows:,} real rows alone. The best mixture tried"
-            f" ({family}, share {share:.2g}) would bring {points}, too little or too unsure for its risk.",
+            f"Do not use these rows: train on the {real_rows:,} real rows alone. The best that could be made"
+            f" of them (share {share:.2g}) would bring {points}.",
             1.0 - sure,
         )
-    how = "as generated" if family == "as generated" else f"with the weights ({family})"
+    how = ""
     if mean_weight < _FULL:
-        how += f", together counting as {share:.2g} times the real rows ({share * real_rows:,.0f} rows)"
+        how = f", together counting as {share:.2g} times the real rows ({share * real_rows:,.0f} rows)"
     gains = f"to gain {points}"
     if accuracy.value <= 0:
         gains = f"to be better in its probabilities and not in its choices ({points})"
+    what = f"{gains}, and cross-validation on the real rows is {_percent(sure)} sure that its loss falls"
+    if loss.value <= 0:
+        what = (
+            f"to do about as well as one of the real rows alone; these are too few to show a gain ({points})"
+        )
     return Verdict(
         "use" if mean_weight >= _FULL else "use at this share",
-        f"Use these rows {how}: a student of the real rows and these is expected {gains}, and"
-        f" cross-validation on the real rows is {_percent(sure)} sure that its loss falls.",
+        f"Use these rows with the weights{how}: a student of the real rows and these is expected {what}.",
         sure,
     )
 

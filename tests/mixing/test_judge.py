@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 
 from synalign_jax.core.progress import silent
-from synalign_jax.mixing.choice import INCUMBENT, choose
+from synalign_jax.mixing.choice import before, chances
 from synalign_jax.mixing.expected import expected
 from synalign_jax.mixing.judge import PENALTIES, REAL_ALONE, Arm, Table, judge
 from synalign_jax.mixing.task import build_task, deal
@@ -55,19 +55,45 @@ def _table(means: list[float], n: int = 100, noise: float = 0.0) -> Table:
     rng = np.random.default_rng(0)
     shape = (len(means), n)
     losses = np.array(means)[:, None] + noise * rng.normal(size=shape) + rng.normal(size=(1, n))
-    arms = (REAL_ALONE, Arm(INCUMBENT, 2.0), Arm("aligned", 2.0))
+    arms = (REAL_ALONE, Arm("as generated", 2.0), Arm("aligned", 2.0))
     return Table(arms, losses, np.zeros(shape, bool), (1.0,) * len(means))
 
 
-def test_the_first_guess_is_left_for_a_gain_that_is_more_than_noise() -> None:
-    assert choose(_table([0.7, 0.5, 0.4])).arm == 2
-    assert choose(_table([0.7, 0.5, 0.6])).arm == 1
-    assert choose(_table([0.4, 0.5, 0.6])).arm == 0
-    # A gain of one hundredth, in differences whose mean is known to a tenth, is no reason to leave it.
-    table = _table([0.9, 0.5, 0.5], noise=0.7)
-    table.losses[2] += 0.49 - table.losses[2].mean()
-    table.losses[1] += 0.50 - table.losses[1].mean()
-    assert choose(table).arm == 1
+EVEN = np.array([0.05, 0.475, 0.475])
+
+
+def test_without_noise_the_chances_are_those_of_bayes() -> None:
+    table, rng = _table([0.70, 0.68, 0.66]), np.random.default_rng(0)
+    likely = EVEN * np.exp([-70.0, -68.0, -66.0])
+    np.testing.assert_allclose(chances(table.losses, EVEN, rng), likely / likely.sum(), rtol=1e-6)
+    ruled_out = chances(table.losses, np.array([0.0, 0.5, 0.5]), rng)
+    np.testing.assert_allclose(ruled_out, [0.0, *(likely[1:] / likely[1:].sum())], rtol=1e-6)
+
+
+def test_few_noisy_rows_leave_near_equals_near_equal_and_many_tell_them_apart() -> None:
+    rng = np.random.default_rng(0)
+    few = chances(_table([2.0, 0.50, 0.45], n=20, noise=0.5).losses, EVEN, rng)
+    assert few[0] < 0.01
+    assert 0.1 < few[1] < 0.9
+    assert chances(_table([2.0, 0.50, 0.45], n=5_000, noise=0.5).losses, EVEN, rng)[2] > 0.95
+    # The real rows alone are taken for more than a trifle only.
+    assert chances(_table([0.69, 0.70, 0.71]).losses, EVEN, rng)[0] < 0.5
+    assert chances(_table([0.40, 0.70, 0.71]).losses, EVEN, rng)[0] > 0.99
+
+
+def test_before_anything_is_seen_doubted_rows_are_out_and_the_pool_is_in() -> None:
+    names = ("as generated", "agreed", "aligned and agreed")
+    arms = (REAL_ALONE, *(Arm(name, share) for name in names for share in (0.5, 2.0)))
+    np.testing.assert_allclose(before(arms), [0.05, 0.0, 0.0, *[0.2375] * 4])
+    np.testing.assert_allclose(before(arms, alone=False), [0.0, 0.0, 0.0, *[0.25] * 4])
+
+
+def _least(losses: np.ndarray) -> np.ndarray:
+    return np.eye(len(losses))[np.argmin(losses.mean(axis=1))]
+
+
+def _only(table: Table, arm: int) -> Table:
+    return table._replace(losses=table.losses[[0, arm]], hits=table.hits[[0, arm]])
 
 
 def test_the_expected_gain_is_not_that_of_the_best_of_many() -> None:
@@ -82,7 +108,7 @@ def test_the_expected_gain_is_not_that_of_the_best_of_many() -> None:
             losses = 0.7 + rng.normal(size=(1, n)) + 0.3 * own
             table = Table(arms, losses, losses < 0.7, (1.0,) * len(arms))
             best = int(np.argmin(losses.mean(axis=1)))
-            found = expected(table, best, lambda given: int(np.argmin(given.losses.mean(axis=1))), rng, 40)
+            found = expected(table, _only(table, best), _least, rng, 40)
             apparent.append(losses[0].mean() - losses[best].mean())
             corrected.append(found.loss.value)
             covered += found.loss.lower <= 0.0 <= found.loss.upper
@@ -95,5 +121,6 @@ def test_the_expected_gain_is_not_that_of_the_best_of_many() -> None:
 
 def test_a_gain_that_is_surely_there_keeps_its_size() -> None:
     table = _table([0.9, 0.5, 0.8], n=200, noise=0.2)
-    found = expected(table, 1, lambda given: choose(given).arm, np.random.default_rng(0))
+    rng = np.random.default_rng(0)
+    found = expected(table, _only(table, 1), lambda losses: chances(losses, EVEN, rng, draws=50), rng)
     np.testing.assert_allclose(found.loss.value, 0.4, atol=0.04)

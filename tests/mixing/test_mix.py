@@ -79,12 +79,12 @@ def test_rows_beyond_the_sample_are_weighed_by_the_same_rule() -> None:
     beyond = np.setdiff1d(np.arange(800), task.sample)
     for family in FAMILIES:
         raw = weigher.raw(family)
-        outside = weigher.further(family, pool[0][beyond], task.pool_codes[beyond])
+        outside = weigher.further([family], pool[0][beyond], task.pool_codes[beyond])[0]
         if family.strength != 0:  # weights that hardly are penalised fit the sample
             assert outside.mean() == pytest.approx(raw.mean(), rel=0.2)
         if family == FAMILIES[1]:
             # What the closed form says of rows that were solved for is what was solved.
-            told = weigher.further(family, task.rows, task.row_codes)
+            told = weigher.further([family], task.rows, task.row_codes)[0]
             np.testing.assert_allclose(told, raw, atol=1e-3)
     found = sa.mix(*real, *pool, key=jax.random.key(1), sample=400)
     np.testing.assert_allclose(found.weights.sum(), found.share * 60, rtol=1e-4)

@@ -52,7 +52,8 @@ def test_rows_that_are_never_selected_do_not_count() -> None:
     np.testing.assert_allclose(found.weights.sum(), found.share * 60, rtol=1e-4)
     # The sample, the parts and the common scale are others, so students differ by a little.
     for ours, theirs in zip(found.candidates, plain.candidates, strict=True):
-        assert (ours.name, ours.share) == (theirs.name, theirs.share)
+        assert ours.name == theirs.name
+        assert ours.share == pytest.approx(theirs.share, rel=0.1)
         assert ours.loss == pytest.approx(theirs.loss, abs=0.03)
 
 

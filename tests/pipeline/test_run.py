@@ -97,7 +97,11 @@ def test_the_whole_job(tmp_path: Path, stub: Stub) -> None:
     few_shot = _rows(tmp_path, "few_shot")
     for row in aligned:
         assert {few_shot[i]["label"] for i in row["demonstrations"]} == {row["label"]}
-        assert set(json.loads(row["attributes"])) == {"subject", "style", "tone", "structure", "length"}
+        # Rows of the trial were asked for before there were attributes.
+        assert set(json.loads(row["attributes"])) in (
+            set(),
+            {"subject", "style", "tone", "structure", "length"},
+        )
     lines = [json.loads(line) for line in (tmp_path / "out" / "aligned.jsonl").read_text().splitlines()]
     assert [line["text"] for line in lines] == [row["text"] for row in aligned]
 

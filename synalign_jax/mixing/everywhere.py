@@ -1,0 +1,59 @@
+"""Weights of every row of a pool from what was learned on a sample of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from synalign_jax.core.progress import Tell
+
+from .families import Family, Weigher
+
+_BLOCK = 16_384
+
+
+def everywhere(
+    weigher: Weigher,
+    families: Sequence[Family],
+    pool: Any,
+    there: Bool[np.ndarray, " m"],
+    groups: Int[np.ndarray, " m"] | None,
+    tell: Tell,
+) -> Float[np.ndarray, "families m"]:
+    """Weights of each family, summing to 1, of all rows that are there; the pool is read once, in blocks.
+
+    Those of the sample are what was judged.
+    """
+    task, m = weigher.task, len(there)
+    weights = np.zeros((len(families), m))
+    if len(task.sample) < m:
+        for start in range(0, m, _BLOCK):
+            tell("weigh every row", start, m)
+            block = slice(start, min(start + _BLOCK, m))
+            rows = np.asarray(pool[block], np.float32)
+            weights[:, block] = weigher.further(families, rows, task.pool_codes[block])
+    beyond = there.copy()
+    beyond[task.sample] = False
+    for of_family, family in zip(weights, families, strict=True):
+        raw = weigher.raw(family)
+        for label in range(task.classes):
+            # Weights that are hardly penalised fit the sample; beyond it the closed form needs a factor.
+            within = raw[weigher.there[-1] & (task.row_codes == label)]
+            without = beyond & (task.pool_codes == label)
+            total = of_family[without].sum()
+            if total > 0:
+                of_family[without] *= (
+                    within.mean() * np.count_nonzero(without) / total if len(within) else 1.0
+                )
+        of_family[~there] = 0.0
+        of_family[task.sample] = raw
+        if family.grouped and groups is not None:
+            counts = np.bincount(groups[there], minlength=groups.max() + 1)
+            sums = np.bincount(groups[there], of_family[there], len(counts))
+            of_family[there] = (sums / np.maximum(counts, 1))[groups[there]]
+        if not of_family.sum() > 0:
+            of_family[there] = 1.0
+    return weights / weights.sum(axis=1, keepdims=True)
