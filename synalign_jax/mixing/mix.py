@@ -26,7 +26,7 @@ from .verdict import not_judged, sureness, verdict
 
 SHARES = (0.5, 2.0, 8.0, 64.0)
 _SAMPLE = 3_072  # rows of the pool that candidates are judged with
-_FEW = 100  # real rows up to which twice as many folds are dealt, and a pool need not show a gain
+_FEW = 100  # real rows up to which twice as many folds are dealt
 _FOLDS = 5
 FEWEST = 4
 _LIKELY = 0.5  # a chance of the real rows alone from which they are taken
@@ -53,7 +53,7 @@ def mix(
     Candidates are the real rows alone, and the pool as generated, aligned, weighed by what students of other
     rows think of its labels, both, and by group, each at several shares. All are judged by the cross-entropy
     of a linear student on real rows that neither the student nor the weights saw. The weights are the mean of
-    the candidates' by the chance of each to be the best; all 0 where that is most likely the real rows alone.
+    the candidates' by the chance of each to be the best; all 0 where they are expected to gain nothing.
 
     Args:
         real: (n, d) embeddings of real rows.
@@ -107,8 +107,8 @@ def mix(
     share = float(sum(totals.values()))
     of_mean = np.sum([total / share * weights[name] for name, total in totals.items()], axis=0)
     mean = judge(task, {MEAN: of_mean}, (share,), kept, on_progress)
-    # Few real rows are too few to show a gain: there the pool has the benefit of the doubt.
-    used = contends and bool(n <= _FEW or mean.losses[-1].mean() < table.losses[0].mean())
+    gains = expected(table, mean, partial(weigh, draws=_AGAIN), rng)
+    used = contends and gains.loss.value > 0
     relative = np.zeros(len(pool), np.float32)
     if used:
         some = {name: total for name, total in totals.items() if total >= _NEGLIGIBLE * share}
@@ -123,7 +123,6 @@ def mix(
         (*table.penalties, mean.penalties[-1]),
     )
     candidates = _candidates(both, [*found.tolist(), 1.0], {MEAN: of_mean, **weights}, used)
-    gains = expected(table, mean, partial(weigh, draws=_AGAIN), rng)
     return _mixture(relative, candidates, gains, task, used=used, mute=mute, known=int(there[-1].sum()))
 
 
@@ -176,7 +175,6 @@ def _mixture(
         candidates=candidates,
         verdict=verdict(
             gains.accuracy,
-            gains.loss,
             sureness(gains.loss.value, candidates[-1].error),
             used=used,
             mute=mute,

@@ -25,7 +25,6 @@ def sureness(mean: float, error: float) -> float:
 
 def verdict(
     accuracy: Gain,
-    loss: Gain,
     sure: float,
     *,
     used: bool,
@@ -58,10 +57,6 @@ def verdict(
     if accuracy.value <= 0:
         gains = f"to be better in its probabilities and not in its choices ({points})"
     what = f"{gains}, and cross-validation on the real rows is {_percent(sure)} sure that its loss falls"
-    if loss.value <= 0:
-        what = (
-            f"to do about as well as one of the real rows alone; these are too few to show a gain ({points})"
-        )
     return Verdict(
         "use" if mean_weight >= _FULL else "use at this share",
         f"Use these rows with the weights{how}: a student of the real rows and these is expected {what}.",
