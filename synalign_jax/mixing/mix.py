@@ -26,10 +26,12 @@ from .verdict import not_judged, sureness, verdict
 
 SHARES = (0.5, 2.0, 8.0, 64.0)
 _SAMPLE = 3_072  # rows of the pool that candidates are judged with
-_FEW = 100  # real rows up to which twice as many folds are dealt
+_FEW = 100  # real rows up to which twice as many folds are dealt, and no gain is told from chance
 _FOLDS = 5
 FEWEST = 4
 _LIKELY = 0.5  # a chance of the real rows alone from which they are taken
+# How sure a gain has to be where the real rows can tell: the usual level of a test.
+_SURE = 0.95
 _NEGLIGIBLE = 0.005  # of the mean's total, below which a family is left out of it
 _AGAIN = 50  # draws where the choice is made again and again
 Select = Callable[[Bool[np.ndarray, " n"]], Bool[np.ndarray, " m"]]
@@ -53,7 +55,8 @@ def mix(
     Candidates are the real rows alone, and the pool as generated, aligned, weighed by what students of other
     rows think of its labels, both, and by group, each at several shares. All are judged by the cross-entropy
     of a linear student on real rows that neither the student nor the weights saw. The weights are the mean of
-    the candidates' by the chance of each to be the best; all 0 where they are expected to gain nothing.
+    the candidates' by the chance of each to be the best; all 0 where they are expected to gain nothing, or
+    where more than 100 real rows are less than 95 % sure that the loss falls.
 
     Args:
         real: (n, d) embeddings of real rows.
@@ -108,7 +111,8 @@ def mix(
     of_mean = np.sum([total / share * weights[name] for name, total in totals.items()], axis=0)
     mean = judge(task, {MEAN: of_mean}, (share,), kept, on_progress)
     gains = expected(table, mean, partial(weigh, draws=_AGAIN), rng)
-    used = contends and gains.loss.value > 0
+    sure = sureness(gains.loss.value, float(standard_errors(table.losses[:1] - mean.losses[-1:])[0]))
+    used = contends and sure > (_SURE if n > _FEW else 0.5)
     relative = np.zeros(len(pool), np.float32)
     if used:
         some = {name: total for name, total in totals.items() if total >= _NEGLIGIBLE * share}
@@ -123,7 +127,8 @@ def mix(
         (*table.penalties, mean.penalties[-1]),
     )
     candidates = _candidates(both, [*found.tolist(), 1.0], {MEAN: of_mean, **weights}, used)
-    return _mixture(relative, candidates, gains, task, used=used, mute=mute, known=int(there[-1].sum()))
+    known = int(there[-1].sum())
+    return _mixture(relative, candidates, gains, task, sure, used=used, mute=mute, known=known)
 
 
 def _candidates(
@@ -161,6 +166,7 @@ def _mixture(
     candidates: tuple[Candidate, ...],
     gains: Expected,
     task: Task,
+    sure: float,
     *,
     used: bool,
     mute: bool,
@@ -175,7 +181,7 @@ def _mixture(
         candidates=candidates,
         verdict=verdict(
             gains.accuracy,
-            sureness(gains.loss.value, candidates[-1].error),
+            sure,
             used=used,
             mute=mute,
             share=share,

@@ -208,7 +208,8 @@ def _skip(text: str, at: int) -> int:
 
 def _broken(file: SourceFile, text: str, at: int, line: int, reason: str) -> DataError:
     ending = " and the file ends there: it may have been cut off" if at >= len(text.rstrip()) - 1 else ""
-    return DataError(f"{file.name}: line {line + text.count(chr(10), 0, at)} is not JSON ({reason}{_mend(text[at:])}){ending}")
+    line += text.count("\n", 0, at)
+    return DataError(f"{file.name}: line {line} is not JSON ({reason}{_mend(text[at:])}){ending}")
 
 
 def _shaped(file: SourceFile, found: RowList, value: dict[str, Any], wanted: set[str]) -> RowList:
