@@ -79,7 +79,7 @@ def register(subparsers: argparse._SubParsersAction) -> None:
         "--group",
         metavar="COLUMN",
         help="of the pool: what a row comes from (generator, prompt, attribute); then weights that are equal"
-        " within each of its values are tried too",
+        " within each of its values are judged too, to compare",
     )
     parser.add_argument(
         "--size", type=int, metavar="N", help="rows to draw (default: what the weights count for together)"

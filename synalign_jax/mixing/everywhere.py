@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 
 from synalign_jax.core.progress import Tell
 
@@ -20,7 +20,6 @@ def everywhere(
     families: Sequence[Family],
     pool: Any,
     there: Bool[np.ndarray, " m"],
-    groups: Int[np.ndarray, " m"] | None,
     tell: Tell,
 ) -> Float[np.ndarray, "families m"]:
     """Weights of each family, summing to 1, of all rows that are there; the pool is read once, in blocks.
@@ -50,10 +49,6 @@ def everywhere(
                 )
         of_family[~there] = 0.0
         of_family[task.sample] = raw
-        if family.grouped and groups is not None:
-            counts = np.bincount(groups[there], minlength=groups.max() + 1)
-            sums = np.bincount(groups[there], of_family[there], len(counts))
-            of_family[there] = (sums / np.maximum(counts, 1))[groups[there]]
         if not of_family.sum() > 0:
             of_family[there] = 1.0
     return weights / weights.sum(axis=1, keepdims=True)

@@ -65,7 +65,7 @@ def mix(
         pool_labels: m labels. Rows whose label no real row has get weight 0.
         key: decides the folds, the parts and the sample.
         groups: what each row of the pool comes from (generator, cluster, attribute value): then weights
-            that are equal within a group are candidates too.
+            that are equal within a group are judged too, to compare; they have no part in the mean.
         select: for a pool that was sorted by the real rows, such as by a classifier of them. Give the pool
             as it was before, and here which of its rows there would be if only some real rows were known:
             (n,) booleans in, (m,) booleans out. Without this every real row has been seen by the rows that
@@ -117,7 +117,7 @@ def mix(
     if used:
         some = {name: total for name, total in totals.items() if total >= _NEGLIGIBLE * share}
         of_some = [families[name] for name in some]
-        of_rows = everywhere(weigher, of_some, pool, there[-1], of_row, on_progress)
+        of_rows = everywhere(weigher, of_some, pool, there[-1], on_progress)
         relative = np.array(list(some.values())) @ of_rows
         relative = (relative * (share * n / relative.sum())).astype(np.float32)
     both = Table(
