@@ -35,7 +35,7 @@ def test_every_text_gets_its_own_vector_whatever_the_server_is_like(name: str) -
         assert (made.embed(TEXTS[:4]) == vectors[:4]).all()
         if "limits" not in name:  # what was learnt is not learnt again
             # The last batch, of six, may be the first that is refused: then three at a time are learnt.
-            assert len(heard) - before in ((1, 2) if "sixty" in name or "large" in name else (1,))
+            assert len(heard) - before in ((1, 2) if "takes" in name or "large" in name else (1,))
     assert len(said) == ("encoding_format" in name)
     assert len(heard) < 60  # waits are everybody's: no hammering
 
