@@ -27,7 +27,9 @@ class JoinedRows:
     def __getitem__(self, rows: Any) -> np.ndarray:
         """(some, width) a copy of the rows at a slice or at positions from 0."""
         if isinstance(rows, slice):
-            rows = np.arange(*rows.indices(len(self)))
+            start, stop, step = rows.indices(len(self))
+            # A step beyond the rows, which may be no int64, takes one row as the length does.
+            rows = np.arange(start, stop, max(-len(self) - 1, min(step, len(self) + 1)))
         rows = np.asarray(rows)
         found = np.empty((len(rows), self.shape[1]), self.dtype)
         of_part = np.searchsorted(self._starts, rows, side="right") - 1
