@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from synalign_jax.core.spacing import positions
+
 
 class JoinedRows:
     """Arrays of one width, one below the other; read by slices or by positions.
@@ -26,11 +28,7 @@ class JoinedRows:
 
     def __getitem__(self, rows: Any) -> np.ndarray:
         """(some, width) a copy of the rows at a slice or at positions from 0."""
-        if isinstance(rows, slice):
-            start, stop, step = rows.indices(len(self))
-            # A step beyond the rows, which may be no int64, takes one row as the length does.
-            rows = np.arange(start, stop, max(-len(self) - 1, min(step, len(self) + 1)))
-        rows = np.asarray(rows)
+        rows = positions(rows, len(self))
         found = np.empty((len(rows), self.shape[1]), self.dtype)
         of_part = np.searchsorted(self._starts, rows, side="right") - 1
         for number, part in enumerate(self._parts):

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from synalign_jax.core.spacing import positions
+
 
 class RowsOnDisk:
     """The rows of a .npy file as float32, read when they are asked for.
@@ -29,11 +31,7 @@ class RowsOnDisk:
 
     def __getitem__(self, rows: Any) -> np.ndarray:
         """(some, width) the rows at a slice or at positions from 0."""
-        if isinstance(rows, slice):
-            start, stop, step = rows.indices(len(self))
-            # A step beyond the rows, which may be no int64, takes one row as the length does.
-            rows = np.arange(start, stop, max(-len(self) - 1, min(step, len(self) + 1)))
-        rows = np.asarray(rows)
+        rows = positions(rows, len(self))
         found = np.empty((len(rows), self.shape[1]), self._on_disk)
         if not len(rows):
             return found.astype(np.float32)
