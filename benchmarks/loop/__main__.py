@@ -57,9 +57,10 @@ def main() -> None:
             for name, one in json.loads(overhead.read_text()).items():
                 say(
                     f"{SLOTS} slots, {_OVERHEAD['seconds']:g} s an answer, {one['calls']} calls,"
-                    f" {_OVERHEAD['waves']} waves, {name}: {one['wall']:.0f} s, between waves"
-                    f" {one['between']:.1f} s ({one['between'] / one['wall']:.1%}), slots idle"
-                    f" {one['idle']:.1%}, {one['steady']:.1%} while there was something to ask"
+                    f" {_OVERHEAD['waves']} waves, {name}: {one['wall']:.0f} s, sifting and embedding beside"
+                    f" the answers {one['take']:.1f} s, between waves {one['between']:.1f} s"
+                    f" ({one['between'] / one['wall']:.1%}), slots idle {one['idle']:.1%},"
+                    f" {one['steady']:.1%} while there was something to ask"
                 )
 
 

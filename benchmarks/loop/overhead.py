@@ -73,7 +73,8 @@ class Waits:
 
 def measure(seconds: float, waves: int, calls: int, *, steered: bool) -> dict[str, Any]:
     """A run's generation with `calls` calls of five rows at an endpoint that takes `seconds` for each."""
-    spent = {"propose": 0.0, "accept": 0.0}
+    # Sifting and embedding of answers, while others are waited for; and what the next wave waits for.
+    spent = dict.fromkeys(("take", "prepare", "accept", "propose"), 0.0)
     endpoint = Waits(seconds)
 
     @contextlib.asynccontextmanager
@@ -129,6 +130,7 @@ def measure(seconds: float, waves: int, calls: int, *, steered: bool) -> dict[st
         "wall": wall,
         "idle": idle,
         "steady": steady,
-        "between": sum(spent.values()),
+        "take": spent["take"],
+        "between": spent["accept"] + spent["propose"],
         "calls": sum(change > 0 for _, change in endpoint.events),
     }

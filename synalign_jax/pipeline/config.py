@@ -212,15 +212,16 @@ class Loop(_Section, frozen=True, kw_only=True):
 class Judge(_Section, frozen=True, kw_only=True):
     """Who checks the labels of new rows; each only if it is better than chance on the real rows.
 
-    `student` is a classifier of the real rows; it fails a row that it finds less likely to have its label
-    than all but the share `strictness` of the real rows. `llm` asks the model, `questions` rows a call, that
-    of `[judge.endpoint]` (settings as in [llm]) or else the one that writes. `on_failure` "drop" drops a row
-    that fails, "relabel" gives it the label that was found.
+    `student` is a classifier of the real rows; it fails a row for which another label is likelier, and its
+    own less likely than those of all but the share `strictness` of the real rows. "auto" is 1 (whichever is
+    likelier) for a student that is surely better than chance, and 0.15 for others. `llm` asks the model,
+    `questions` rows a call, that of `[judge.endpoint]` (settings as in [llm]) or else the one that writes.
+    `on_failure` "drop" drops a row that fails, "relabel" gives it the label that was found.
     """
 
     student: bool = True
     llm: bool = False
-    strictness: Annotated[float, Meta(ge=0, lt=1)] = 0.15
+    strictness: Annotated[float, Meta(ge=0, le=1)] | Literal["auto"] = "auto"
     questions: Annotated[int, Meta(ge=1, le=50)] = 8
     on_failure: Literal["drop", "relabel"] = "drop"
     endpoint: Llm | None = None

@@ -166,27 +166,27 @@ def test_killed_in_the_loop_it_ends_with_the_rows_of_an_undisturbed_one(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     more = "rows = 60\nwaves = 6\n[loop]\nstop = false"
-    accept = Generation.accept
+    steps = {name: getattr(Generation, name) for name in ("take", "accept")}
 
     class Killed(BaseException):
         pass
 
-    def until(last: int):
-        def dies(self: Generation, wave: int, outcomes: list) -> None:
+    def until(last: int, name: str):
+        def dies(self: Generation, wave: int, *outcomes: list) -> None:
             if wave == last:
                 raise Killed
-            accept(self, wave, outcomes)
+            steps[name](self, wave, *outcomes)
 
         return dies
 
     with served() as endpoint:
         generate(place / "undisturbed", endpoint.address, more=more, few_shot=24)
         asked = {str(body) for body in endpoint.bodies}
-        for last in (1, 2):
-            monkeypatch.setattr(Generation, "accept", until(last))
-            with pytest.raises(Killed):
-                generate(place / "killed", endpoint.address, more=more, few_shot=24)
-        monkeypatch.setattr(Generation, "accept", accept)
+        for last, name in ((1, "accept"), (2, "take"), (2, "accept")):
+            with monkeypatch.context() as patch:
+                patch.setattr(Generation, name, until(last, name))
+                with pytest.raises(Killed):
+                    generate(place / "killed", endpoint.address, more=more, few_shot=24)
         generate(place / "killed", endpoint.address, more=more, few_shot=24)
         assert {str(body) for body in endpoint.bodies} == asked
     for name in ("synthetic", "rejected"):

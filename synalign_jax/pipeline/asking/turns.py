@@ -11,12 +11,13 @@ from synalign_jax.llm.driver import Job, Outcome
 from synalign_jax.llm.protocol import BudgetReached, ChatRequest
 
 Stream = Callable[[AsyncIterator[Job]], AsyncIterator[Outcome]]
+PART = 32  # outcomes of a wave that are handed over together
 
 
 class Player(Protocol):
     """Decides what is asked next. What it decides may depend on nothing but the outcomes that it was given.
 
-    Both are called in a thread beside the event loop, never at once.
+    All are called in a thread beside the event loop, never at once.
     """
 
     def propose(self, wave: int) -> Sequence[ChatRequest]:
@@ -24,8 +25,17 @@ class Player(Protocol):
         last."""
         ...
 
-    def accept(self, wave: int, outcomes: list[Outcome | None]) -> None:
-        """The outcomes of a wave in the order of its requests, None where the budget ended before."""
+    def prepare(self) -> None:
+        """Called once, while the first waves are in flight: for what takes long and needs no outcome."""
+        ...
+
+    def take(self, wave: int, outcomes: Sequence[Outcome | None]) -> None:
+        """The next `PART` outcomes of a wave in the order of its requests, None where the budget ended
+        before; as soon as these and those before them are there, whatever the others do."""
+        ...
+
+    def accept(self, wave: int) -> None:
+        """All outcomes of a wave have been taken."""
         ...
 
 
@@ -82,8 +92,12 @@ class Turns:
             for number in itertools.count(1):
                 requests = [] if self._ended else await asyncio.to_thread(self._player.propose, number)
                 wave = self._put(requests)
+                if number == 2:
+                    await asyncio.to_thread(self._player.prepare)
                 if before is not None:
-                    await asyncio.to_thread(self._player.accept, before[0], await before[1].outcomes())
+                    async for part in before[1].parts():
+                        await asyncio.to_thread(self._player.take, before[0], part)
+                    await asyncio.to_thread(self._player.accept, before[0])
                     # With nothing in flight a player that asks for nothing has ended the game.
                     if not requests and not before[1].size:
                         break
@@ -118,20 +132,28 @@ class _Wave:
     def __init__(self, size: int) -> None:
         self.size = size
         self._outcomes: list[Outcome | None] = [None] * size
-        self._left = size
-        self._done = asyncio.Event()
-        if not size:
-            self._done.set()
+        starts = range(0, size, PART)
+        self._left = [min(PART, size - start) for start in starts]
+        self._done = [asyncio.Event() for _ in starts]
 
     def put(self, position: int, outcome: Outcome) -> None:
         self._outcomes[position] = outcome
-        self._left -= 1
-        if not self._left:
-            self._done.set()
+        part = position // PART
+        self._left[part] -= 1
+        if not self._left[part]:
+            self._done[part].set()
 
     def close(self) -> None:
-        self._done.set()
+        for done in self._done:
+            done.set()
+
+    async def parts(self) -> AsyncIterator[list[Outcome | None]]:
+        """The same parts whatever the order of the answers: what is made of each can be made again."""
+        for part, done in enumerate(self._done):
+            await done.wait()
+            yield self._outcomes[part * PART : (part + 1) * PART]
 
     async def outcomes(self) -> list[Outcome | None]:
-        await self._done.wait()
+        for done in self._done:
+            await done.wait()
         return self._outcomes

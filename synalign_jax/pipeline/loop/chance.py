@@ -7,15 +7,13 @@ from collections.abc import Sequence
 
 from scipy.special import bdtrc
 
-_LEVEL = 0.05
 
-
-def beats_chance(right: int, labels: Sequence[str]) -> bool:
+def beats_chance(right: int, labels: Sequence[str], *, level: float = 0.05) -> bool:
     """Whether so many of `labels` named rightly are more than always naming the commonest would give.
 
-    An exact one-sided binomial test at 5 %.
+    An exact one-sided binomial test.
     """
     if not labels:
         return False
     commonest = max(Counter(labels).values()) / len(labels)
-    return commonest < 1 and bool(bdtrc(right - 1, len(labels), commonest) < _LEVEL)
+    return commonest < 1 and bool(bdtrc(right - 1, len(labels), commonest) < level)

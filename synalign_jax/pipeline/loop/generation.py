@@ -100,7 +100,7 @@ class Generation:
     ) -> None:
         self._desk, self._config, self.labels = desk, desk.config, labels
         self._vectors, self._sieve, self._embed = vectors, sieve, embed
-        self._make_checks, self._checks = checks, None
+        self._make_checks, self._checks = checks, list[Check]()
         self._told, self._scale = told, length_scale
         settings = desk.config.loop
         self.weigher = Weigher(vectors, real_labels, length_scale, desk.config.run.seed)
@@ -114,6 +114,8 @@ class Generation:
         self._prices, self._till = prices_of(desk.config), till or Till()
         self._real_labels, self._loss = list(real_labels), None
         self._waves: dict[int, list[Call]] = {}
+        # Of the wave that is being taken: how many of its calls, and the rows of the kind with their vectors.
+        self._taken, self._rows, self._row_vectors = 0, list[dict[str, Any]](), list[np.ndarray]()
         self._first = [call for call in first if call.label in labels]
         for call in self._first:
             labels[call.label].calls += 1
@@ -208,16 +210,20 @@ class Generation:
 
     # -- what is kept --------------------------------------------------------------------------------------
 
-    def accept(self, wave: int, outcomes: list[Outcome | None]) -> None:
-        """Keep what is good of a wave's answers, and learn from it.
+    def prepare(self) -> None:
+        """Make what checks and judges, while the first answers are waited for."""
+        self._checks = list(self._make_checks())
+        if len(self.weigher.says_nothing) < len(self.weigher.rows):
+            wanted = sum(state.wanted for state in self.labels.values())
+            self._loss = StudentLoss(self._vectors, self._real_labels, self.weigher, wanted)
+
+    def take(self, wave: int, outcomes: Sequence[Outcome | None]) -> None:
+        """Sift and embed the rows of a wave's next answers, while others are still waited for.
 
         The order of the requests, not that of the answers, decides which of two equal rows is the first.
         """
-        calls = self._waves.pop(wave)
-        before = {label: len(state.rows) for label, state in self.labels.items()}
-        asked = {call.label for call in calls}
         rows: list[dict[str, Any]] = []
-        for call, outcome in zip(calls, outcomes, strict=True):
+        for call, outcome in zip(self._waves[wave][self._taken :], outcomes, strict=False):
             self.labels[call.label].answered += 1
             if outcome is None:
                 continue
@@ -225,9 +231,19 @@ class Generation:
                 self.failed.append(outcome)
             self._till.count(outcome, self._prices)
             rows += self._sifted(call, outcome)
+        self._taken += len(outcomes)
         if rows:
-            self._keep(rows, self._embed([row["text"] for row in rows]))
-        for label in asked:
+            self._rows += rows
+            self._row_vectors.append(self._embed([row["text"] for row in rows]))
+
+    def accept(self, wave: int) -> None:
+        """Keep what is good of a wave's rows, and learn from it."""
+        calls = self._waves.pop(wave)
+        before = {label: len(state.rows) for label, state in self.labels.items()}
+        if self._rows:
+            self._keep(self._rows, np.concatenate(self._row_vectors))
+        self._taken, self._rows, self._row_vectors = 0, [], []
+        for label in {call.label for call in calls}:
             state = self.labels[label]
             new = len(state.rows) - before[label]
             state.brought += new
@@ -254,8 +270,6 @@ class Generation:
             for row, reason in zip(rows, reasons, strict=True):
                 if reason is not None:
                     self._reject(row, reason)
-        if self._checks is None:
-            self._checks = list(self._make_checks())
         for check in self._checks:
             found = check.verdicts([rows[i] for i in distinct], vectors[distinct])
             left = []
@@ -293,9 +307,7 @@ class Generation:
             self.picture = self.weigher.picture(self.made, labels)
         picture, loss, alone = self.picture, None, None
         wanted = sum(state.wanted for state in self.labels.values())
-        if picture is not None and picture.distance is not None:
-            if self._loss is None:
-                self._loss = StudentLoss(self._vectors, self._real_labels, self.weigher, wanted)
+        if picture is not None and picture.distance is not None and self._loss is not None:
             loss, alone = self._loss(self.made, labels, picture), self._loss.alone
         point = Point(
             wave=wave,

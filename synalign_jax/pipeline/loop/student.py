@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -16,16 +16,18 @@ from synalign_jax.pipeline.seeds import key as key_of
 from .chance import beats_chance
 
 FAILS = "the student of the real rows finds another label"
-FEWEST = 5  # real rows of a label below which a student of them is not asked
+FEWEST = 5  # real rows of a label below which a student is not asked about rows of that label
 _FOLDS = 5
+# Whoever beats chance by no more than this might still know little: then only what it is surest of counts.
+_KNOWS = 1e-3
+_SURE = 0.15
 
 
 def student_of(config: Config, vectors: np.ndarray, labels: Sequence[str]) -> StudentCheck | None:
-    """The student that checks labels as the settings ask; None where they ask for none, or the real rows are
-    too few.
+    """The student that checks labels as the settings ask; None where they ask for none, or fewer than two
+    labels have enough real rows.
     """
-    counts = Counter(labels)
-    if not config.judge.student or len(counts) < 2 or min(counts.values()) < FEWEST:
+    if not config.judge.student or len(_frequent(labels)) < 2:
         return None
     return StudentCheck(
         vectors,
@@ -36,8 +38,19 @@ def student_of(config: Config, vectors: np.ndarray, labels: Sequence[str]) -> St
     )
 
 
+def _frequent(labels: Sequence[str]) -> frozenset[str]:
+    return frozenset(label for label, count in Counter(labels).items() if count >= FEWEST)
+
+
 class StudentCheck:
     """A linear student of the real rows' vectors, and how sure of a label it has to be.
+
+    A row fails where another label is likelier, and its own less likely than `threshold`. Rows of a label
+    with fewer than five real rows pass: of these a student knows too little.
+
+    Args:
+        strictness: the share of the real rows whose labels are less likely than `threshold`, for a student
+            that has not seen them; "auto" is all where the student beats chance at 1 in 1,000, else 0.15.
 
     Attributes:
         accuracy: cross-validated on the real rows.
@@ -46,9 +59,15 @@ class StudentCheck:
     """
 
     def __init__(
-        self, vectors: np.ndarray, labels: Sequence[str], *, strictness: float, key: jax.Array, seed: int
+        self,
+        vectors: np.ndarray,
+        labels: Sequence[str],
+        *,
+        strictness: float | Literal["auto"],
+        key: jax.Array,
+        seed: int,
     ) -> None:
-        self._names = sorted(set(labels))
+        self._names, self._frequent = sorted(set(labels)), _frequent(labels)
         classes = len(self._names)
         y = np.array([self._names.index(label) for label in labels])
         rows = labelled_rows(vectors, y, None, classes)
@@ -70,8 +89,14 @@ class StudentCheck:
         self._state = jax.tree.map(lambda leaf: leaf[best * (_FOLDS + 1) + _FOLDS][None], states)
         right = held[best].argmax(axis=1) == rows.labels
         self.accuracy = float(right.mean())
-        self.usable = beats_chance(int(right.sum()), [self._names[i] for i in rows.labels])
-        self.threshold = float(np.quantile(np.exp(true[best]), strictness)) if strictness > 0 else 0.0
+        known, correct = [self._names[i] for i in rows.labels], int(right.sum())
+        self.usable = beats_chance(correct, known)
+        if strictness == "auto":
+            strictness = 1.0 if beats_chance(correct, known, level=_KNOWS) else _SURE
+        # Of the real rows all may be less sure than a new one.
+        self.threshold = {0.0: 0.0, 1.0: 1.0}.get(
+            strictness, float(np.quantile(np.exp(true[best]), strictness))
+        )
 
     def verdicts(
         self, rows: Sequence[dict[str, Any]], vectors: np.ndarray
@@ -87,6 +112,6 @@ class StudentCheck:
         for row, log in zip(rows, logs, strict=True):
             best = self._names[int(log.argmax())]
             own = float(np.exp(log[self._names.index(row["label"])]))
-            fails = best != row["label"] and own < self.threshold
+            fails = best != row["label"] and own < self.threshold and row["label"] in self._frequent
             found.append((FAILS, best) if fails else (None, None))
         return found

@@ -2,7 +2,8 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
@@ -16,7 +17,7 @@ from synalign_jax.llm.protocol import (
     ServerError,
     Usage,
 )
-from synalign_jax.pipeline.asking.turns import Turns
+from synalign_jax.pipeline.asking.turns import PART, Turns
 
 
 def _request(text: str) -> ChatRequest:
@@ -31,15 +32,23 @@ def _outcome(job: Job) -> Outcome:
 class Player:
     """Three requests a wave, five waves; writes down what happens."""
 
-    def __init__(self, waves: int = 5) -> None:
-        self.waves, self.events = waves, []
+    def __init__(self, waves: int = 5, size: int = 3) -> None:
+        self.waves, self.size, self.events = waves, size, []
         self.between: Turns | None = None
+        self.taken: list[Outcome | None] = []
 
     def propose(self, wave: int) -> list[ChatRequest]:
         self.events.append(("propose", wave))
-        return [_request(f"{wave}.{i}") for i in range(3)] if wave <= self.waves else []
+        return [_request(f"{wave}.{i}") for i in range(self.size)] if wave <= self.waves else []
 
-    def accept(self, wave: int, outcomes: list[Outcome | None]) -> None:
+    def prepare(self) -> None:
+        self.events.append(("prepare", 0))
+
+    def take(self, wave: int, outcomes: Sequence[Outcome | None]) -> None:
+        self.taken += outcomes
+
+    def accept(self, wave: int) -> None:
+        outcomes, self.taken = self.taken, []
         texts = [None if o is None or o.response is None else o.response.text for o in outcomes]
         self.events.append(("accept", wave, *texts))
         if self.between is not None and outcomes:
@@ -105,12 +114,45 @@ def test_the_order_of_the_answers_changes_nothing() -> None:
 def test_a_wave_is_decided_on_while_the_one_before_is_in_flight() -> None:
     player = Player()
     _play(player, _stream(0))
-    assert player.events[:5] == [
+    assert player.events[:6] == [
         ("propose", 1),
         ("propose", 2),
+        ("prepare", 0),
         ("accept", 1, "1.0", "1.1", "1.2"),
         ("propose", 3),
         ("accept", 2, "2.0", "2.1", "2.2"),
+    ]
+
+
+def test_a_wave_is_taken_in_the_same_parts_while_its_last_answers_are_waited_for() -> None:
+    late = threading.Event()
+
+    class Parts(Player):
+        def take(self, wave: int, outcomes: Sequence[Outcome | None]) -> None:
+            super().take(wave, outcomes)
+            self.events.append(("take", len(outcomes), late.is_set()))
+
+        def accept(self, wave: int) -> None:
+            del wave
+            self.taken = []
+
+    async def stream(jobs: AsyncIterator[Job]) -> AsyncIterator[Outcome]:
+        found = [await anext(jobs) for _ in range(PART + 3)]
+        last = found.pop(PART + 1)
+        for job in reversed(found):
+            yield _outcome(job)
+        while ("take", PART, False) not in player.events:
+            await asyncio.sleep(0.001)
+        late.set()
+        yield _outcome(last)
+        async for job in jobs:
+            yield _outcome(job)
+
+    player = Parts(waves=1, size=PART + 3)
+    assert _play(player, stream) is None
+    assert [event for event in player.events if event[0] == "take"] == [
+        ("take", PART, False),
+        ("take", 3, True),
     ]
 
 
@@ -139,7 +181,7 @@ def test_an_endpoint_that_stops_answering_ends_the_game_with_its_error() -> None
 
 def test_an_error_of_the_player_comes_out() -> None:
     class Broken(Player):
-        def accept(self, wave: int, outcomes: list[Outcome | None]) -> None:
+        def accept(self, wave: int) -> None:
             raise ValueError("broken")
 
     with pytest.raises(ValueError, match="broken"):

@@ -10,7 +10,7 @@ from synalign_jax.pipeline.config import Config
 from synalign_jax.pipeline.config_file import parse_config
 from synalign_jax.pipeline.loop.chance import beats_chance
 from synalign_jax.pipeline.loop.judge import FAILS, UNANSWERED, Judge
-from synalign_jax.pipeline.loop.student import StudentCheck
+from synalign_jax.pipeline.loop.student import StudentCheck, student_of
 
 TEXTS = [f"{'good' if i % 2 else 'bad'} film number {i}" for i in range(40)]
 LABELS = ["positive" if i % 2 else "negative" for i in range(40)]
@@ -101,3 +101,37 @@ def test_a_student_fails_rows_that_lie_among_another_labels() -> None:
         rng.normal(size=(80, 8)).astype(np.float32), labels, strictness=0.15, key=jax.random.key(0), seed=0
     )
     assert not noise.usable
+
+
+def _overlapping(rng: np.random.Generator, each: int) -> tuple[np.ndarray, list[str]]:
+    vectors = np.repeat(np.eye(8)[[0, 1]], each, axis=0) + 0.9 * rng.normal(size=(2 * each, 8))
+    return vectors.astype(np.float32), ["a"] * each + ["b"] * each
+
+
+def test_a_student_that_knows_decides_each_row_and_one_that_might_not_the_surest_alone() -> None:
+    rng = np.random.default_rng(4)
+    asked, labels = _overlapping(rng, 200)
+    rows = [{"label": label} for label in reversed(labels)]  # each the other's
+    failed = {}
+    for each in (14, 150):
+        real = _overlapping(rng, each)
+        auto, all_, some = (
+            StudentCheck(*real, strictness=given, key=jax.random.key(0), seed=0).verdicts(rows, asked)
+            for given in ("auto", 1.0, 0.15)
+        )
+        failed[each] = [sum(reason is not None for reason, _ in found) for found in (auto, all_, some)]
+    assert failed[14][0] == failed[14][2] < failed[14][1]
+    assert failed[150][0] == failed[150][1] > failed[150][2]
+
+
+def test_rows_of_a_rare_label_pass_and_do_not_keep_the_others_from_being_checked() -> None:
+    rng = np.random.default_rng(5)
+    vectors, labels = _overlapping(rng, 40)
+    vectors = np.concatenate([vectors, np.eye(8, dtype=np.float32)[[2, 2]]])
+    student = student_of(_config(), vectors, [*labels, "c", "c"])
+    assert student is not None
+    assert student.usable
+    rows = [{"label": "a"}, {"label": "c"}]
+    found = student.verdicts(rows, np.eye(8, dtype=np.float32)[[1, 1]])
+    assert [better for _, better in found] == ["b", None]
+    assert student_of(_config(), vectors[:42], ["a"] * 40 + ["c"] * 2) is None
