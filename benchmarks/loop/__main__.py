@@ -17,9 +17,10 @@ from pathlib import Path
 from benchmarks._pools import CACHE
 from benchmarks._report import Report, machine
 
+from . import labels
 from .cells import ARMS, TASKS, run
 from .overhead import SLOTS, measure
-from .tables import write
+from .tables import write, write_labels
 
 _OVERHEAD = {"seconds": 4.0, "waves": 8, "calls": 1_024}
 
@@ -33,6 +34,7 @@ def main() -> None:
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=["one-shot", "loop"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--overhead", action="store_true", help="measure that at a stub alone")
+    parser.add_argument("--labels", action="store_true", help="measure the check of labels on what is there")
     parser.add_argument("--only", choices=("tables",))
     given = parser.parse_args()
     given.cache.mkdir(parents=True, exist_ok=True)
@@ -43,6 +45,8 @@ def main() -> None:
             for name, steered in (("loop", True), ("one-shot", False))
         }
         overhead.write_text(json.dumps(found, indent=1))
+    elif given.labels:
+        (given.cache / "labels.json").write_text(json.dumps(labels.measure(given.cache), indent=1))
     elif given.only != "tables":
         for seed, task, arm in itertools.product(given.seeds, given.tasks, given.arms):
             print(f"{task}, seed {seed}, {arm}", file=sys.stderr, flush=True)
@@ -53,6 +57,9 @@ def main() -> None:
         say("SmolLM2-135M-Instruct (Q4_1), embedded llama.cpp server, 8 slots; 200 real rows a task")
         say("")
         write(cells, say)
+        checked = given.cache / "labels.json"
+        if checked.exists():
+            write_labels(json.loads(checked.read_text()), say)
         if overhead.exists():
             for name, one in json.loads(overhead.read_text()).items():
                 say(

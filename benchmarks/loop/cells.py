@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,9 +22,9 @@ from synalign_jax.pipeline.data.sources import load_source
 from synalign_jax.pipeline.folder import RunFolder
 from synalign_jax.pipeline.loop.weights import Weigher
 from synalign_jax.pipeline.run import STAGES, run_stages
+from synalign_jax.text import EmbeddingCache, embed_texts
 from synalign_jax.text.encoder import Encoder
 
-_STRONG_ROWS = 3_000
 _STRONG_TOKENS = 64
 
 
@@ -125,7 +124,7 @@ def run(name: str, arm: str, seed: int, cache: Path) -> dict[str, Any]:
 
 
 def _measured(folder: Path, task: Task, cache: Path) -> dict[str, Any]:
-    real, made, held = (_rows(folder, table) for table in ("few_shot", "synthetic", "held_out"))
+    real, made, held = (rows_in(folder, table) for table in ("few_shot", "synthetic", "held_out"))
     test = [row for row in held if row["part"] == "test"]
     vectors, new = np.load(folder / "real_vectors.npy"), np.load(folder / "synthetic_vectors.npy")
     labels, of_new, of_test = ([row["label"] for row in rows] for rows in (real, made, test))
@@ -175,7 +174,7 @@ def _measured(folder: Path, task: Task, cache: Path) -> dict[str, Any]:
     }
 
 
-def _rows(folder: Path, name: str) -> list[dict[str, Any]]:
+def rows_in(folder: Path, name: str) -> list[dict[str, Any]]:
     return pq.read_table(folder / f"{name}.parquet").to_pylist()
 
 
@@ -209,25 +208,26 @@ def _mmd2(made: np.ndarray, weights: np.ndarray, test: np.ndarray, scale: float)
 def _wrong_labels(
     task: Task, made: list[dict[str, Any]], test: list[dict[str, Any]], cache: Path
 ) -> tuple[float, float]:
-    """The share of new rows whose label a strong student of many real rows does not name, and how often that
-    names the label of test rows, which it has not seen.
+    """The share of new rows whose label a strong student of all other real rows does not name, and how often
+    that names the label of test rows, which it has not seen.
     """
-    held = {row["text"] for row in test}
+    texts = [row["text"] for row in made + test]
+    right = named(task, texts, {row["text"] for row in test}, cache) == np.array(
+        [row["label"] for row in made + test]
+    )
+    return float(1 - right[: len(made)].mean()), float(right[len(made) :].mean())
+
+
+def named(task: Task, texts: list[str], without: set[str], cache: Path) -> np.ndarray:
+    """The labels that a student of all the task's real rows but those `without` names for texts."""
     rows = load_source(task.source, Columns("text", "label")).rows
     known = [
         (text, label)
         for text, label in zip(rows.texts, rows.labels or [], strict=True)
-        if text.strip() and text not in held and (task.labels is None or label in task.labels)
+        if text.strip() and text not in without and (task.labels is None or label in task.labels)
     ]
-    chosen = np.random.default_rng(0).permutation(len(known))[:_STRONG_ROWS]
-    texts, labels = zip(*(known[i] for i in chosen), strict=True)
     encoder = Encoder.from_pretrained("all-MiniLM-L6-v2", max_tokens=_STRONG_TOKENS)
-    digest = hashlib.sha256("\0".join(texts).encode()).hexdigest()[:12]
-    path = cache / f"strong-{digest}.npy"
-    if not path.exists():
-        np.save(path, np.asarray(encoder.embed(list(texts))))
-    train = Train(np.load(path), [], np.array(labels), np.ones(len(labels)))
-    asked = np.asarray(encoder.embed([row["text"] for row in made + test]))
-    said = predict("linear", train, asked, [], 0)
-    right = said == np.array([row["label"] for row in made + test])
-    return float(1 - right[: len(made)].mean()), float(right[len(made) :].mean())
+    with EmbeddingCache(cache / "vectors") as vectors:
+        real = embed_texts(encoder, [text for text, _ in known], cache=vectors).vectors
+    train = Train(np.asarray(real), [], np.array([label for _, label in known]), np.ones(len(known)))
+    return predict("linear", train, np.asarray(encoder.embed(texts)), [], 0)

@@ -74,7 +74,7 @@ class Waits:
 def measure(seconds: float, waves: int, calls: int, *, steered: bool) -> dict[str, Any]:
     """A run's generation with `calls` calls of five rows at an endpoint that takes `seconds` for each."""
     # Sifting and embedding of answers, while others are waited for; and what the next wave waits for.
-    spent = dict.fromkeys(("take", "prepare", "accept", "propose"), 0.0)
+    spent: dict[str, float] = dict.fromkeys(("take", "prepare", "accept", "propose"), 0.0)
     endpoint = Waits(seconds)
 
     @contextlib.asynccontextmanager

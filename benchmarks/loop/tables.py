@@ -121,3 +121,20 @@ def _switches(cells: Cells, say: Callable[[str], None]) -> None:
                             f" student {cell['accuracy']['mixed']:.3f})"
                         )
     say("")
+
+
+def write_labels(draws: list[dict[str, Any]], say: Callable[[str], None]) -> None:
+    """What the check of labels leaves wrong, by its strictness."""
+    say("Wrong labels, by a student of all other real rows, among the rows of all these cells together;")
+    say("and what a check by a student of the 200 real rows leaves, by [judge] strictness (rows kept)")
+    for draw in draws:
+        line = (
+            f"  {draw['task']:<13} seed {draw['seed']}  {draw['rows']:>4} rows, student {draw['student']:.1%}"
+        )
+        say(
+            f"{line}: none {draw['wrong']:.1%}"
+            + "".join(
+                f"  {name} {draw[name]['wrong']:.1%} ({draw[name]['kept']:.0%})" for name in ("0.15", "auto")
+            )
+        )
+    say("")

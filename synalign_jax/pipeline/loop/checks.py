@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -55,30 +56,40 @@ class Checks:
         self.facts: dict[str, Any] = {}
 
     def __call__(self) -> Iterator[Check]:
-        settings, config = self._desk.config.judge, self._desk.config
+        """The student is made at once; the judge is measured when it is reached, for that costs money, which
+        the rows that are asked for at the start still hold.
+        """
         if len(set(self._labels)) < 2:
+            return iter(())
+        return itertools.chain(self._student(), self._judged())
+
+    def _student(self) -> list[Check]:
+        student = student_of(self._desk.config, self._vectors, self._labels)
+        if student is None:
+            return []
+        self.facts["student_accuracy"] = round(student.accuracy, 3)
+        if student.usable:
+            return [student]
+        self._say(
+            f"a student of the real rows names {student.accuracy:.0%} of their labels, no better than"
+            " chance: it does not check the new ones"
+        )
+        return []
+
+    def _judged(self) -> Iterator[Check]:
+        config = self._desk.config
+        if not config.judge.llm:
             return
-        student = student_of(config, self._vectors, self._labels)
-        if student is not None:
-            self.facts["student_accuracy"] = round(student.accuracy, 3)
-            if student.usable:
-                yield student
-            else:
-                self._say(
-                    f"a student of the real rows names {student.accuracy:.0%} of their labels, no better than"
-                    " chance: it does not check the new ones"
-                )
-        if settings.llm:
-            judge = Judge(config, judging(config), self._desk.prompts, sorted(set(self._labels)), self._ask)
-            found = judge.measure(self._desk.texts, self._labels, generator(config.run.seed, "judge"))
-            self.facts["judge_agreement"] = round(found.accuracy, 3)
-            if found.usable:
-                yield judge
-            else:
-                self._say(
-                    f"the judge names the label of {found.right} of {found.rows} real rows ({found.answered}"
-                    " answered), no better than chance: it is not used"
-                )
+        judge = Judge(config, judging(config), self._desk.prompts, sorted(set(self._labels)), self._ask)
+        found = judge.measure(self._desk.texts, self._labels, generator(config.run.seed, "judge"))
+        self.facts["judge_agreement"] = round(found.accuracy, 3)
+        if found.usable:
+            yield judge
+        else:
+            self._say(
+                f"the judge names the label of {found.right} of {found.rows} real rows ({found.answered}"
+                " answered), no better than chance: it is not used"
+            )
 
     def _ask(self, requests: Sequence[ChatRequest]) -> Sequence[Outcome | None]:
         config = self._desk.config

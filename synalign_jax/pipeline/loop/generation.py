@@ -100,7 +100,8 @@ class Generation:
     ) -> None:
         self._desk, self._config, self.labels = desk, desk.config, labels
         self._vectors, self._sieve, self._embed = vectors, sieve, embed
-        self._make_checks, self._checks = checks, list[Check]()
+        self._make_checks = checks
+        self._checks: Iterable[Check] = ()
         self._told, self._scale = told, length_scale
         settings = desk.config.loop
         self.weigher = Weigher(vectors, real_labels, length_scale, desk.config.run.seed)
@@ -211,8 +212,8 @@ class Generation:
     # -- what is kept --------------------------------------------------------------------------------------
 
     def prepare(self) -> None:
-        """Make what checks and judges, while the first answers are waited for."""
-        self._checks = list(self._make_checks())
+        """Make what needs no answer, while the first ones are waited for."""
+        self._checks = self._make_checks()
         if len(self.weigher.says_nothing) < len(self.weigher.rows):
             wanted = sum(state.wanted for state in self.labels.values())
             self._loss = StudentLoss(self._vectors, self._real_labels, self.weigher, wanted)
@@ -270,6 +271,7 @@ class Generation:
             for row, reason in zip(rows, reasons, strict=True):
                 if reason is not None:
                     self._reject(row, reason)
+        self._checks = list(self._checks)
         for check in self._checks:
             found = check.verdicts([rows[i] for i in distinct], vectors[distinct])
             left = []
