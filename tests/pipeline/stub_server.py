@@ -33,12 +33,17 @@ def answer(body: dict) -> dict:
         return {"texts": texts}
     if "rows" in schema["properties"]:
         rows = schema["properties"]["rows"]
-        names = list(rows["items"]["properties"])
+        kinds = rows["items"]["properties"]
 
-        def value() -> str:
+        def value(kind: dict) -> object:
+            if kind["type"] == "array":
+                return [
+                    {"role": role, "content": value({"type": "string"})} for role in ("user", "assistant")
+                ]
             return f"a {tone} {' '.join(rng.sample(WORDS, 6))}"
 
-        return {"rows": [{name: value() for name in names} for _ in range(rows["maxItems"])]}
+        made = [{name: value(kind) for name, kind in kinds.items()} for _ in range(rows["maxItems"])]
+        return {"rows": made}
     return {name: f"{rng.choice(WORDS)} and {rng.choice(WORDS)}" for name in schema["properties"]}
 
 

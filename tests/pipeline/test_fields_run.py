@@ -46,7 +46,16 @@ def _texts(rng: random.Random, tone: str) -> dict:
     return {"text": f"a {tone} {_words(rng, 6)}"}
 
 
-_KINDS = {"pairs": _pairs, "instructions": _instructions, "many labels": _texts}
+def _chats(rng: random.Random, tone: str) -> dict:
+    return {
+        "conversations": [
+            {"from": "human", "value": f"a {tone} {_words(rng, 6)}"},
+            {"from": "gpt", "value": f"a {tone} {_words(rng, 6)}"},
+        ]
+    }
+
+
+_KINDS = {"pairs": _pairs, "instructions": _instructions, "many labels": _texts, "chats": _chats}
 _SETTINGS = {
     "pairs": {
         "text": "{query}\n{passage}",
@@ -54,6 +63,7 @@ _SETTINGS = {
     },
     "instructions": {},  # a layout that is found
     "many labels": {"multi_label": True},
+    "chats": {},
 }
 
 
@@ -93,6 +103,11 @@ def test_each_kind_from_file_to_report(tmp_path: Path, stub: Stub, kind: str) ->
     assert len(lines) == len(table) == len(cells) == found.weighted.num_rows >= 4
     for line, row, cell in zip(lines, table, cells, strict=True):
         assert line["text"] == row["text"] == cell["text"]
+        if kind == "chats":
+            turns = line["conversations"]
+            assert turns == row["conversations"] == json.loads(cell["conversations"])
+            assert [turn["role"] for turn in turns] == ["user", "assistant"]
+            assert line["text"] == "\n".join(f"{turn['role']}: {turn['content']}" for turn in turns)
         assert (
             [line[name] for name in names] == [row[name] for name in names] == [cell[name] for name in names]
         )

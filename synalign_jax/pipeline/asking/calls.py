@@ -24,6 +24,7 @@ FEWEST_CHARACTERS = 3
 _CHARACTERS_PER_TOKEN = 3.0
 _LONGER = 1.25  # times the real rows' length that a new row may have
 _LEAST = 60  # characters that a row may have however short the real ones are
+_TURN = 36  # characters for the role and the braces of a conversation's turn
 # The lengths that a call may name: endpoints compile a schema when they first see it, and keep few.
 _STEPS = (64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072)
 
@@ -76,6 +77,8 @@ def row_shape(config: Config, texts: Sequence[str], rows: FieldRows | None = Non
     characters = config.generate.max_row_characters
     given = characters != "auto"
     fields = dict(rows.longest) if rows is not None else {}
+    for name, turns in rows.chats.items() if rows is not None else ():
+        fields[name] += _TURN * turns.most
     whole = sum(fields.values())
     usual = None
     if characters == "auto":

@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 
 from synalign_jax.pipeline.data.fields import Fields
+from synalign_jax.pipeline.data.formats.chat import chat_text
 
+from .conversations import INDENT, Turns
 from .forms import BULLET
 
 _INDENT = "  "
@@ -40,6 +42,15 @@ class FieldRows:
             for name in self.fields.names
         }
 
+    @functools.cached_property
+    def chats(self) -> dict[str, Turns]:
+        """How conversations go in the fields that are such."""
+        return {
+            field.name: Turns(field.roles, [field.turns(row[field.name]) or [] for row in self.real])
+            for field in self.fields.fields
+            if field.roles
+        }
+
     # -- as JSON in a chat ---------------------------------------------------------------------------------
 
     def schema(self, longest: Mapping[str, int], fewest: int, most: int) -> dict[str, Any]:
@@ -47,7 +58,9 @@ class FieldRows:
         item = {
             "type": "object",
             "properties": {
-                field.name: {
+                field.name: self.chats[field.name].schema()
+                if field.roles
+                else {
                     "type": "string",
                     "minLength": 0 if field.optional else 1,
                     "maxLength": longest[field.name],
@@ -66,16 +79,28 @@ class FieldRows:
 
     def example(self, rows: Sequence[Mapping[str, str]]) -> str:
         """Rows as an answer."""
-        return json.dumps({_KEY: list(rows)}, ensure_ascii=False)
+        shown = [
+            {field.name: field.turns(row[field.name]) or row[field.name] for field in self.fields.fields}
+            for row in rows
+        ]
+        return json.dumps({_KEY: shown}, ensure_ascii=False)
 
     def of_answer(self, value: Mapping[str, Any]) -> list[dict[str, str]]:
-        return [{name: self._bare(name, row[name]) for name in self.fields.names} for row in value[_KEY]]
+        return [
+            {name: self._bare(name, _as_text(row[name])) for name in self.fields.names} for row in value[_KEY]
+        ]
 
     # -- as a list that a text goes on with ----------------------------------------------------------------
 
     def item(self, values: Mapping[str, str]) -> str:
-        """A row as an item of a list, a field a line; without the bullet."""
-        lines = (f"{name}: {' '.join(value.split())}".rstrip() for name, value in values.items())
+        """A row as an item of a list, a field or a turn a line; without the bullet."""
+        lines = []
+        for field in self.fields.fields:
+            if (turns := field.turns(values[field.name])) is None:
+                lines.append(f"{field.name}: {' '.join(values[field.name].split())}".rstrip())
+                continue
+            lines.append(f"{field.name}:")
+            lines += [f"{_INDENT}{turn['role']}: {' '.join(turn['content'].split())}" for turn in turns]
         return f"\n{_INDENT}".join(lines)
 
     def grammar(self, longest: Mapping[str, int], count: int) -> str:
@@ -85,6 +110,9 @@ class FieldRows:
         more = f" ({_quoted(f'{BULLET}{first.name}:')} row){{{count - 1}}}" if count > 1 else ""
         rules = [f"root ::= row{more}", f"row ::= f0{rest}"]
         for number, field in enumerate(self.fields.fields):
+            if field.roles:
+                rules.append(f"f{number} ::= {self.chats[field.name].grammar()}")
+                continue
             words = rf'" " [^ \n\r\t] [^\n\r]{{0,{longest[field.name] - 1}}}'
             rules.append(f'f{number} ::= {f"({words})?" if field.optional else words} "\\n"')
         return "\n".join(rules)
@@ -97,13 +125,18 @@ class FieldRows:
         begin = f"{BULLET}{names[0]}:"
         list_part, end, _ = text.partition("\n\n")
         rows: list[dict[str, str]] = []
+        chat = ""
         for line in (begin + list_part).splitlines():
+            if chat and line.startswith(INDENT) and not line.startswith(begin):
+                rows[-1][chat] = f"{rows[-1][chat]}\n{line.strip()}".strip()
+                continue
             name, colon, value = line.removeprefix(BULLET).strip().partition(":")
             if line.startswith(begin):
                 rows.append({})
             if not colon or name not in names or name in rows[-1]:
                 break
             rows[-1][name] = self._bare(name, " ".join(value.split()))
+            chat = name if name in self.chats else ""
         if not (end or text.endswith("\n")) and len(rows) > 1:
             rows.pop()
         return [row for row in rows if list(row) == names]
@@ -115,6 +148,9 @@ class FieldRows:
         for field in self.fields.fields:
             if not field.optional and not values[field.name]:
                 return f"the field {field.name} is blank"
+            chat = self.chats.get(field.name)
+            if chat and values[field.name] and (reason := chat.fault(values[field.name])) is not None:
+                return reason
         for pair in self._apart:
             if _same(values, pair):
                 return f"the fields {pair[0]} and {pair[1]} say the same"
@@ -131,11 +167,19 @@ class FieldRows:
         heads = {
             name: re.compile(rf"\s*{re.escape(name)}\s*:\s*", re.IGNORECASE) for name in self.fields.names
         }
-        return {n: head for n, head in heads.items() if not any(head.match(row[n]) for row in self.real)}
+        return {
+            n: head
+            for n, head in heads.items()
+            if n not in self.chats and not any(head.match(row[n]) for row in self.real)
+        }
 
     def _bare(self, name: str, value: str) -> str:
         head = self._heads.get(name)
         return (head.sub("", value, count=1) if head and head.match(value) else value).strip()
+
+
+def _as_text(value: Any) -> str:
+    return value if isinstance(value, str) else chat_text(value)
 
 
 def _quoted(text: str) -> str:

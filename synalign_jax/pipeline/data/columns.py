@@ -9,19 +9,20 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from .errors import DataError, listed
+from .formats.chat import CHATS, is_chat, roles_of
 from .values import text_of
 
 _FIELD = re.compile(r"\{([^{}]+)\}")
 
 # Layouts that many data sets share, tried in this order where there is no column "text".
 _LAYOUTS = (
-    ("messages",),
-    ("conversations",),
+    *((name,) for name in CHATS),
     ("instruction", "input?", "output"),
     ("instruction", "output"),
     ("instruction", "input?", "response"),
     ("instruction", "response"),
     ("prompt", "chosen", "rejected"),
+    ("chosen", "rejected"),
     ("prompt", "completion"),
     ("prompt", "response"),
     ("question", "answer"),
@@ -139,6 +140,12 @@ class Found:
     def own(self) -> set[str | None]:
         """Columns that are text, label or vector and nothing else."""
         return {self.text, self.label, self.embedding} - set(self.template.fields if self.template else ())
+
+    def look_for_chats(self, row: Mapping[str, Any], found: dict[str, dict[str, None]]) -> None:
+        """Add the row's conversations to what was `found`: column to the roles that speak there."""
+        for name in self.template.fields if self.template is not None else (self.text,):
+            if name is not None and is_chat(value := cell(row, name)):
+                found.setdefault(name, {}).update(dict.fromkeys(roles_of(value)))
 
     def text_in(self, row: Mapping[str, Any], where: str) -> str:
         if self.template is not None:

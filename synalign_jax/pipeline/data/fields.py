@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from .columns import Template
+from .formats.chat import chat_turns
 
 OURS = frozenset(
     {
@@ -25,12 +26,18 @@ class Field:
         column: in the tables of a run.
         description: for the model; may be empty.
         optional: whether it may be blank in a row.
+        roles: who speaks, where it is a conversation: its value is a text with a turn a line then.
     """
 
     name: str
     column: str
     description: str
     optional: bool
+    roles: tuple[str, ...] = ()
+
+    def turns(self, value: str) -> list[dict[str, str]] | None:
+        """The turns of a conversation's text; None of one that has none."""
+        return chat_turns(value, self.roles) if self.roles else None
 
 
 @dataclass(frozen=True)
@@ -73,7 +80,10 @@ class Fields:
 
     @classmethod
     def of_plain(cls, plain: Mapping[str, Any]) -> Fields:
-        return cls(plain["template"], tuple(Field(**field) for field in plain["fields"]))
+        fields = tuple(
+            Field(**{**field, "roles": tuple(field.get("roles", ()))}) for field in plain["fields"]
+        )
+        return cls(plain["template"], fields)
 
 
 PLAIN = Fields()
@@ -84,12 +94,18 @@ def template_of(text: str, described: Mapping[str, str]) -> str:
     return "\n".join(f"{{{name}}}" for name in described) if described and text == "text" else text
 
 
-def fields_of(template: str, described: Mapping[str, str], rows: Sequence[Mapping[str, str]]) -> Fields:
+def fields_of(
+    template: str,
+    described: Mapping[str, str],
+    rows: Sequence[Mapping[str, str]],
+    chats: Mapping[str, tuple[str, ...]] | None = None,
+) -> Fields:
     """The fields of a template.
 
     Args:
         described: name to description; a name may end in "?" as in the template.
         rows: values of real rows: a field that is blank in one of them may be blank.
+        chats: of those that are conversations, who speaks in them.
     """
     parts = Template(template).parts
     told = {name.rstrip("?"): text for name, text in described.items()}
@@ -102,5 +118,11 @@ def fields_of(template: str, described: Mapping[str, str], rows: Sequence[Mappin
         while column in OURS or column in taken:
             column = f"original_{column}"
         taken.add(column)
-        fields.append(Field(name, column, told.get(name, ""), name in optional))
+        roles = (chats or {}).get(name, ())
+        if roles and not all(chat_turns(row[name], roles) for row in rows if row[name].strip()):
+            roles = ()  # some rows are texts
+        about = told.get(name, "")
+        if roles and not about:
+            about = f"the turns of a conversation, each with its role ({', '.join(roles)}) and its content"
+        fields.append(Field(name, column, about, name in optional, roles))
     return Fields(template, tuple(fields))

@@ -43,6 +43,12 @@ def class_named(value: Any, names: Sequence[str]) -> Any:
     return None if value == -1 else names[value] if 0 <= value < len(names) else value
 
 
+def said_of_classes(name: str, names: Sequence[str]) -> str:
+    """That the labels are the names which the file, or the data set, has for its numbers."""
+    some = ", ".join(f"{number} is '{label}'" for number, label in enumerate(names[:5]))
+    return f"{name}: labels by the names in the file: {some}" + ", ..." * (len(names) > 5)
+
+
 def match_labels(
     real: tuple[str, Sequence[str]], pool: tuple[str, Sequence[str]], class_names: Sequence[str] = ()
 ) -> tuple[list[str], list[str]]:

@@ -6,15 +6,15 @@ import csv
 import importlib.util
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from .columns import Columns, cell, find_columns
 from .errors import DataError, listed
-from .labels import settle_labels
+from .labels import said_of_classes, settle_labels
 from .shards import is_data_name
-from .tables import read_table
+from .tables import LOOKED_AT, read_table
 from .values import SEPARATOR, label_of, labels_of
 
 
@@ -27,6 +27,7 @@ class Rows:
         labels: None for unlabelled text.
         fields: the columns that each text is made of by `template`; None where it is a column.
         said: what the user should know of how the rows were read.
+        chats: of the fields, those that are conversations, and who speaks in them.
     """
 
     texts: list[str]
@@ -34,6 +35,7 @@ class Rows:
     fields: list[dict[str, str]] | None = None
     said: tuple[str, ...] = ()
     template: str = ""
+    chats: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -43,7 +45,7 @@ class Rows:
             return None if column is None else [column[i] for i in indices]
 
         texts = [self.texts[i] for i in indices]
-        return Rows(texts, of(self.labels), of(self.fields), self.said, self.template)
+        return Rows(texts, of(self.labels), of(self.fields), self.said, self.template, self.chats)
 
 
 @dataclass(frozen=True)
@@ -100,8 +102,7 @@ def load_file(path: str | Path, columns: Columns) -> Rows:
     if table.texts is None:
         raise DataError(f"{path}: no column '{columns.text}'; name the text's with [data] text")
     fields = table.fields()
-    template = table.columns["text"] if fields is not None else ""
-    return Rows(table.texts, table.labels, fields, table.said, template)
+    return Rows(table.texts, table.labels, fields, table.said, table.template, table.chats)
 
 
 def _unlabelled(rows: Rows) -> Rows:
@@ -205,9 +206,12 @@ def _hub_rows(name: str, split: Any, columns: Columns) -> Rows:
         raise DataError(f"{name}: no column '{columns.text}'; the columns are {listed(split.column_names)}")
     names = _class_names(split, found.label)
     texts, labels = [], []
+    chats: dict[str, dict[str, None]] = {}
     for number, row in enumerate(split):
         where = f"{name}: row {number}"
         texts.append(found.text_in(row, where))
+        if number < LOOKED_AT:
+            found.look_for_chats(row, chats)
         if found.label is not None:
             value = _named(cell(row, found.label), names)
             if columns.multi_label:
@@ -215,14 +219,21 @@ def _hub_rows(name: str, split: Any, columns: Columns) -> Rows:
             else:
                 labels.append(label_of(where, found.label, value))
     said = found.said
+    if names and found.label is not None:
+        said += (said_of_classes(name, names),)
     if not columns.multi_label:
         labels, more = settle_labels(name, labels)
         said += tuple(more)
-    fields = None
+    fields, template = None, ""
     if found.template is not None:
         fields = [found.template.values(row, f"{name}: row {n}") for n, row in enumerate(split)]
-    template = found.template.source if found.template is not None else ""
-    return Rows(texts, labels if found.label is not None else None, fields, said, template)
+        template = found.template.source
+    elif found.text in chats:
+        fields = [{found.text: text} for text in texts]
+        template = f"{{{found.text}}}"
+    labels = labels if found.label is not None else None
+    speakers = {name: tuple(roles) for name, roles in chats.items()}
+    return Rows(texts, labels, fields, said, template, speakers)
 
 
 def _named(value: Any, names: list[str] | None) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -34,6 +35,7 @@ class Table:
         said: what the user should know of how the rows were read.
         whole_labels: whether the labels are whole numbers in the file and not text.
         class_names: what the numbers 0, 1, ... in the file stand for, where it says so.
+        chats: columns of the text that hold conversations, a turn a line, and who speaks there.
     """
 
     texts: list[str] | None
@@ -48,6 +50,7 @@ class Table:
     said: tuple[str, ...] = ()
     whole_labels: bool = False
     class_names: tuple[str, ...] = ()
+    chats: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         for column in (self.texts, self.labels, self.embeddings):
@@ -63,11 +66,21 @@ class Table:
         result[self.rows] = values
         return result
 
+    @property
+    def template(self) -> str:
+        """What makes the texts of columns; empty where a text is one column, and no conversation."""
+        source = self.columns.get("text", "")
+        if source in self.chats:
+            return f"{{{source}}}"
+        return source if Template(source).fields and source not in self.others.names else ""
+
     def fields(self) -> list[dict[str, str]] | None:
-        """The columns that each text is made of; None where it is one column."""
-        template = Template(self.columns.get("text", ""))
-        if not template.fields or self.columns["text"] in self.others.names:
+        """The columns that each text is made of; None where it is one column, and no conversation."""
+        if not self.template:
             return None
+        template = Template(self.template)
+        if self.columns["text"] in self.chats:
+            return [{self.columns["text"]: text} for text in self.texts or []]
         rows = self.others.take(range(len(self)))
         return [template.values(row, f"row {number}") for number, row in enumerate(rows)]
 

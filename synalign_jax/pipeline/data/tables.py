@@ -16,12 +16,14 @@ from .formats.delimited import read_delimited
 from .formats.json_rows import read_json
 from .formats.rows import RowList
 from .formats.vectors import arrow_vectors, read_npy, stack, vector_of
-from .labels import class_named, settle_labels
+from .labels import class_named, said_of_classes, settle_labels
 from .others import HeldRows, LazyRows, Others, Part
 from .shards import SourceFile, find_files
 from .spill import Spill
 from .table import Table, without_blank
 from .values import SEPARATOR, label_of, labels_of
+
+LOOKED_AT = 1_000  # rows of a file in which conversations are looked for, and who speaks in them
 
 
 def read_table(
@@ -95,6 +97,7 @@ class _Reading:
         self._said: list[str] = []
         self._done = 0
         self._class_names: list[str] = []
+        self._chats: dict[str, dict[str, None]] = {}
         self._arrow = [ArrowFile(f) for f in files if f.suffix in (".parquet", ".arrow", ".feather")]
 
     def read(self, file: SourceFile) -> None:
@@ -153,6 +156,7 @@ class _Reading:
             said=tuple(self._said),
             whole_labels=has_label and sets is None and self._whole_labels,
             class_names=tuple(self._class_names),
+            chats={name: tuple(roles) for name, roles in self._chats.items()},
         )
         return table
 
@@ -184,6 +188,8 @@ class _Reading:
         found = find_columns(file.name, self._given, [*rows.names, *file.columns], rows.repeated)
         self._same(file, found)
         vectors = []
+        for row in rows.rows[:LOOKED_AT]:
+            found.look_for_chats(row, self._chats)
         for number, row in enumerate(rows.rows):
             where = f"{file.name}: {rows.where(number)}"
             if found.text or found.template:
@@ -233,10 +239,7 @@ class _Reading:
         self._same(file, found)
         names = source.class_names.get(found.label or "", [])
         if names and names != self._class_names:
-            some = ", ".join(f"{number} is '{name}'" for number, name in enumerate(names[:5]))
-            self._said.append(
-                f"{file.name}: labels by the names in the file: {some}" + ", ..." * (len(names) > 5)
-            )
+            self._said.append(said_of_classes(file.name, names))
         self._class_names = names
         inside = [name for name in found.used if name not in keys]
         start = 0
@@ -268,6 +271,8 @@ class _Reading:
         for number in range(batch.num_rows):
             where = f"{file.name}: row {start + number}"
             row = keys | {name: values[number] for name, values in cells.items()}
+            if start + number < LOOKED_AT:
+                found.look_for_chats(row, self._chats)
             if found.text or found.template:
                 self._texts.append(found.text_in(row, where))
             if found.label is not None:

@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 from .errors import DataError
+from .formats.chat import CHATS, ChatError, chat_text, is_chat, turns_of
 
 _POINT = re.compile(r"([+-]?\d+)(?:\.(\d*?)0*)?")
 _INVISIBLE = "\ufeff\u200b\u2060"
@@ -19,8 +20,6 @@ _INVISIBLE = "\ufeff\u200b\u2060"
 WORDS_FOR_NOTHING = {"nan", "none", "null", "<na>", "n/a", "#n/a", "\\n"} | {
     f"#{error}" for error in ("ref!", "name?", "value!", "div/0!", "null!", "num!")
 }
-_ROLES = ("role", "from", "speaker", "author")
-_CONTENTS = ("content", "value", "text")
 
 SEPARATOR = " | "
 """Between the labels of a row that has several."""
@@ -54,15 +53,26 @@ def text_of(where: str, name: str, value: Any, *, optional: bool = False) -> str
             return ""
         raise DataError(f"{where} has no value for '{name}'; fill it in or remove the row")
     value = _decoded(where, name, value)
+    if is_chat(value):
+        try:
+            return chat_text(turns_of(value))
+        except ChatError as error:
+            raise DataError(f"{where}: '{name}': {error}") from None
     if isinstance(value, str):
+        if name in CHATS and value.lstrip().startswith("[{"):
+            raise DataError(
+                f"{where}: '{name}' holds turns as no JSON writes them (NumPy prints them so); write the"
+                " column with json.dumps, or the file as JSONL or Parquet"
+            )
         return value
     if isinstance(value, bool | int | float | Decimal | date | time):
         return str(value)
-    chat = _chat(value)
-    if chat is None:
-        part = f"; name a part of it, as {name}.{_first(value)}" if _first(value) is not None else ""
-        raise DataError(f"{where}: '{name}' is a {_kind(value)}, expected text or a number{part}")
-    return chat
+    if value in ([], {}):
+        return ""
+    part = f"; name a part of it, as {name}.{_first(value)}" if _first(value) is not None else ""
+    if isinstance(value, list) and len(value) > 1 and all(isinstance(turn, str) for turn in value):
+        part += f', or, if these are turns, write them as {{"role": "user", "content": {_start(value[0])}}}'
+    raise DataError(f"{where}: '{name}' is a {_kind(value)}, expected text or a number{part}")
 
 
 def label_of(where: str, name: str, value: Any) -> str:
@@ -128,34 +138,6 @@ def _listed(text: str) -> Sequence[Any]:
     return [part for part in parts if part.strip()]
 
 
-def _chat(value: Any) -> str | None:
-    """Turns of a conversation, "role: words" each; None for anything else."""
-    parts = list(value.values()) if isinstance(value, dict) else []
-    if parts and all(isinstance(part, list) and len(part) == len(parts[0]) for part in parts):
-        # Turns as columns, as older data sets have them.
-        value = [dict(zip(value, turn, strict=True)) for turn in zip(*parts, strict=True)]
-    if not isinstance(value, list | tuple) or not value:
-        return None
-    lines = []
-    for turn in value:
-        if not isinstance(turn, dict):
-            return None
-        words = next((turn[name] for name in _CONTENTS if name in turn), None)
-        role = next((turn[name] for name in _ROLES if name in turn), None)
-        if isinstance(words, list):  # content in parts, of which images have no words
-            words = "\n".join(
-                str(part["text"])
-                for part in words
-                if isinstance(part, dict) and isinstance(part.get("text"), str)
-            )
-        if words is None and turn.get("tool_calls"):
-            words = json.dumps(turn["tool_calls"], ensure_ascii=False)
-        if not isinstance(words, str) or not isinstance(role, str):
-            return None
-        lines.append(f"{role}: {words}")
-    return "\n".join(lines)
-
-
 def _decoded(where: str, name: str, value: Any) -> Any:
     """Parquet files that do not say that their bytes are text hold text all the same."""
     if not isinstance(value, bytes):
@@ -171,6 +153,10 @@ def _first(value: Any) -> Any:
     if isinstance(value, dict):
         return next(iter(value), None)
     return 0 if isinstance(value, list | tuple) and value else None
+
+
+def _start(text: str) -> str:
+    return json.dumps(text if len(text) <= 20 else f"{text[:20]}...", ensure_ascii=False)
 
 
 def _kind(value: Any) -> str:

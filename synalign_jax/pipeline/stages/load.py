@@ -115,15 +115,19 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
         test=len(held),
         rest=len(rest),
         labels=dict(sorted(Counter(few_shot.labels or []).items())),
+        text=rows.template or data.text,
+        remarks=list(source.rows.said),
     )
 
 
 def _fields(data: Data, rows: Rows) -> Fields:
     if rows.fields is None:
         return PLAIN
-    if template_of(data.text, data.fields) == "text" and len(rows.fields[0]) == 1:
-        return PLAIN  # a conversation that was found is a text of its own
-    return fields_of(rows.template, data.fields, rows.fields)
+    found = fields_of(rows.template, data.fields, rows.fields, rows.chats)
+    by_layout = template_of(data.text, data.fields) == "text"
+    if by_layout and len(found.fields) == 1 and not found.fields[0].roles:
+        return PLAIN  # a column of another name is the text
+    return found
 
 
 def _records(rows: Rows, fields: Fields) -> list[dict[str, Any]]:
@@ -179,7 +183,7 @@ def _clean(
     if len(texts) == 1 and repeated:
         raise DataError(f"{data.source}: all {what} are identical; there is nothing to learn from one text")
     fields = None if rows.fields is None else [rows.fields[place] for place in places]
-    return Rows(texts, kept, fields, template=rows.template)
+    return Rows(texts, kept, fields, template=rows.template, chats=rows.chats)
 
 
 def _without_rare(view: StageView, rows: Rows) -> Rows:

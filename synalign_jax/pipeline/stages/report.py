@@ -153,7 +153,8 @@ def _went_in(config: Config, records: Sequence[dict[str, Any]]) -> tuple[WentIn,
     loaded, made = facts.get("load"), facts.get("generate")
     if loaded is None or made is None:
         return ()
-    columns = {"text": config.data.text} | ({"label": config.data.label} if config.data.label else {})
+    columns = {"text": loaded.get("text", config.data.text)}
+    columns |= {"label": config.data.label} if config.data.label else {}
     sides = (
         (
             "real rows shown",
@@ -162,8 +163,9 @@ def _went_in(config: Config, records: Sequence[dict[str, Any]]) -> tuple[WentIn,
             loaded["real_rows"],
             columns,
             loaded["labels"],
+            tuple(loaded.get("remarks", ())),
         ),
-        ("rows written", ", ".join(_writers(config)), made["rows"], made["rows"], {}, made["labels"]),
+        ("rows written", ", ".join(_writers(config)), made["rows"], made["rows"], {}, made["labels"], ()),
     )
     return tuple(
         went_in(
@@ -175,9 +177,10 @@ def _went_in(config: Config, records: Sequence[dict[str, Any]]) -> tuple[WentIn,
                 named,
                 {label: count for label, count in labels.items() if label},
                 f"texts embedded by {config.encoder.model}",
+                remarks,
             ).plain()
         )
-        for role, files, rows, of, named, labels in sides
+        for role, files, rows, of, named, labels, remarks in sides
     )
 
 

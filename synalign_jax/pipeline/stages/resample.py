@@ -4,7 +4,7 @@ Writes `aligned` (the rows drawn) and `weighted` (every row with its weight), fo
 in the formats that are asked for.
 `weight` is what the row counts for where each real row counts 1, `distribution` its share in the distribution
 that is nearest to the real rows'. Rows that are not worth using have weight 0, and none of them is drawn.
-Every row carries its nearest real row and the distance to it.
+Every row carries its nearest real row and the distance to it; a conversation is a list of turns.
 """
 
 from __future__ import annotations
@@ -37,6 +37,9 @@ _LINEAGE = [
     ("nearest_distance", pa.float64()),
 ]
 WEIGHTED = pa.schema([("index", pa.int64()), *SYNTHETIC, *_LINEAGE])
+
+_TURNS = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
+"""A conversation, as chat templates take it."""
 
 _BLOCK = 4_096
 
@@ -78,8 +81,15 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
         "nearest_real": nearest,
         "nearest_distance": distance,
     }
-    schema = with_fields(WEIGHTED, fields_in(view))
-    columns = {name: own[name] if name in own else rows[name] for name in schema.names}
+    fields = fields_in(view)
+    schema = with_fields(WEIGHTED, fields)
+    columns: dict[str, Any] = {name: own[name] if name in own else rows[name] for name in schema.names}
+    for field in fields.fields:
+        if field.roles:
+            place = schema.get_field_index(field.column)
+            schema = schema.set(place, pa.field(field.column, _TURNS))
+            turns = [field.turns(text) for text in rows[field.column].to_pylist()]
+            columns[field.column] = pa.array(turns, _TURNS)
     weighted = pa.table(columns, schema=schema)
     for name, table in (("weighted", weighted), ("aligned", weighted.take(pa.array(drawn, pa.int64())))):
         view.write_table(name, table)

@@ -10,11 +10,12 @@ from typing import Any
 from synalign_jax.pipeline.data.errors import DataError, listed
 from synalign_jax.pipeline.data.shards import SourceFile
 
+from .chat import CHATS
 from .rows import REPORT_EVERY, RowList, Tell
 from .text import Lines
 
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
-_CHATS = ("messages", "conversations", "conversation", "dialogue")
+_CHATS = (*CHATS, "dialogue")
 _SPACE = re.compile("[\\s\ufeff]*")  # a byte order mark inside: files were joined
 _OTHERS = {  # what stands where JSON was expected, and the mend
     "{'": "it is a Python dictionary; write it with json.dumps",
