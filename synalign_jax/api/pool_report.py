@@ -89,6 +89,8 @@ def _kinds(real: Table, pool: Table, weights: np.ndarray | None, group: str | No
         found.append(
             kinds_by("label", own, of_row, [label for row in real.label_sets or [] for label in row])
         )
+        if any(len(labels) > 1 for labels in (*pool.label_sets, *(real.label_sets or []))):
+            found.append(kinds_by("combination of labels", _combined(pool), weights, _combined(real)))
     elif pool.labels is not None:
         found.append(kinds_by("label", pool.labels, weights, real.labels))
     names = [name for name in pool.others.names if name != group]
@@ -107,6 +109,10 @@ def _kinds(real: Table, pool: Table, weights: np.ndarray | None, group: str | No
             elif (fifths := ranges(values, of_theirs or values)) is not None:
                 found.append(kinds_by(name, fifths, some, of_theirs and ranges(of_theirs, of_theirs)))
     return tuple(kinds for kinds in found if kinds is not None)
+
+
+def _combined(table: Table) -> list[str]:
+    return [label or "(none)" for label in table.labels or []]
 
 
 def _some(rows: int) -> np.ndarray:
@@ -196,6 +202,7 @@ def _rows(
             nearest_text=f"row {nearest}" if real.texts is None else real.texts[nearest],
             nearest_distance=float(far),
             model="",
+            labels=None if pool.label_sets is None else pool.label_sets[i],
         )
         for i, nearest, far, own in zip(
             shown.tolist(), index.tolist(), distance.tolist(), others, strict=True

@@ -190,12 +190,11 @@ def _align(options: argparse.Namespace, ours: machines.Machines) -> int:
     times.append(time.monotonic())
     mixture, heard = mix_rows(
         found,
-        pair.real_vectors,
-        pair.pool_vectors,
+        *pair.own_vectors,
         Steps(terminal, "Mix"),
         key=jax.random.fold_in(align_key, 1),
-        real_labels=pair.labels[0] if options.weights == "student" else None,
-        synthetic_labels=pair.labels[1],
+        real_labels=pair.judged_by[0] if options.weights == "student" else None,
+        synthetic_labels=pair.judged_by[1],
         groups=groups,
     )
     for note in heard:

@@ -30,6 +30,7 @@ class Pair:
     real_vectors: np.ndarray
     pool_vectors: np.ndarray
     intake: tuple[Intake, Intake]
+    own_vectors: tuple[np.ndarray, np.ndarray]  # without the labels that are in the vectors of both
     shares: np.ndarray | None = None  # rows that were down-weighted: the pool's row that stands for each
     copies: CopiesFacts | None = None  # among all rows of the file
 
@@ -51,6 +52,13 @@ class Pair:
         if self.real.label_sets is not None:
             return None, None
         return self.real.labels, self.pool.labels
+
+    @property
+    def judged_by(self) -> tuple[Sequence[Any] | None, Sequence[Any] | None]:
+        """The labels that a student learns; a tuple of them for each row that may have several."""
+        if self.real.label_sets is not None:
+            return self.real.label_sets, self.pool.label_sets
+        return self.labels
 
 
 def read_pair(
@@ -78,11 +86,12 @@ def read_pair(
         intake_of("real rows", real, vectors=source),
         intake_of("synthetic rows", pool, vectors=source, remarks=tuple(remarks)),
     )
+    own = real_vectors, pool_vectors
     if real.label_sets is not None and pool.label_sets is not None:
         real_vectors, pool_vectors = joint_vectors(
             (real_vectors, pool_vectors), (real.label_sets, pool.label_sets)
         )
-    return Pair(real, pool, real_vectors, pool_vectors, intake, shares, copies)
+    return Pair(real, pool, real_vectors, pool_vectors, intake, own, shares, copies)
 
 
 def unfinished(options: argparse.Namespace, settings: Any, inputs: Sequence[Any]) -> FileCheckpoint:
@@ -176,7 +185,8 @@ def _with_labels(real: Table, pool: Table, options: argparse.Namespace) -> tuple
     """Both with labels of one spelling, or both without."""
     from synalign_jax.pipeline.data.columns import closest
     from synalign_jax.pipeline.data.errors import DataError, listed
-    from synalign_jax.pipeline.data.labels import match_labels
+    from synalign_jax.pipeline.data.labels import match_label_sets, match_labels
+    from synalign_jax.pipeline.data.values import SEPARATOR
 
     if (real.labels is None) != (pool.labels is None):
         (lacking, path, side), (has, other) = (
@@ -204,12 +214,16 @@ def _with_labels(real: Table, pool: Table, options: argparse.Namespace) -> tuple
                 + (f". Is '{close}' the labels? Then give --label {close}" if close else "")
             ],
         )
-    if real.label_sets is not None:
-        return real, pool, []
+    classes = real.class_names or pool.class_names
+    if real.label_sets is not None and pool.label_sets is not None:
+        sets, remarks = match_label_sets(
+            (options.real, real.label_sets), (options.synthetic, pool.label_sets), classes
+        )
+        return real, replace(pool, labels=list(map(SEPARATOR.join, sets)), label_sets=sets), remarks
     labels, remarks = match_labels(
         (options.real, real.labels),
         (options.synthetic, pool.labels),
-        real.class_names or pool.class_names,
+        classes,
     )
     return real, replace(pool, labels=labels), remarks
 

@@ -21,6 +21,7 @@ from .expected import Expected, expected
 from .families import FAMILIES, GROUPED, Weigher
 from .judge import MEAN, REAL_ALONE, Table, judge
 from .mixture import Candidate, Gain, Mixture
+from .several import are_sets, mix_sets
 from .task import Labels, Task, build_task, deal
 from .verdict import not_judged, sureness, verdict
 
@@ -60,7 +61,10 @@ def mix(
 
     Args:
         real: (n, d) embeddings of real rows.
-        real_labels: n labels, strings or integers; None where there are none.
+        real_labels: n labels, strings or integers; None where there are none. Rows that may have several
+            have a tuple, list or set each, on both sides: then each label with 5 real rows that have it and 5
+            that lack it is a task of its own (the 12 most frequent are), the weights are the mean of those
+            of all that the pool helps with, and losses and accuracies are means over the labels.
         pool: (m, d) embeddings of synthetic rows; a `numpy.memmap` need not fit in memory.
         pool_labels: m labels. Rows whose label no real row has get weight 0.
         key: decides the folds, the parts and the sample.
@@ -85,6 +89,11 @@ def mix(
         raise InputError(f"shares: {tuple(shares)}; give finite numbers above 0")
     if sample < 1:
         raise InputError(f"sample: {sample}; at least 1")
+    if are_sets(real_labels) and are_sets(pool_labels):
+        return _several(
+            real, real_labels, pool, pool_labels, key, on_progress,
+            groups=groups, select=select, shares=shares, sample=sample,
+        )  # fmt: skip
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
     if real_labels is None or pool_labels is None:
         return _unlabelled(real, pool, key, on_progress)
@@ -129,6 +138,29 @@ def mix(
     candidates = _candidates(both, [*found.tolist(), 1.0], {MEAN: of_mean, **weights}, used)
     known = int(there[-1].sum())
     return _mixture(relative, candidates, gains, task, sure, used=used, mute=mute, known=known)
+
+
+def _several(
+    real: Any,
+    real_labels: Any,
+    pool: Any,
+    pool_labels: Any,
+    key: PRNGKeyArray,
+    tell: Tell,
+    **settings: Any,
+) -> Mixture:
+    check_rows("real", real, min_rows=FEWEST)
+    check_rows("pool", pool, width=real.shape[1])
+    for name, labels, rows in (("real_labels", real_labels, real), ("pool_labels", pool_labels, pool)):
+        if len(labels) != len(rows):
+            raise InputError(f"{name}: {len(labels)} sets of labels for {len(rows)} rows")
+
+    def one(has: list[bool], made: list[bool], key: PRNGKeyArray, tell: Tell) -> Mixture:
+        return mix(real, has, pool, made, key=key, on_progress=tell, **settings)
+
+    sure_from = _SURE if len(real) > _FEW else 0.5
+    found = mix_sets(real_labels, pool_labels, one, key=key, sure_from=sure_from, tell=tell)
+    return found if found is not None else _unlabelled(real, pool, key, tell)
 
 
 def _candidates(

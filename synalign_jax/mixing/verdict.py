@@ -16,6 +16,11 @@ def gain_of(mean: float, error: float) -> Gain:
     return Gain(mean, mean - half, mean + half)
 
 
+def error_of(gain: Gain) -> float:
+    """The standard error behind a gain of `gain_of`."""
+    return (gain.upper - gain.lower) / (2 * NormalDist().inv_cdf(0.975))
+
+
 def sureness(mean: float, error: float) -> float:
     """The chance that the true mean is above 0."""
     if error > 0:
@@ -61,6 +66,39 @@ def verdict(
     return Verdict(
         "use" if mean_weight >= _FULL else "use at this share",
         f"Use these rows with the weights{how}: a student of the real rows and these is expected {what}.",
+        sure,
+    )
+
+
+def verdict_of_labels(
+    labels: tuple[int, int, int],
+    accuracy: Gain,
+    sure: float,
+    *,
+    used: bool,
+    mean_weight: float,
+    real_rows: int,
+) -> Verdict:
+    """For rows of several labels. `labels`: those that the pool helps with, those that were judged, and those
+    that were not.
+    """
+    helped, judged, left_out = labels
+    asked = f"{judged} labels, each judged by itself" if judged > 1 else "the one label that can be judged"
+    more = f" ({left_out} rarer ones were not judged)" if left_out else ""
+    chance = f"cross-validation on the real rows is {_percent(sure)} sure that their mean loss falls"
+    if not used:
+        return Verdict(
+            "do not use",
+            f"Do not use these rows: train on the {real_rows:,} real rows alone. They would help with"
+            f" {helped} of {asked}{more}, and {chance}.",
+            1.0 - sure,
+        )
+    points = f"{_points(accuracy.value)} points of accuracy"
+    points += f" ({_points(accuracy.lower)} to {_points(accuracy.upper)})"
+    return Verdict(
+        "use" if mean_weight >= _FULL else "use at this share",
+        f"Use these rows with the weights: they help with {helped} of {asked}{more}. A student that says yes"
+        f" or no to each label is expected to gain {points}, and {chance}.",
         sure,
     )
 

@@ -18,7 +18,7 @@ HOSTILE = (
     "</style></script><script>document.title='taken'</script><img src=x onerror=\"document.title='taken'\">"
 )
 WIDE = "W" * 400
-ROWS = 40
+ROWS = 41
 
 
 @pytest.fixture(scope="module")
@@ -46,11 +46,13 @@ def _facts() -> ReportFacts:
     real, pool = rng.normal(size=(30, 5)), rng.normal(size=(50, 5))
     before, after, _ = plane_figures(real, pool, pool[:20])
     row = SyntheticRow("", "", 1.0, True, (WIDE,), {WIDE: WIDE}, WIDE, 0.4, WIDE)
-    texts = [f"a text of its own {i}" for i in range(ROWS - 2)] + [HOSTILE, WIDE]
+    texts = [f"a text of its own {i}" for i in range(ROWS - 3)] + [HOSTILE, WIDE]
     rows = tuple(
         replace(row, text=text, label=f"label {i % 2}", weight=float((7 * i) % ROWS), nearest_distance=i / 10)
         for i, text in enumerate(texts)
     )
+    long = replace(rows[0], text="a line of a long text\n" * 60 + "the end", label="a | b", labels=("a", "b"))
+    rows = (*rows[:-1], replace(rows[-1], labels=()), replace(long, weight=0.5))
     kinds = Kinds("label", (Kind(WIDE, 0.2, 0.3, 0.5), Kind("x", 0.8, 0.7, 0.5)))
     return ReportFacts(
         title=HOSTILE,
@@ -115,7 +117,7 @@ def test_rows_are_found_filtered_and_sorted(page: Any) -> None:
     assert all("its own 1" in text for text in _shown(page))
     page.locator("#label").select_option(label="label 1")
     assert sorted(_shown(page)) == [f"a text of its own {i}" for i in (1, 11, 13, 15, 17, 19)]
-    assert page.locator("#count").inner_text() == "6 of 6 shown, 34 filtered out"
+    assert page.locator("#count").inner_text() == f"6 of 6 shown, {ROWS - 6} filtered out"
     page.get_by_label("Sort by").select_option(label="distance, farthest first")
     assert _shown(page)[0] == "a text of its own 19"
     page.get_by_label("Sort by").select_option(label="weight, lowest first")
@@ -123,6 +125,27 @@ def test_rows_are_found_filtered_and_sorted(page: Any) -> None:
     assert _shown(page)[0] == f"a text of its own {lightest}"
     page.get_by_label("Find").fill("no such row")
     assert _shown(page) == []
+    page.get_by_label("Find").fill("")
+    for label, text in (("a", "a line of a long text"), ("b", "a line of a long text"), ("(none)", WIDE)):
+        page.locator("#label").select_option(label=label)
+        assert [shown[: len(text)] for shown in _shown(page)] == [text]
+    page.locator("#label").select_option(label="all")
+
+
+def test_a_long_text_is_shown_whole_on_request(page: Any) -> None:
+    page.get_by_label("Find").fill("a line of a long text")
+    text = page.locator("#rows > li:visible .text")
+    assert text.evaluate("one => one.scrollHeight > one.clientHeight + 1")
+    button = page.get_by_role("button", name="Show the whole text")
+    button.focus()
+    page.keyboard.press("Enter")
+    assert text.evaluate("one => one.scrollHeight <= one.clientHeight + 1")
+    assert page.get_by_role("button", name="Show less").get_attribute("aria-expanded") == "true"
+    page.get_by_role("button", name="Show less").click()
+    assert text.evaluate("one => one.scrollHeight > one.clientHeight + 1")
+    page.get_by_label("Find").fill("a text of its own 1")
+    assert page.get_by_role("button", name="Show the whole text").count() == 0
+    page.get_by_label("Find").fill("")
 
 
 def test_the_page_is_read_out_by_its_roles(page: Any) -> None:

@@ -134,7 +134,9 @@ class Copies:
 
 @dataclass(frozen=True)
 class SyntheticRow:
-    """A synthetic row with its lineage. `weight` is a multiple of the even weight 1/m."""
+    """A synthetic row with its lineage. `weight` is a multiple of the even weight 1/m. `labels` are those
+    of a row that may have several, and `label` is all of them in one.
+    """
 
     text: str
     label: str
@@ -145,6 +147,11 @@ class SyntheticRow:
     nearest_text: str
     nearest_distance: float
     model: str
+    labels: tuple[str, ...] | None = None
+
+    @property
+    def all_labels(self) -> tuple[str, ...]:
+        return (self.label,) if self.labels is None else self.labels or ("",)
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,7 @@ def render_report(facts: ReportFacts) -> str:
         rows=rows,
         total=facts.weights.rows if facts.weights else len(facts.rows),
         extremes=_extremes(facts.rows),
-        labels=sorted({row.label for _, row in rows}),
+        labels=sorted({label for _, row in rows for label in row.all_labels}),
         courses=_courses(facts.course),
         priced=facts.course is not None and any(wave.cost is not None for wave in facts.course.waves),
         **verdicts,

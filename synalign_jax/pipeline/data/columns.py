@@ -10,7 +10,7 @@ from typing import Any
 
 from .errors import DataError, listed
 from .formats.chat import CHATS, is_chat, roles_of
-from .values import text_of
+from .values import labels_of, mark_of, text_of
 
 _FIELD = re.compile(r"\{([^{}]+)\}")
 
@@ -41,7 +41,8 @@ class Columns:
     Attributes:
         text: a column, or a template over several such as "{question}\\n{answer}"; a name that ends in
             "?" may be empty in a row.
-        label: None reads no labels.
+        label: None reads no labels; with `multi_label` it may be the names of several columns of zeros and
+            ones, one a label, with commas between.
         embedding: the vectors.
         named: those of the three that the user typed, and that therefore must be there.
         multi_label: a row may have several labels.
@@ -59,6 +60,7 @@ class Columns:
     def wanted(self) -> set[str]:
         """Every name that may be looked at."""
         names = {name for name in (self.text, self.label, self.embedding) if name}
+        names |= set(marks_of(self))
         names |= set(Template(self.text).fields) | {n.rstrip("?") for layout in _LAYOUTS for n in layout}
         return names | {name.partition(".")[0] for name in names}
 
@@ -127,6 +129,8 @@ class Found:
         text: a column's name; None where `template` makes the text, or where there is none.
         template: over `fields`.
         used: the columns of the file that these are read from.
+        marks: columns of zeros and ones, of which each says whether a row has the label of its name; `label`
+            names them all then.
     """
 
     text: str | None
@@ -135,11 +139,20 @@ class Found:
     embedding: str | None
     said: tuple[str, ...] = ()
     used: tuple[str, ...] = ()
+    marks: tuple[str, ...] = ()
 
     @property
     def own(self) -> set[str | None]:
         """Columns that are text, label or vector and nothing else."""
-        return {self.text, self.label, self.embedding} - set(self.template.fields if self.template else ())
+        own = {self.text, self.label, self.embedding, *self.marks}
+        return own - set(self.template.fields if self.template else ())
+
+    def labels_in(self, row: Mapping[str, Any], where: str) -> tuple[str, ...] | str:
+        """What a row that may have several labels has of them; see `values.labels_of`."""
+        if self.marks:
+            return tuple(sorted(name for name in self.marks if mark_of(where, name, cell(row, name))))
+        assert self.label is not None
+        return labels_of(where, self.label, cell(row, self.label))
 
     def look_for_chats(self, row: Mapping[str, Any], found: dict[str, dict[str, None]]) -> None:
         """Add the row's conversations to what was `found`: column to the roles that speak there."""
@@ -187,7 +200,12 @@ def find_columns(name: str, given: Columns, present: Iterable[str], repeated: It
                 said=(f"{name}: no column '{given.text}'; the text is made of {listed(template.fields)}",),
             )
     if given.label is not None:
-        if _is_there(given.label, present):
+        marks = marks_of(given) if given.label not in present else ()
+        if marks:
+            for column in marks:
+                _require(name, column, present)
+            found = replace(found, label=given.label, marks=marks)
+        elif _is_there(given.label, present):
             found = replace(found, label=given.label)
         elif "label" in given.named:
             _require(
@@ -198,7 +216,8 @@ def find_columns(name: str, given: Columns, present: Iterable[str], repeated: It
             found = replace(found, embedding=given.embedding)
         elif "embedding" in given.named:
             _require(name, given.embedding, present)
-    names = [*(found.template.fields if found.template else ()), found.text, found.label, found.embedding]
+    labels = found.marks or (found.label,)
+    names = [*(found.template.fields if found.template else ()), found.text, *labels, found.embedding]
     used = [name if name in present else name.partition(".")[0] for name in names if name is not None]
     found = replace(found, used=tuple(dict.fromkeys(used)))
     twice = sorted(set(repeated) & set(found.used))
@@ -213,6 +232,13 @@ def find_columns(name: str, given: Columns, present: Iterable[str], repeated: It
             + (f". Is '{close}' the text? Then give --text {close!r}" if close else "")
         )
     return found
+
+
+def marks_of(given: Columns) -> tuple[str, ...]:
+    """The columns that are a label each, where that is how labels are given."""
+    if not given.multi_label or given.label is None or "," not in given.label:
+        return ()
+    return tuple(dict.fromkeys(name.strip() for name in given.label.split(",") if name.strip()))
 
 
 def _fits(layout: tuple[str, ...], present: list[str]) -> bool:

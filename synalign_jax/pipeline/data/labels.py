@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .errors import DataError, listed
-from .values import WORDS_FOR_NOTHING
+from .values import WORDS_FOR_NOTHING, bare, label_of
 
 _TRUTH = {"true", "false"}
 _MISSING = WORDS_FOR_NOTHING | {"na"}
@@ -32,6 +32,55 @@ def settle_labels(name: str, labels: list[str]) -> tuple[list[str], list[str]]:
         if label.casefold() in _MISSING:
             said.append(f"{name}: {count:,} rows have the label '{label}', which looks like a missing value")
     return labels, said
+
+
+def cut_labels(name: str, cells: Sequence[tuple[str, ...] | str]) -> tuple[list[tuple[str, ...]], list[str]]:
+    """The labels of rows that may have several, and what to say of them.
+
+    Args:
+        cells: what `values.labels_of` gave. Texts are cut at bars, semicolons or commas: at the first of
+            these that any of them holds, so that a comma inside a label stays in it where bars stand between.
+    """
+    texts = [cell for cell in cells if isinstance(cell, str)]
+    sign = next((sign for sign in "|;," if any(sign in text for text in texts)), None)
+    sets = []
+    for cell in cells:
+        if isinstance(cell, str):
+            parts = cell.split(sign) if sign else [cell]
+            cell = tuple(sorted({label_of(name, "label", part) for part in parts if bare(part)}))
+        sets.append(cell)
+    said = [] if sign is None else [f"{name}: the labels of a row are cut at '{sign}'"]
+    several, none = sum(len(labels) > 1 for labels in sets), sum(not labels for labels in sets)
+    said.append(
+        f"{name}: {several:,} rows have several labels, {none:,} have none; {len(set(sets)):,} combinations"
+    )
+    return sets, said + settle_labels(name, [label for labels in sets for label in labels])[1]
+
+
+def match_label_sets(
+    real: tuple[str, Sequence[tuple[str, ...]]],
+    pool: tuple[str, Sequence[tuple[str, ...]]],
+    class_names: Sequence[str] = (),
+) -> tuple[list[tuple[str, ...]], list[str]]:
+    """`match_labels` for rows of several labels. A label that one side lacks is said, and no error.
+
+    Raises:
+        DataError: no label stands on both sides.
+    """
+    (real_name, of_real), (pool_name, of_pool) = real, pool
+    known, made = (Counter(label for labels in side for label in labels) for side in (of_real, of_pool))
+    spelled, said = _spelled((real_name, known), (pool_name, made), class_names)
+    sets = [tuple(sorted({spelled.get(label, label) for label in labels})) for labels in of_pool]
+    made = Counter(label for labels in sets for label in labels)
+    if known and not known.keys() & made.keys():
+        raise DataError(
+            f"{pool_name}: none of its labels ({listed(sorted(made), 6)}) is a label of {real_name}"
+            f" ({listed(sorted(known), 6)}); spell them alike, or compare without labels (--no-labels)"
+        )
+    for name, has, other, lacks in ((real_name, known, pool_name, made), (pool_name, made, real_name, known)):
+        if alone := sorted(label for label in has if label not in lacks):
+            said.append(f"{name}: no row of {other} has its labels {listed(alone, 5)}")
+    return sets, said
 
 
 def class_named(value: Any, names: Sequence[str]) -> Any:
@@ -63,22 +112,7 @@ def match_labels(
     """
     (real_name, of_real), (pool_name, of_pool) = real, pool
     known, made = Counter(of_real), Counter(of_pool)
-    folded = defaultdict(list)
-    for label in known:
-        folded[_folded(label)].append(label)
-    spelled = {
-        label: folded[_folded(label)][0]
-        for label in made
-        if label not in known and len(folded[_folded(label)]) == 1
-    }
-    said = []
-    if not known.keys() & made.keys():
-        numbers = {str(number): name for number, name in enumerate(class_names)}
-        either_way = numbers | {name: number for number, name in numbers.items()}
-        spelled |= {label: either_way[label] for label in made if either_way.get(label) in known}
-    if spelled:
-        some = ", ".join(f"'{old}' as '{new}'" for old, new in sorted(spelled.items())[:5])
-        said.append(f"{pool_name}: labels are read in the spelling of {real_name}: {some}")
+    spelled, said = _spelled((real_name, known), (pool_name, made), class_names)
     labels = [spelled.get(label, label) for label in of_pool]
     made = Counter(labels)
     missing = sorted(label for label in known if label not in made)
@@ -101,3 +135,27 @@ def match_labels(
 def _folded(label: str) -> str:
     """Alike are labels that differ by case, spaces, or the way their accents are encoded."""
     return " ".join(unicodedata.normalize("NFKC", label).casefold().split())
+
+
+def _spelled(
+    real: tuple[str, Counter[str]], pool: tuple[str, Counter[str]], class_names: Sequence[str]
+) -> tuple[dict[str, str], list[str]]:
+    """The pool's labels that the real rows spell otherwise, as these do, and what to say of it."""
+    (real_name, known), (pool_name, made) = real, pool
+    folded = defaultdict(list)
+    for label in known:
+        folded[_folded(label)].append(label)
+    spelled = {
+        label: folded[_folded(label)][0]
+        for label in made
+        if label not in known and len(folded[_folded(label)]) == 1
+    }
+    said = []
+    if not known.keys() & made.keys():
+        numbers = {str(number): name for number, name in enumerate(class_names)}
+        either_way = numbers | {name: number for number, name in numbers.items()}
+        spelled |= {label: either_way[label] for label in made if either_way.get(label) in known}
+    if spelled:
+        some = ", ".join(f"'{old}' as '{new}'" for old, new in sorted(spelled.items())[:5])
+        said.append(f"{pool_name}: labels are read in the spelling of {real_name}: {some}")
+    return spelled, said

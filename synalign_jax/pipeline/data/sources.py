@@ -12,10 +12,10 @@ from typing import Any
 
 from .columns import Columns, cell, find_columns
 from .errors import DataError, listed
-from .labels import said_of_classes, settle_labels
+from .labels import cut_labels, said_of_classes, settle_labels
 from .shards import is_data_name
 from .tables import LOOKED_AT, read_table
-from .values import SEPARATOR, label_of, labels_of
+from .values import SEPARATOR, label_of
 
 
 @dataclass(frozen=True)
@@ -206,6 +206,7 @@ def _hub_rows(name: str, split: Any, columns: Columns) -> Rows:
         raise DataError(f"{name}: no column '{columns.text}'; the columns are {listed(split.column_names)}")
     names = _class_names(split, found.label)
     texts, labels = [], []
+    sets: list[tuple[str, ...] | str] = []
     chats: dict[str, dict[str, None]] = {}
     for number, row in enumerate(split):
         where = f"{name}: row {number}"
@@ -213,17 +214,21 @@ def _hub_rows(name: str, split: Any, columns: Columns) -> Rows:
         if number < LOOKED_AT:
             found.look_for_chats(row, chats)
         if found.label is not None:
-            value = _named(cell(row, found.label), names)
+            if names:
+                row = {**row, found.label: _named(cell(row, found.label), names)}
             if columns.multi_label:
-                labels.append(SEPARATOR.join(labels_of(where, found.label, value)))
+                sets.append(found.labels_in(row, where))
             else:
-                labels.append(label_of(where, found.label, value))
+                labels.append(label_of(where, found.label, cell(row, found.label)))
     said = found.said
     if names and found.label is not None:
         said += (said_of_classes(name, names),)
-    if not columns.multi_label:
+    if columns.multi_label and found.label is not None:
+        of_rows, more = cut_labels(name, sets)
+        labels = [SEPARATOR.join(of_row) for of_row in of_rows]
+    else:
         labels, more = settle_labels(name, labels)
-        said += tuple(more)
+    said += tuple(more)
     fields, template = None, ""
     if found.template is not None:
         fields = [found.template.values(row, f"{name}: row {n}") for n, row in enumerate(split)]

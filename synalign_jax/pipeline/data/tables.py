@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,12 @@ from .formats.delimited import read_delimited
 from .formats.json_rows import read_json
 from .formats.rows import RowList
 from .formats.vectors import arrow_vectors, read_npy, stack, vector_of
-from .labels import class_named, said_of_classes, settle_labels
+from .labels import class_named, cut_labels, said_of_classes, settle_labels
 from .others import HeldRows, LazyRows, Others, Part
 from .shards import SourceFile, find_files
 from .spill import Spill
 from .table import Table, without_blank
-from .values import SEPARATOR, label_of, labels_of
+from .values import SEPARATOR, label_of
 
 LOOKED_AT = 1_000  # rows of a file in which conversations are looked for, and who speaks in them
 
@@ -89,7 +89,7 @@ class _Reading:
         self._found: Found | None = None
         self._texts: list[str] = []
         self._labels: list[str] = []
-        self._sets: list[tuple[str, ...]] = []
+        self._sets: list[tuple[str, ...] | str] = []
         self._whole_labels = True
         self._blocks: list[np.ndarray] = []
         self._spill: Spill | None = None
@@ -128,8 +128,10 @@ class _Reading:
             vectors = self._blocks[0] if len(self._blocks) == 1 else np.concatenate(self._blocks)
         has_label = found is not None and found.label is not None
         labels: list[str] | None = self._labels if has_label else None
-        sets = self._sets if has_label and self._given.multi_label else None
-        if sets is not None:
+        sets = None
+        if has_label and self._given.multi_label:
+            sets, said = cut_labels(name, self._sets)
+            self._said += said
             labels = [SEPARATOR.join(labels) for labels in sets]
         elif labels is not None:
             labels, said = settle_labels(name, labels)
@@ -195,7 +197,7 @@ class _Reading:
             if found.text or found.template:
                 self._texts.append(found.text_in(row, where))
             if found.label is not None:
-                self._take_label(where, found.label, cell(row, found.label))
+                self._take_label(where, found, row)
             if found.embedding is not None:
                 vectors.append(vector_of(where, found.embedding, row.get(found.embedding)))
             for name in found.own:
@@ -206,11 +208,13 @@ class _Reading:
         self._parts.append(HeldRows(others, rows.rows))
         self._done += len(rows.rows)
 
-    def _take_label(self, where: str, name: str, value: Any) -> None:
+    def _take_label(self, where: str, found: Found, row: Mapping[str, Any]) -> None:
         if self._given.multi_label:
-            self._sets.append(labels_of(where, name, value))
+            self._sets.append(found.labels_in(row, where))
             return
-        self._labels.append(label_of(where, name, value))
+        assert found.label is not None
+        value = cell(row, found.label)
+        self._labels.append(label_of(where, found.label, value))
         if isinstance(value, bool | str):
             self._whole_labels = False
 
@@ -276,7 +280,7 @@ class _Reading:
             if found.text or found.template:
                 self._texts.append(found.text_in(row, where))
             if found.label is not None:
-                self._take_label(where, found.label, cell(row, found.label))
+                self._take_label(where, found, row)
 
     def _spill_vectors(self, file: SourceFile, start: int, name: str, values: Any) -> None:
         block = arrow_vectors(file.name, start, name, values)

@@ -21,6 +21,17 @@ WORDS_FOR_NOTHING = {"nan", "none", "null", "<na>", "n/a", "#n/a", "\\n"} | {
     f"#{error}" for error in ("ref!", "name?", "value!", "div/0!", "null!", "num!")
 }
 
+_MARKS = {
+    "1": True,
+    "1.0": True,
+    "true": True,
+    "yes": True,
+    "0": False,
+    "0.0": False,
+    "false": False,
+    "no": False,
+}
+
 SEPARATOR = " | "
 """Between the labels of a row that has several."""
 
@@ -110,22 +121,41 @@ def label_of(where: str, name: str, value: Any) -> str:
     raise DataError(f"{where}: '{name}' is a {_kind(value)}, expected text or a number{part}")
 
 
-def labels_of(where: str, name: str, value: Any) -> tuple[str, ...]:
-    """The labels of a row that may have several or none: a list, or text that writes one.
-
-    Text is a list in JSON's or Python's spelling, or is cut at bars, semicolons or commas.
+def labels_of(where: str, name: str, value: Any) -> tuple[str, ...] | str:
+    """The labels of a row that may have several or none: a list, or text that writes one in JSON or Python.
+    Other text is given back as it is: where to cut it, the whole column says (`labels.cut_labels`).
     """
     if is_missing(value):
         raise DataError(f"{where} has no value for '{name}'; an empty list says that a row has no label")
+    value = _decoded(where, name, value)
     if isinstance(value, str):
         value = _listed(value)
+    if isinstance(value, str):
+        return value
     if not isinstance(value, list | tuple):
         value = [value]
     found = [label_of(where, name, part) for part in value]
+    for label in found:
+        if SEPARATOR in label:
+            raise DataError(
+                f"{where}: the label '{label}' in '{name}' holds '{SEPARATOR}', which stands between the"
+                " labels of a row; write it otherwise"
+            )
     return tuple(sorted(set(found)))
 
 
-def _listed(text: str) -> Sequence[Any]:
+def mark_of(where: str, name: str, value: Any) -> bool:
+    """Whether a row has the label after which a column of zeros and ones is called."""
+    value = bare(_decoded(where, name, value)) if isinstance(value, str | bytes) else value
+    if is_missing(value) or value == "":
+        raise DataError(f"{where} has no value for '{name}'; a label's own column holds 0 or 1")
+    found = _MARKS.get(str(value).casefold())
+    if found is None:
+        raise DataError(f"{where}: '{name}' is {value!r}; a label's own column holds 0 or 1")
+    return found
+
+
+def _listed(text: str) -> Sequence[Any] | str:
     text = text.strip()
     if text.startswith("["):
         for read in (json.loads, ast.literal_eval):
@@ -133,9 +163,7 @@ def _listed(text: str) -> Sequence[Any]:
                 return list(read(text))
             except (ValueError, SyntaxError, TypeError):
                 continue
-    separator = next((sign for sign in "|;," if sign in text), None)
-    parts = text.split(separator) if separator else [text]
-    return [part for part in parts if part.strip()]
+    return text
 
 
 def _decoded(where: str, name: str, value: Any) -> Any:

@@ -117,7 +117,7 @@ def mix_rows(
 
     Without labels, or where they are too few to judge a student, the weights are those of `found`.
     """
-    few = real_labels is None or len(real_labels) < FEWEST or len(set(real_labels)) < 2
+    few = real_labels is None or len(real_labels) < FEWEST or len(set(map(str, real_labels))) < 2
     if few or synthetic_labels is None:
         return unjudged(found.weights, len(real)), []
     with steps, warnings.catch_warnings(record=True) as heard:

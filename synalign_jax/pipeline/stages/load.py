@@ -19,6 +19,7 @@ from synalign_jax.pipeline.data.copies import conflicting
 from synalign_jax.pipeline.data.errors import DataError, listed
 from synalign_jax.pipeline.data.fields import PLAIN, Fields, fields_of, template_of
 from synalign_jax.pipeline.data.sources import Rows, load_file, load_source
+from synalign_jax.pipeline.data.values import SEPARATOR
 from synalign_jax.pipeline.folder import StageView
 from synalign_jax.pipeline.seeds import generator
 from synalign_jax.pipeline.tools import Tools
@@ -142,11 +143,7 @@ def _clean(
     view: StageView, rows: Rows, data: Data, *, seen: set[str] | None = None, what: str = "real rows"
 ) -> Rows:
     """Rename and keep labels, drop blank and repeated texts, cut overlong ones; count all of it aloud."""
-    labels = rows.labels or [UNLABELLED] * len(rows)
-    _check_known(data.label_names, labels, "label_names")
-    labels = [data.label_names.get(label, label) for label in labels]
-    if data.labels is not None:
-        _check_known(data.labels, labels, "labels")
+    labels, wanted = _renamed(rows, data)
     # A text that stands in both the few-shot and the held-out set would make the evaluation lie.
     seen = set() if seen is None else set(seen)
     texts: list[str] = []
@@ -154,7 +151,7 @@ def _clean(
     places: list[int] = []
     blank = repeated = cut = 0
     for place, (text, label) in enumerate(zip(rows.texts, labels, strict=True)):
-        if data.labels is not None and label not in data.labels:
+        if not wanted[place]:
             continue
         if not text.strip():
             blank += 1
@@ -184,6 +181,21 @@ def _clean(
         raise DataError(f"{data.source}: all {what} are identical; there is nothing to learn from one text")
     fields = None if rows.fields is None else [rows.fields[place] for place in places]
     return Rows(texts, kept, fields, template=rows.template, chats=rows.chats)
+
+
+def _renamed(rows: Rows, data: Data) -> tuple[list[str], list[bool]]:
+    """The labels as [data] label_names has them, and which rows have no other than those of [data] labels."""
+    labels = rows.labels or [UNLABELLED] * len(rows)
+    if not data.multi_label:
+        sets = [(label,) for label in labels]
+    else:
+        sets = [tuple(label.split(SEPARATOR)) if label else () for label in labels]
+    _check_known(data.label_names, [label for each in sets for label in each], "label_names")
+    sets = [tuple(sorted({data.label_names.get(label, label) for label in each})) for each in sets]
+    if data.labels is not None:
+        _check_known(data.labels, [label for each in sets for label in each], "labels")
+    kept = [data.labels is None or set(each) <= set(data.labels) for each in sets]
+    return [SEPARATOR.join(each) for each in sets], kept
 
 
 def _without_rare(view: StageView, rows: Rows) -> Rows:

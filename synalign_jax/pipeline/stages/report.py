@@ -46,6 +46,7 @@ from synalign_jax.pipeline.asking.endpoints import shares_of
 from synalign_jax.pipeline.config import Config, Llm, endpoints_of, model_name
 from synalign_jax.pipeline.data.copies import find_copies
 from synalign_jax.pipeline.data.intake import Intake
+from synalign_jax.pipeline.data.values import SEPARATOR
 from synalign_jax.pipeline.folder import StageView, values_of
 from synalign_jax.pipeline.tools import Tools
 
@@ -92,11 +93,11 @@ def run(view: StageView, config: Config, tools: Tools, records: Sequence[dict[st
         judged=JUDGED if students else (),
         weights=weights_facts(shown),
         weights_note=note,
-        kinds=_kinds(real, weighted, shown, labelled),
+        kinds=_kinds(real, weighted, shown, labelled=labelled, multi_label=config.data.multi_label),
         lengths=length_figure(real_texts, texts, shown),
         words=word_kinds(texts, shown, real_texts),
         copies=copies,
-        rows=_rows(real_texts, weighted, shown, chosen, config.report.rows),
+        rows=_rows(real_texts, weighted, shown, chosen, config),
         maps=maps,
         maps_note=maps_note,
         usage=usage,
@@ -137,12 +138,18 @@ def _use(root: Path, worth: bool, labelled: bool) -> Use:
 
 
 def _kinds(
-    real: list[dict[str, Any]], made: pa.Table, weights: np.ndarray, labelled: bool
+    real: list[dict[str, Any]], made: pa.Table, weights: np.ndarray, *, labelled: bool, multi_label: bool
 ) -> tuple[Kinds, ...]:
     found = []
     if labelled:
-        labels = values_of(made["label"])
-        found.append(kinds_by("label", labels, weights, [row["label"] for row in real]))
+        labels, of_real = values_of(made["label"]), [row["label"] for row in real]
+        if multi_label:
+            parts = [label.split(SEPARATOR) for label in labels]
+            each = np.repeat(weights, [len(part) for part in parts])
+            theirs = [one for label in of_real for one in label.split(SEPARATOR)]
+            found.append(kinds_by("label", [one for part in parts for one in part], each, theirs))
+        name = "combination of labels" if multi_label else "label"
+        found.append(kinds_by(name, labels, weights, of_real))
     found.append(kinds_by("model", values_of(made["model"]), weights))
     found += attribute_kinds(list(map(functools.cache(json.loads), values_of(made["attributes"]))), weights)
     return tuple(kinds for kinds in found if kinds is not None)
@@ -239,9 +246,9 @@ def _coverage(view: StageView) -> tuple[Figure, ...]:
 
 
 def _rows(
-    texts: list[str], weighted: pa.Table, weights: np.ndarray, chosen: set[int], most: int
+    texts: list[str], weighted: pa.Table, weights: np.ndarray, chosen: set[int], config: Config
 ) -> tuple[SyntheticRow, ...]:
-    even, rows = weights.sum() / len(weights), rows_shown(weights, most)
+    even, rows = weights.sum() / len(weights), rows_shown(weights, config.report.rows)
     return tuple(
         SyntheticRow(
             text=row["text"],
@@ -253,6 +260,7 @@ def _rows(
             nearest_text=texts[row["nearest_real"]],
             nearest_distance=row["nearest_distance"],
             model=row["model"],
+            labels=tuple(filter(None, row["label"].split(SEPARATOR))) if config.data.multi_label else None,
         )
         for i, row in zip(rows.tolist(), weighted.take(rows).to_pylist(), strict=True)
     )

@@ -7,6 +7,24 @@ if (list) {
   const [find, label, sort, count, more] = ["find", "label", "sort", "count", "more"].map((id) => document.getElementById(id));
   const texts = new Map(items.map((item) => [item, item.textContent.toLowerCase()]));
   let most = STEP;
+  // A long text ends in a button that shows the rest: no scrolling inside of what scrolls.
+  const shorten = (text) => {
+    if (text.dataset.seen) return;
+    text.dataset.seen = "yes";
+    text.classList.add("short");
+    if (text.scrollHeight <= text.clientHeight + 1) return text.classList.remove("short");
+    const whole = document.createElement("button");
+    whole.type = "button";
+    whole.className = "whole";
+    whole.textContent = "Show the whole text";
+    whole.setAttribute("aria-expanded", "false");
+    whole.addEventListener("click", () => {
+      const short = text.classList.toggle("short");
+      whole.textContent = short ? "Show the whole text" : "Show less";
+      whole.setAttribute("aria-expanded", String(!short));
+    });
+    text.after(whole);
+  };
   const update = () => {
     const words = find.value.toLowerCase();
     const key = sort.value.replace("-", "");
@@ -15,9 +33,10 @@ if (list) {
     list.append(...items);
     let found = 0;
     for (const item of items) {
-      const fits = texts.get(item).includes(words) && (label.value === "" || item.dataset.label === label.value);
+      const fits = texts.get(item).includes(words) && (label.value === "" || item.dataset.labels.split(" ").includes(label.value));
       found += fits;
       item.hidden = !fits || found > most;
+      if (!item.hidden) shorten(item.querySelector(".text"));
     }
     more.hidden = found <= most;
     count.textContent = `${Math.min(found, most)} of ${found} shown` + (found < items.length ? `, ${items.length - found} filtered out` : "");
