@@ -183,7 +183,7 @@ def _without_copies(
 
 def _with_labels(real: Table, pool: Table, options: argparse.Namespace) -> tuple[Table, Table, list[str]]:
     """Both with labels of one spelling, or both without."""
-    from synalign_jax.pipeline.data.columns import closest
+    from synalign_jax.pipeline.data.columns import Template, closest
     from synalign_jax.pipeline.data.errors import DataError, listed
     from synalign_jax.pipeline.data.labels import match_label_sets, match_labels
     from synalign_jax.pipeline.data.values import SEPARATOR
@@ -202,9 +202,11 @@ def _with_labels(real: Table, pool: Table, options: argparse.Namespace) -> tuple
             f" name one with --{side}-label{f' (is it {close!r}?)' if close else ''}, or give --no-labels"
         )
     if real.labels is None or pool.labels is None:
-        if options.no_labels or not (real.others.names or pool.others.names):
-            return real, pool, []
+        texts = {name for side in (real, pool) for name in Template(side.template).fields}
         names = list(dict.fromkeys((*real.others.names, *pool.others.names)))
+        names = [name for name in names if name not in texts]
+        if options.no_labels or not names:
+            return real, pool, []
         close = closest("label", names)
         return (
             real,

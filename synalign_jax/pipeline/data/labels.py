@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -11,7 +12,8 @@ from .errors import DataError, listed
 from .values import WORDS_FOR_NOTHING, bare, label_of
 
 _TRUTH = {"true", "false"}
-_MISSING = WORDS_FOR_NOTHING | {"na"}
+_MISSING = WORDS_FOR_NOTHING | {"na", "-", "--", "?", ".", "missing", "undefined"}
+_NUMBER = re.compile(r"[+-]?\d[\d,]*(?:\.\d*)?(?:e[+-]?\d{1,3})?", re.IGNORECASE | re.ASCII)
 
 
 def settle_labels(name: str, labels: list[str]) -> tuple[list[str], list[str]]:
@@ -28,6 +30,13 @@ def settle_labels(name: str, labels: list[str]) -> tuple[list[str], list[str]]:
         if len(group) > 1:
             each = ", ".join(f"'{label}' ({counts[label]:,} rows)" for label in sorted(group))
             said.append(f"{name}: the labels {each} are alike but for case, spaces or accents; kept apart")
+    numbers = defaultdict(list)
+    for label in counts:
+        if _NUMBER.fullmatch(label):
+            numbers[float(label.replace(",", ""))].append(label)
+    for group in numbers.values():
+        if len(group) > 1:
+            said.append(f"{name}: the labels {listed(sorted(group))} are one number as text; kept apart")
     for label, count in counts.items():
         if label.casefold() in _MISSING:
             said.append(f"{name}: {count:,} rows have the label '{label}', which looks like a missing value")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -14,6 +15,13 @@ from .errors import DataError
 from .others import Others
 from .values import WORDS_FOR_NOTHING, bare
 
+# What writers leave in texts, by a sign of each that hardly stands in others.
+_ODD = {
+    re.compile(r"&(?:amp|lt|gt|quot|apos|nbsp|#\d{2,5}|#x[0-9a-fA-F]{2,4});"): "HTML entities, as &amp;",
+    re.compile("\u00c3[\u0080-\u00bf]|\u00e2\u20ac[\u2122\u0153\u201c\u201d\u0153\u02dc\u00a6]|\u00c2\u00a0"):
+        "letters that were decoded wrongly, as \u00c3\u00a9 for \u00e9",
+    re.compile("\ufffd"): "signs that stand for lost letters (U+FFFD)",
+}  # fmt: skip
 _NAMED = 3  # rows that one remark names
 
 
@@ -98,6 +106,9 @@ def without_blank(name: str, table: Table) -> Table:
     if nothing:
         word, count = nothing.most_common(1)[0]
         said.append(f"{name}: {count:,} texts are {word!r}, which looks like a missing value")
+    for looks, what in _ODD.items():
+        if count := sum(1 for text in table.texts if looks.search(text)):
+            said.append(f"{name}: {count:,} texts hold {what}")
     full = np.fromiter((bool(bare(text)) for text in table.texts), bool, len(table.texts))
     if full.all():
         return replace(table, said=tuple(said))

@@ -187,7 +187,14 @@ class _Reading:
             return
         for row in rows.rows if file.columns else ():
             row |= {name: value for name, value in file.columns.items() if name not in row}
-        found = find_columns(file.name, self._given, [*rows.names, *file.columns], rows.repeated)
+        try:
+            found = find_columns(file.name, self._given, [*rows.names, *file.columns], rows.repeated)
+        except DataError as error:
+            names = self._given.named or rows.repeated or all(map(str.isidentifier, rows.names))
+            if names or file.suffix not in (".csv", ".tsv"):
+                raise
+            mend = "If that is a row and no header, write a line of names above it"
+            raise DataError(f"{error}. {mend}") from None
         self._same(file, found)
         vectors = []
         for row in rows.rows[:LOOKED_AT]:

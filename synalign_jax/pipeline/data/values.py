@@ -81,7 +81,7 @@ def text_of(where: str, name: str, value: Any, *, optional: bool = False) -> str
     if value in ([], {}):
         return ""
     part = f"; name a part of it, as {name}.{_first(value)}" if _first(value) is not None else ""
-    if isinstance(value, list) and len(value) > 1 and all(isinstance(turn, str) for turn in value):
+    if name in CHATS and isinstance(value, list) and all(isinstance(turn, str) for turn in value):
         part += f', or, if these are turns, write them as {{"role": "user", "content": {_start(value[0])}}}'
     raise DataError(f"{where}: '{name}' is a {_kind(value)}, expected text or a number{part}")
 

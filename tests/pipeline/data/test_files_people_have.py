@@ -2,6 +2,7 @@
 
 import datetime
 import decimal
+import gzip
 import io
 import json
 import zipfile
@@ -212,8 +213,36 @@ _REFUSED = {
     ),
     "bytes that are none": ("r.parquet", _parquet(text=pa.array([b"\xff\xfe"])), "no UTF-8 text"),
     "mixed encodings": ("r.csv", "text\ncafé\n".encode() + b"caf\xe9\n", "line 3 is not UTF-8"),
+    "packed twice": ("r.jsonl.gz", gzip.compress(gzip.compress(b"{}")), "packed with gzip twice"),
+    "comments": ("r.jsonl", b'// mine\n{"text":"a"}\n', "comments are no JSON; take them out"),
+    "a table as JSONL": ("r.jsonl", b"text,label\na,x\n", "if it is a table of CSV, rename it to .csv"),
+    "no header": ("r.csv", b"I liked it,1\nI did not,0\n", "write a line of names above it"),
+    "fewer values than names": (
+        "r.json",
+        b'{"columns":["text","label"],"data":[["a","x"],["b"]]}',
+        "item 2 of 'data' holds 1 values, 'columns' 2 names",
+    ),
     "rubbish behind an object": ("r.jsonl", b'{"text":"a"} ]\n', "line 1 is not JSON"),
 }
+
+
+@pytest.mark.parametrize(
+    ("text", "label", "said"),
+    [
+        ("a &amp; b", "x", "1 texts hold HTML entities"),
+        ("caf\u00c3\u00a9", "x", "1 texts hold letters that were decoded wrongly"),
+        ("lost \ufffd", "x", "1 texts hold signs that stand for lost letters"),
+        ("a", "1e0", "the labels '1', '1e0' are one number as text; kept apart"),
+        ("a", "?", "the label '?', which looks like a missing value"),
+    ],
+)
+def test_what_looks_wrong_is_said(tmp_path: Path, text: str, label: str, said: str) -> None:
+    rows = [{"text": "Fish & chips; \u00c3rea, na\u00efve", "label": "1"}, {"text": text, "label": label}]
+    (tmp_path / "r.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    table = read_table(tmp_path / "r.jsonl")
+    assert table.texts == [row["text"] for row in rows]
+    assert table.labels == [row["label"] for row in rows]
+    assert [line for line in table.said if said in line] == list(table.said) != []
 
 
 @pytest.mark.parametrize("kind", sorted(_REFUSED))

@@ -22,6 +22,8 @@ _OTHERS = {  # what stands where JSON was expected, and the mend
     "data:": "it is an event stream; take 'data: ' off every line",
     "```": "a code fence stands around the rows; take it off",
     "<": "it is a web page or XML; was the file downloaded?",
+    "//": "comments are no JSON; take them out",
+    "#": "comments are no JSON; take them out",
 }
 
 
@@ -117,6 +119,8 @@ def _parsed(file: SourceFile, where: str, line: str, found: RowList) -> list[Any
 
 def _mend(line: str) -> str:
     begin = line[_skip(line, 0) :]
+    if re.match(r"[\w ]+[,\t;]", begin):
+        return ": if it is a table of CSV, rename it to .csv"
     return next((f": {mend}" for start, mend in _OTHERS.items() if begin.startswith(start)), "")
 
 
@@ -218,7 +222,12 @@ def _shaped(file: SourceFile, found: RowList, value: dict[str, Any], wanted: set
     if wanted & set(value) and not all(isinstance(part, dict | list) for part in value.values()):
         return found
     if {"columns", "data"} <= set(value) <= {"columns", "data", "index"}:
-        rows = [dict(zip(value["columns"], row, strict=True)) for row in value["data"]]
+        names, cells = value["columns"], value["data"]
+        for number, row in enumerate(cells, 1):
+            if not isinstance(row, list) or len(row) != len(names):
+                wrong = f"holds {len(row)} values" if isinstance(row, list) else "is no list"
+                raise DataError(f"{file.name}: item {number} of 'data' {wrong}, 'columns' {len(names)} names")
+        rows = [dict(zip(names, row, strict=True)) for row in cells]
         return _inside(file, rows, "'data', named by 'columns'")
     parts = list(value.values())
     if parts and all(isinstance(part, dict) for part in parts):

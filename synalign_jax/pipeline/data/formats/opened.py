@@ -41,6 +41,8 @@ def opened(file: SourceFile) -> Iterator[Any]:
             raw = stack.enter_context(file.open())
             stream = io.BufferedReader(_unpacked(file.name, raw, stack))  # type: ignore[arg-type]
             head = stream.peek(64)[:64]
+            if head.startswith(b"\x1f\x8b"):
+                raise DataError(f"{file.name}: packed with gzip twice; unpack it once: gunzip")
             for start, what in _OTHER.items():
                 if head.startswith(start):
                     raise DataError(f"{file.name}: this is {what}")
