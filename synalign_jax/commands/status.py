@@ -86,7 +86,8 @@ def _show_ledger(path: Path) -> None:
             f"batch      {name} ({batch.word or 'not looked at yet'}, {hours:.1f} h old): {batch.done} of"
             f" {batch.total} done, {batch.failed} failed; {batch.left} not on record yet"
         )
-    print(f"tokens     {tokens:,}, cost {summary.cost:.6g}")
+    # Without prices nothing is known of it, and 0 would say that it was free.
+    print(f"tokens     {tokens:,}" + (f", cost {summary.cost:.6g}" if summary.cost else ""))
 
 
 def _show_rows(path: Path, count: int) -> None:

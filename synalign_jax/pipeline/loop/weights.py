@@ -8,19 +8,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
+from threadpoolctl import ThreadpoolController
 
 from synalign_jax.pipeline.data.growing import GrowingVectors
 
 FACTORS = 4.0 ** np.arange(-2, 5)  # candidate penalties, in units of the noise band
 _FOLDS = 5
 _STEPS = 150
+# Threads would wait for each other at every step, the longer the more another wave's work keeps a core busy.
+_BLAS = ThreadpoolController()
 _LOOK = 10  # steps after which columns that hardly move are left as they are
 _STILL = 1e-5  # of a column's weight, moved in a step
 _MOST = 2_048  # rows of a label that are weighed, as many as `align` cross-validates on; of more, the last
 FEWEST_REAL = 10  # real rows of a label below which nothing is learnt of it
+
+
+class _Solved(NamedTuple):
+    """The weights of a label for the penalties that were tried, (m, tried, folds + 1), and the best one."""
+
+    tried: list[int]
+    best: int
+    weights: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -86,7 +98,7 @@ class Weigher:
         self.fold = np.zeros(len(of_label), int)
         for label, rows in self.rows.items():
             self.fold[rows] = self._folds[label]
-        self._last: dict[str, np.ndarray] = {}
+        self._last: dict[str, _Solved] = {}
 
     @property
     def says_nothing(self) -> list[str]:
@@ -130,16 +142,22 @@ class Weigher:
         folds = fold.max() + 1
         # One column a fold and penalty, and one a penalty for all rows.
         targets = np.stack([cross[:, fold != k].mean(axis=1) for k in range(folds)] + [cross.mean(axis=1)], 1)
-        start = np.full((m, len(FACTORS), folds + 1), 1.0 / m)
-        if (last := self._last.get(label)) is not None:
-            # New rows begin with the mean weight.
-            scaled = last[-m:] * len(last) / m
+        last = self._last.get(label)
+        # What is best moves slowly while a pool grows: after the first wave its neighbours are tried alone.
+        tried = range(len(FACTORS)) if last is None else range(last.best - 1, last.best + 2)
+        tried = [i for i in tried if 0 <= i < len(FACTORS)]
+        start = np.full((m, len(tried), folds + 1), 1.0 / m)
+        if last is not None:
+            # New rows begin with the mean weight, and a penalty that is new with what its neighbour found.
+            nearest = [int(np.argmin(np.abs(np.array(last.tried) - i))) for i in tried]
+            scaled = last.weights[-m:, nearest] * len(last.weights) / m
             start[: len(scaled)] = scaled
-        w = minimise(own, targets, band * FACTORS, start)
-        self._last[label] = w
-        errors = [_errors(own, cross, w[:, i, :-1], fold) + pairs for i in range(len(FACTORS))]
+        with _BLAS.limit(limits=1, user_api="blas"):
+            w = minimise(own, targets, band * FACTORS[tried], start)
+        errors = [_errors(own, cross, w[:, i, :-1], fold) + pairs for i in range(len(tried))]
         plain = _errors(own, cross, np.full((m, folds), 1.0 / m), fold) + pairs
         best = int(np.argmin([error.mean() for error in errors]))
+        self._last[label] = _Solved(tried, tried[best], w)
         gain = plain - errors[best]
         # Weights that do not beat equal ones by one standard error are not trusted (Breiman et al., 1984).
         trusted = gain.mean() > gain.std(ddof=1) / np.sqrt(n)
