@@ -18,6 +18,14 @@ def parsed(text: str) -> Any:
         return None
 
 
+def written(value: Any) -> bytes:
+    """A body to post."""
+    try:
+        return msgspec.json.encode(value)
+    except (TypeError, ValueError, OverflowError):  # lone surrogates, whole numbers beyond 64 bits
+        return json.dumps(value).encode("ascii")
+
+
 def _read(text: str) -> Any:
     with contextlib.suppress(ValueError, RecursionError):
         return msgspec.json.decode(text)  # vectors as numbers seven times faster than by json

@@ -73,6 +73,8 @@ class EventReader:
 
 def looks_like_events(text: str) -> bool:
     """Whether a body that says it is something else is an event stream."""
+    if text[:1] in ("{", "["):
+        return False
     return bool(re.match(r"\ufeff?\s*(?:data|event|id|retry)?:\s?", text)) and "data:" in text
 
 

@@ -24,7 +24,7 @@ from synalign_jax.llm.protocol import (
     Unreachable,
 )
 
-from ._bodies import parsed
+from ._bodies import parsed, written
 from ._events import EventReader, looks_like_events
 from ._faults import Blame, error_for, fault_in
 from ._proxy import proxy_for
@@ -94,7 +94,7 @@ class Http:
         """
         stream = bool(body.get("stream"))
         sent = {"Content-Type": "application/json", **(headers or {})}
-        data = json.dumps(body).encode("ascii")
+        data = written(body)
         try:
             async with self._open().post(
                 self._address.of(path),
@@ -168,7 +168,7 @@ class Http:
         return self._open().request(
             method,
             self._address.of(path),
-            data=json.dumps(data).encode("ascii") if is_json else data,
+            data=written(data) if is_json else data,
             headers={"Content-Type": "application/json"} if is_json else None,
             params=dict(params or {}),
             proxy=self._proxy,

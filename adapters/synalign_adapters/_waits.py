@@ -78,7 +78,7 @@ def retry_after(headers: Mapping[str, str], value: Any = None, text: str = "") -
 
 def quota(headers: Mapping[str, str]) -> Quota | None:
     """What the rate-limit headers say: OpenAI's x-ratelimit-*, Anthropic's, or the IETF drafts' ratelimit."""
-    if not any("ratelimit" in name.lower() for name in headers):
+    if "ratelimit" not in " ".join(headers).lower():
         return None
     now = clock_of(headers)
     drafted = dict(re.findall(r"\b(remaining|reset|r|t)\s*=\s*([\w.]+)", headers.get("ratelimit", "")))

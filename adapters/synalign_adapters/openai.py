@@ -197,19 +197,18 @@ class OpenAIChat:
 
     def _response(self, reply: Reply, request: ChatRequest) -> ChatResponse:
         value = joined(reply.value) if reply.streamed else completion_in(reply.value)
-        usage = _told(value)
         if reply.streamed and not is_finished(value):
             raise ServerError(
                 f"{self.endpoint}: the streamed answer broke off",
                 raw=self.redact(json.dumps(value))[:_KEPT],
                 paid=True,
-                usage=usage,
+                usage=_told(value),
             )
         try:
             return response_in(value, request, reply.quota)
         except DeclinedError as declined:
             error = Refused(
-                f"the endpoint declined to answer: {self.redact(str(declined))[:300]}", usage=usage
+                f"the endpoint declined to answer: {self.redact(str(declined))[:300]}", usage=_told(value)
             )
             error.why = "moderated"
             raise error from None
@@ -218,7 +217,7 @@ class OpenAIChat:
                 f"{self.endpoint}: HTTP 200, but not a chat completion: {error}",
                 raw=self.redact(json.dumps(value))[:_KEPT],
                 paid=True,
-                usage=usage,
+                usage=_told(value),
             ) from None
 
     def _do_without(self, model: str, options: Options, put: Put, error: LLMError) -> LLMError:

@@ -36,6 +36,29 @@ from .records import Elsewhere, Known, OverBudget, Ticket
 _POLL = 0.25  # seconds between two looks at a request that another run has in flight
 _MOST_LESSONS = 48  # times that one request may be put otherwise
 _LUCK = 3  # times max_attempts where the reasons differ, and times reasks where other answers are not bad
+_SPARED = 2  # failures in between which others were answered, that neither count nor lengthen the wait
+
+
+class Failures:
+    """The failures of one request that share a course of waits."""
+
+    def __init__(self) -> None:
+        self.steps = 0  # of the doubling that the next wait has taken
+        self.spared = 0
+        self._last = 0.0
+
+    def add(self, silence: float) -> None:
+        """One more. `silence`: seconds since anybody was answered. Where others were answered since the last
+        failure the endpoint is there, and a few failures more are bad luck: waiting ever longer for them
+        would only make a run's last requests late."""
+        now = time.monotonic()
+        if not self._last:
+            pass
+        elif self.spared < _SPARED and silence < now - self._last:
+            self.spared += 1
+        else:
+            self.steps += 1
+        self._last = now
 
 
 class Conversation:
@@ -46,9 +69,9 @@ class Conversation:
         self.attempts = 0
         self.value: Any = None
         self._why = ""  # the last failure, for who asks why nothing moves
-        self._failures = 0  # that count towards max_attempts
+        self._failures = Failures()  # that count towards max_attempts
         self._kinds: set[str] = set()  # of those failures
-        self._refusals = 0  # by rate limits
+        self._refusals = Failures()  # by rate limits
         self._reasks = 0
         self._changes = 0  # options left out meanwhile
         self._headroom = 0  # sent with the last attempt
@@ -212,27 +235,27 @@ class Conversation:
         if isinstance(error, Unfinished):
             return 0.0
         if isinstance(error, RateLimited | Loading):
-            self._refusals += 1
-            return max(error.retry_after or 0.0, self._backoff(limits.first_wait, self._refusals))
+            self._refusals.add(self._desk.gate.silence())
+            return max(error.retry_after or 0.0, self._backoff(limits.first_wait, self._refusals.steps))
         if isinstance(error, BadAnswer):
             self._reasks += 1
             luck = _LUCK if self._desk.tally.seldom("bad_answer") else 1
             wait = 0.0 if self._reasks <= luck * limits.reasks else None
         else:
-            self._failures += 1
+            self._failures.add(self._desk.gate.silence())
             self._kinds.add(error.kind)
             calm = isinstance(error, ServerError | Timeout)  # load is not to blame, or has passed
             first = limits.first_wait / 4 if calm else limits.first_wait
-            wait = max(error.retry_after or 0.0, self._backoff(first, self._failures))
+            wait = max(error.retry_after or 0.0, self._backoff(first, self._failures.steps))
             luck = _LUCK if len(self._kinds) > 1 else 1
-            if not error.retry or self._failures >= luck * limits.max_attempts:
+            if not error.retry or self._failures.steps + 1 >= luck * limits.max_attempts:
                 wait = None
         self._spent += wait or 0.0
         return wait if self._spent <= limits.total_timeout else None
 
-    def _backoff(self, first: float, failures: int) -> float:
+    def _backoff(self, first: float, steps: int) -> float:
         """Exponential, with jitter over its upper half so that requests that failed together part."""
-        return min(self._desk.limits.longest_wait, first * 2 ** (failures - 1)) * random.uniform(0.5, 1.0)
+        return min(self._desk.limits.longest_wait, first * 2 ** min(steps, 64)) * random.uniform(0.5, 1.0)
 
 
 def _discreet(error: LLMError, llm: LLM) -> LLMError:

@@ -60,6 +60,7 @@ class Gate:
         self._paused_until = 0.0
         self.holders = 0  # requests that hold a share of the budget, or ask for it
         self._departed = asyncio.Event()
+        self._departures = 0  # who waits for it
         self._probing = False
         self._waiting: deque[asyncio.Future[bool]] = deque()
         self._alarm: asyncio.TimerHandle | None = None
@@ -86,21 +87,34 @@ class Gate:
         """
         if self.closed:
             raise Closed
+        if (
+            self._waiting
+            or self.breaker.open
+            or self.in_flight >= self.concurrency.limit
+            or self.pause_left()
+        ):
+            probe = await self._turn(first)
+        else:
+            self.in_flight += 1
+            probe = False
+        if self._requests or self._tokens:
+            try:
+                await self._keep_rates(most)
+            except BaseException:
+                self.leave(probe)
+                raise
+        return probe
+
+    async def _turn(self, first: bool) -> bool:
         turn: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         (self._waiting.appendleft if first else self._waiting.append)(turn)
         self._admit()
         try:
-            probe = await turn
+            return await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled() and not turn.exception():
                 self.leave(turn.result())
             raise
-        try:
-            await self._keep_rates(most)
-        except BaseException:
-            self.leave(probe)
-            raise
-        return probe
 
     async def _keep_rates(self, most: Usage) -> None:
         now, wait = time.monotonic(), 0.0
@@ -189,7 +203,7 @@ class Gate:
     def let_go(self, *, spent: bool) -> None:
         """It got none, or it has come back: what it did not spend is free."""
         self.holders -= 1
-        if spent or not self.holders:
+        if self._departures and (spent or not self.holders):
             departed, self._departed = self._departed, asyncio.Event()
             departed.set()
 
@@ -199,7 +213,11 @@ class Gate:
         Raises:
             Closed: the gate closed meanwhile.
         """
-        await self._departed.wait()
+        self._departures += 1
+        try:
+            await self._departed.wait()
+        finally:
+            self._departures -= 1
         if self.closed:
             raise Closed
 

@@ -28,9 +28,13 @@ class Lessons:
 
     async def recall(self, model: str) -> None:
         """Make use of what was learnt of the model before; the first call for a model reads, others wait."""
-        if model not in self._recalled:
-            self._recalled[model] = asyncio.ensure_future(self._read(model))
-        await asyncio.shield(self._recalled[model])
+        reading = self._recalled.get(model)
+        if reading is None:
+            reading = self._recalled[model] = asyncio.ensure_future(self._read(model))
+        if reading.done():
+            reading.result()
+        else:
+            await asyncio.shield(reading)
 
     async def keep(self, model: str) -> None:
         """Put what is new on record."""

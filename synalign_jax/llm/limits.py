@@ -11,7 +11,8 @@ class Limits:
 
     `concurrency` is a ceiling: how many requests are really in flight adapts to the endpoint.
     `max_attempts` bounds the attempts of one request that fail for other reasons than a rate limit, and for
-    one and the same: while the reasons change it is luck that fails, and up to three times as many are made.
+    one and the same: while the reasons change it is luck that fails, and up to three times as many are made;
+    and two failures in between which others were answered do not count, nor do waits grow by them.
     Being told to come back later burns none. `total_timeout` bounds what one request spends in attempts and
     waits, and how long nothing at all may be answered.
     `reasks` bounds how often an answer that is not the JSON wanted is asked for again with the error shown;

@@ -13,6 +13,9 @@ from .budget import Amount
 from .protocol import ChatRequest, ChatResponse, LLMError, Usage
 
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
+
+
 @dataclass(frozen=True, slots=True)
 class Ticket:
     """Leave to send one request: it is on record as in flight, with `held` of the budget.
@@ -126,7 +129,7 @@ def request_body(endpoint: str, request: ChatRequest) -> str:
     """Everything that determines the answer, as canonical ASCII JSON."""
     # Only where it is set: requests of before keep their keys.
     continues = {"continues": True} if request.continues else {}
-    return json.dumps(
+    return _CANONICAL.encode(
         continues
         | {
             "endpoint": endpoint,
@@ -141,9 +144,7 @@ def request_body(endpoint: str, request: ChatRequest) -> str:
             "logprobs": request.logprobs,
             "schema": None if request.schema is None else dict(request.schema),
             "extra": dict(request.extra),
-        },
-        sort_keys=True,
-        separators=(",", ":"),
+        }
     )
 
 

@@ -12,6 +12,8 @@ import time
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
+import msgspec
+
 from .batches import register
 from .budget import Amount
 from .protocol import ChatResponse, Choice, Usage, error_of
@@ -91,15 +93,20 @@ def reopen(db: sqlite3.Connection, keys: Collection[str]) -> None:
     )
 
 
+def _rows(rows: Any) -> str:
+    """A batch as SQLite takes it; its texts are ASCII."""
+    return msgspec.json.encode(rows).decode("ascii")
+
+
 def find(db: sqlite3.Connection, keys: Collection[str]) -> dict[str, Found]:
     """For each key the request's id, the run that has it in flight, and its end; None where none is."""
     (rows,) = db.execute(
         "SELECT json_group_array(json_array("
         " wanted.value, r.id, r.run, r.state, r.answer, r.kind, r.reason, r.raw))"
         " FROM json_each(?) AS wanted LEFT JOIN requests AS r ON r.key = wanted.value",
-        (json.dumps(list(keys)),),
+        (_rows(list(keys)),),
     ).fetchone()
-    return {key: (request, run, _end(*end)) for key, request, run, *end in json.loads(rows)}
+    return {key: (request, run, _end(*end)) for key, request, run, *end in msgspec.json.decode(rows)}
 
 
 def _end(state: str | None, answer: str, kind: str, reason: str, raw: str | None) -> Known | None:
@@ -125,7 +132,7 @@ def add(db: sqlite3.Connection, requests: Sequence[tuple[str, str]]) -> None:
         "INSERT INTO requests (key, body)"
         " SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?) WHERE true"
         " ON CONFLICT (key) DO NOTHING",
-        (json.dumps(requests),),
+        (_rows(requests),),
     )
 
 
@@ -141,16 +148,17 @@ def spent(db: sqlite3.Connection) -> Amount:
 def send_off(db: sqlite3.Connection, run: int, tickets: Sequence[Ticket]) -> None:
     """Put attempts on record as in flight."""
     rows = [[t.number, t.request, t.held.tokens, t.held.cost] for t in tickets]
+    given = _rows(rows)
     db.execute(
         "UPDATE requests SET run = ?, attempts = attempts + 1"
         " WHERE id IN (SELECT json_extract(value, '$[1]') FROM json_each(?))",
-        (run, json.dumps(rows)),
+        (run, given),
     )
     db.execute(
         "INSERT INTO attempts (run, started, number, request, held_tokens, held_cost)"
         " SELECT ?, ?, json_extract(value, '$[0]'), json_extract(value, '$[1]'),"
         " json_extract(value, '$[2]'), json_extract(value, '$[3]') FROM json_each(?)",
-        (run, time.time(), json.dumps(rows)),
+        (run, time.time(), given),
     )
     db.execute(
         "UPDATE spent SET requests = requests + ?, held_tokens = held_tokens + ?, held_cost = held_cost + ?",
@@ -160,7 +168,7 @@ def send_off(db: sqlite3.Connection, run: int, tickets: Sequence[Ticket]) -> Non
 
 def finish(db: sqlite3.Connection, endings: Sequence[Ending]) -> None:
     """Put the ends of attempts on record; what was held for them is held no longer."""
-    rows = json.dumps(
+    rows = _rows(
         [
             [
                 e.ticket.run,
@@ -180,7 +188,7 @@ def finish(db: sqlite3.Connection, endings: Sequence[Ending]) -> None:
         " WHERE run = json_extract(value, '$[0]') AND number = json_extract(value, '$[1]')",
         (time.time(), rows),
     )
-    rows = json.dumps([[e.ticket.request, e.state, e.answer, e.outcome, e.reason, e.raw] for e in endings])
+    rows = _rows([[e.ticket.request, e.state, e.answer, e.outcome, e.reason, e.raw] for e in endings])
     db.execute(
         "UPDATE requests SET run = NULL, state = json_extract(value, '$[1]'),"
         " answer = json_extract(value, '$[2]'), kind = json_extract(value, '$[3]'),"
