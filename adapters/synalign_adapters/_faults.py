@@ -31,7 +31,10 @@ _STATUS_OF_WORD = {
 _CREDIT_CODES = ("insufficient_quota", "billing", "exceeded_current_quota", "arrearage", "payment_required")
 _CREDIT = re.compile(
     r"insufficient.{0,12}(?:balance|credit|funds|quota)|credit balance is too low|out of credit|no credit"
-    r"|not enough credit|余额不足|欠费|overdue|in arrears|billing hard limit|payment required",
+    r"|not enough (?:credit|balance)|balance is insufficient|余额不足|额度不足|欠费"
+    r"|overdue|in arrears|billing hard limit|payment required"
+    r"|(?:api )?usage limits?\. you will|spending limit|past invoices|budget has been exceeded"
+    r"|key limit exceeded|daily free allocation|quota_reached|remaining quota is 0",
     re.IGNORECASE,
 )
 _KEY = re.compile(
@@ -51,12 +54,20 @@ _MODEL = re.compile(
     r"|no longer (?:supported|available)|not a valid model"
     r"|has been (?:removed|retired|shut down)|do not have access"
     r"|not supported for generat)"
-    r"|(?:unknown|invalid|no such|unrecognized|nonexistent) model|not a valid model"
+    r"|(?:unknown|invalid|no such|unrecognized|nonexistent|unavailable) model|not a valid model"
+    r"|(?:do not|don.t|not) have access to (?:the )?model|not work with the specified model|no models? loaded"
+    r"|model (?:is )?disabled"
+    r"|on-demand throughput isn.t supported"
     r"|model_not_found|model_decommissioned",
     re.IGNORECASE,
 )
+_CLOSED = re.compile(
+    r"(?:organi[sz]ation|account|project|workspace)\b[^.]{0,40}(?:is|was|been) (?:temporarily |currently )?"
+    r"(?:disabled|suspended|deactivated|banned|blocked|terminated)",
+    re.IGNORECASE,
+)
 _MODERATED = re.compile(
-    r"flagged|moderation|content.?(?:filter|policy|management|safety)|usage polic"
+    r"flagged|moderation|guardrail|content.?(?:filter|policy|management|safety)|usage polic"
     r"|safety (?:system|filter|setting)"
     r"|responsible.?ai|data_inspection|inappropriate content|sensitive (?:word|content|information)"
     r"|prohibited[_ ](?:content|use)"
@@ -68,6 +79,7 @@ _MODERATED = re.compile(
 _TOO_LONG = re.compile(
     r"context.{0,10}(?:length|window|size)|context_length_exceeded|(?:prompt|input|message|request)[^.]{0,30}"
     r"(?:too (?:long|large|many)|exceed)|too many (?:input )?tokens|maximum (?:input|sequence|prompt) length"
+    r"|length of (?:the |your )?(?:messages?|prompt|input)\b"
     r"|range of input length|inputs\W+must have less than|超长"
     r"|string_above_max_length|reduce the length",
     re.IGNORECASE,
@@ -79,7 +91,10 @@ _BAD_ANSWER = re.compile(
     r"|generated (?:json|output)[^.]{0,30}(?:invalid|not match|does not)",
     re.IGNORECASE,
 )
-_RATE = re.compile(r"rate.?limit|too many requests|throttl|quota exceeded|concurrency limit", re.IGNORECASE)
+_RATE = re.compile(
+    r"rate.?limit|too many requests|throttl|quota exceeded|concurrency limit|out of call volume",
+    re.IGNORECASE,
+)
 _NEVER_FITS = re.compile(
     r"request too large|requested \d+.{0,40}limit \d+|limit:? ?(\d+),? ?requested:? ?(\d+)", re.IGNORECASE
 )
@@ -87,14 +102,18 @@ _OPTIONS = re.compile(r"no endpoints? found that (?:support|can handle)|requeste
 _PAGE = re.compile(r"\s*<(?:!doctype|html|head)", re.IGNORECASE)
 _LOADING = re.compile(
     r"(?:loading|being loaded|load(?:ing)? (?:the )?model|warming up|starting up|initiali[sz]ing"
-    r"|not (?:yet )?(?:ready|loaded)|still loading|cold start)",
+    r"|not (?:yet )?(?:ready|loaded)|still loading|cold start|scal(?:ing|ed) (?:up|from|to)\b|waking up"
+    r"|spinning up|is starting|(?:being|is) (?:provision|deploy)\w+)",
     re.IGNORECASE,
 )
-
-
 # Of a server's process, whatever the status says (LM Studio: 400).
+_LOADS = re.compile(
+    r"model\b[^.]{0,40}(?:\bis|still|currently) loading|model\b[^.]{0,40}being loaded", re.IGNORECASE
+)
 _CRASHED = re.compile(
-    r"model (?:is unloaded|has (?:unexpectedly )?(?:crashed|stopped|exited))", re.IGNORECASE
+    r"model (?:(?:is|was|has been )?\s?unloaded|has (?:unexpectedly )?(?:crashed|stopped|exited))"
+    r"|channel error|operation (?:was )?cancell?ed|degraded function",
+    re.IGNORECASE,
 )
 _NO_LOADING = re.compile(r"(?:fail\w*|unable|could not|cannot|error)(?: to)? load", re.IGNORECASE)
 # MiniMax's numbers, which come with HTTP 200.
@@ -224,6 +243,8 @@ def error_for(status: int, value: Any, body: str, headers: Mapping[str, str], bl
         return _of_the_server(status, message, everything, wait, body)
     if status == 400 and _CRASHED.search(everything):
         return ServerError(message, retry_after=wait, raw=body)
+    if status == 400 and _LOADS.search(everything) and not _NO_LOADING.search(everything):
+        return Loading(message, retry_after=wait, raw=body)
     error = _of_the_request(status, message, everything, value, body, blame)
     if isinstance(error, Refused) and _BAD_ANSWER.search(body):
         error = Rejected(message, raw=body)
@@ -256,6 +277,8 @@ def _of_the_request(
     moderated = _MODERATED.search(everything) or _has(value, ("flagged_input", "reasons", "innererror"))
     if status == 401 or (_KEY.search(everything) and not moderated):
         return Misconfigured(f"{message} ({blame.key})", raw=raw)
+    if _CLOSED.search(everything) and not moderated:
+        return Misconfigured(f"{message} (the account may ask nothing at present)", raw=raw)
     if _REGION.search(everything):
         return Misconfigured(f"{message} (the endpoint does not serve this place)", raw=raw)
     if status == 402:
@@ -280,7 +303,7 @@ def _is_credit(status: int, code: str, everything: str, wait: float | None) -> b
     if wait is not None and status == 429:  # a quota that comes back, whatever it is called
         return False
     return any(word in code for word in _CREDIT_CODES) or bool(
-        status in (400, 401, 402, 403, 429) and _CREDIT.search(everything)
+        status in (400, 401, 402, 403, 412, 429) and _CREDIT.search(everything)
     )
 
 

@@ -91,6 +91,9 @@ def _choice(value: Mapping[str, Any]) -> dict[str, Any] | None:
     if value.get("object") == "response" and isinstance(output, list):
         said = [item for item in output if isinstance(item, dict) and item.get("type") == "message"]
         reason = "length" if value.get("status") == "incomplete" else "stop"
+        why = value.get("incomplete_details")
+        if isinstance(why, dict) and why.get("reason") == "content_filter":
+            reason = "content_filter"
         return {"message": {"content": [item.get("content") for item in said]}, "finish_reason": reason}
     for name in _TEXTS:
         if isinstance(value.get(name), str) or (name == "response" and isinstance(value.get(name), dict)):

@@ -25,6 +25,9 @@ _IN_WORDS = re.compile(
     rf"((?:\d+(?:\.\d+)?\s*(?:{_UNIT})\b\s*(?:,|and)?\s*)+)",
     re.IGNORECASE,
 )
+_ON_THE_CLOCK = re.compile(
+    r"(?:again|retry|wait|available|resets?|replenished)\b[^.\d]{0,40}?(\d{1,3}:\d{2}:\d{2})\b", re.IGNORECASE
+)
 _FIELDS = {
     "retryafter": 1.0, "retrydelay": 1.0, "retryafterseconds": 1.0, "retryafterms": 1e-3, "retryafterme": 1.0,
     "estimatedtime": 1.0, "waittime": 1.0, "waitseconds": 1.0, "resetafter": 1.0, "resetin": 1.0,
@@ -71,6 +74,8 @@ def retry_after(headers: Mapping[str, str], value: Any = None, text: str = "") -
     found = [wait for wait in _in_fields(value, now) if wait is not None]
     if found:
         return max(found)
+    if match := _ON_THE_CLOCK.search(text[:4000]):
+        return seconds(match.group(1))
     if match := _IN_WORDS.search(text[:4000]):
         return _sum(match.group(1))
     return None
@@ -83,12 +88,14 @@ def quota(headers: Mapping[str, str]) -> Quota | None:
     now = clock_of(headers)
     drafted = dict(re.findall(r"\b(remaining|reset|r|t)\s*=\s*([\w.]+)", headers.get("ratelimit", "")))
 
-    def find(what: str, kinds: tuple[str, ...]) -> str | None:
-        for kind in kinds:
-            for name in (f"x-ratelimit-{what}-{kind}", f"anthropic-ratelimit-{kind}-{what}"):
-                if name in headers:
-                    return headers[name]
-        return None
+    def scarcest(kind: str) -> tuple[str | None, str | None]:
+        """What is left and when it is full again, of the minute, the day, or whatever is nearest its end."""
+        found = []
+        for left, reset in _pairs(kind):
+            if (count := _count(headers.get(left))) is not None:
+                wait = seconds(headers.get(reset, ""), now) or 0.0
+                found.append((count, -wait, headers[left], headers.get(reset)))
+        return min(found, key=lambda one: one[:2])[2:] if found else (None, None)
 
     def plain(what: str, short: str) -> str | None:
         for name in (f"x-ratelimit-{what}", f"ratelimit-{what}", f"x-rate-limit-{what}"):
@@ -96,10 +103,10 @@ def quota(headers: Mapping[str, str]) -> Quota | None:
                 return headers[name]
         return drafted.get(what, drafted.get(short))
 
-    left = find("remaining", ("requests",)), find("reset", ("requests",))
+    left = scarcest("requests")
     if left[0] is None:
         left = plain("remaining", "r"), plain("reset", "t")
-    tokens = find("remaining", ("tokens",)), find("reset", ("tokens",))
+    tokens = scarcest("tokens")
     if left[0] is None and tokens[0] is None:
         return None
     return Quota(
@@ -108,6 +115,14 @@ def quota(headers: Mapping[str, str]) -> Quota | None:
         tokens=_count(tokens[0]),
         tokens_reset=seconds(tokens[1] or "", now) or 0.0,
     )
+
+
+def _pairs(kind: str) -> Iterator[tuple[str, str]]:
+    """The names of headers that count requests or tokens: what remains, and the reset."""
+    for span in ("", "-minute", "-hour", "-day"):
+        yield f"x-ratelimit-remaining-{kind}{span}", f"x-ratelimit-reset-{kind}{span}"
+    for name in (kind, *(f"{which}-{kind}" for which in ("input", "output") if kind == "tokens")):
+        yield f"anthropic-ratelimit-{name}-remaining", f"anthropic-ratelimit-{name}-reset"
 
 
 def clock_of(headers: Mapping[str, str]) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import re
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from typing import Any, Literal
@@ -25,6 +26,7 @@ from synalign_jax.llm.protocol import (
     Unsupported,
 )
 
+from ._bodies import parsed
 from ._faults import Fault, Unexplained, fault_in
 from ._http import Called, Reply
 from ._options.learnt import Options
@@ -44,6 +46,11 @@ _PAGES = 100  # of a list of batches, at most
 _FILING = 120.0  # seconds after its end within which a batch may lack its files
 _CLOCKS = 86_400.0  # seconds by which two clocks may differ
 _CROWDED = ("token_limit_exceeded", "enqueued token", "limit reached", "too many batches", "rate limit")
+# Azure's files take a while until a batch may be made of them.
+_NOT_READY = re.compile(
+    r"file\b[^.]{0,60}(?:not (?:yet )?(?:ready|processed|available)|still|pending|being processed)",
+    re.IGNORECASE,
+)
 _UNASKED = ("batch_expired", "batch_cancelled", "batch_canceled", "expired", "cancelled")
 
 
@@ -56,7 +63,9 @@ class OpenAIBatches(OpenAIChat):
     _metadata = _window = True  # whether these are sent
 
     def route(self, request: ChatRequest) -> str:
-        return "/v1/completions" if request.continues else "/v1/chat/completions"
+        last = self._http.base.rpartition("/")[2]  # Zhipu's base_url ends in v4, and so do its routes
+        version = last if re.fullmatch(r"v\d+", last) else "v1"
+        return f"/{version}/completions" if request.continues else f"/{version}/chat/completions"
 
     def batch_line(self, key: str, request: ChatRequest, lessons: Mapping[str, Any]) -> bytes:
         line = {
@@ -104,7 +113,8 @@ class OpenAIBatches(OpenAIChat):
             called = await self._http.call("GET", "batches", params={"limit": "100", **after})
             if called.status in _NO_BATCHES:
                 raise Unsupported(f"{self.endpoint}: batches are not listed (HTTP {called.status})")
-            page = self._object(called)
+            value = parsed(called.text) if called.status < 300 else None
+            page = {"data": value} if isinstance(value, list) else self._object(called)
             found = [item for item in page.get("data") or [] if isinstance(item, dict)]
             for item in found:
                 metadata = item.get("metadata")
@@ -177,7 +187,10 @@ class OpenAIBatches(OpenAIChat):
                 " name an endpoint that offers it",
                 raw=self.redact(called.text),
             )
+        if called.status in (400, 409, 422) and _NOT_READY.search(called.text):
+            raise ServerError(f"{self.endpoint}: {what}: {self.redact(called.text[:300])}", raw="")
         value = self._object(called)
+        value = value["job"] if isinstance(value.get("job"), dict) else value  # Together
         if not isinstance(value.get("id"), str):
             raise Misconfigured(
                 f"{self.endpoint} has no batch API: its answer to {what} names no id; set batch = false",

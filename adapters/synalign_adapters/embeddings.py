@@ -30,6 +30,9 @@ from .connection import Connection
 _TRIES = 6
 _BRIEF = 200  # characters: a longer refusal says why, in its way
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 60.0
+_KIND = "passage"  # NVIDIA's word; rows are compared with rows, so that all are of one kind
+_ENVELOPES = ("data", "embeddings", "result", "predictions", "embedding", "float")
+_VECTORS = ("embedding", "embeddings", "values", "vector")
 
 
 class OpenAIEmbeddings:
@@ -67,6 +70,7 @@ class OpenAIEmbeddings:
         self._timeout, self._patience = timeout, total_timeout
         self._dimension: int | None = None
         self._format = True  # whether encoding_format is sent
+        self._kind: str | None = None  # of input, where the endpoint insists on being told one
         self._pause = _Pause()
 
     def __repr__(self) -> str:
@@ -123,6 +127,7 @@ class OpenAIEmbeddings:
         tried = False  # without encoding_format
         while True:
             await self._pause.over()
+            kind = self._kind
             try:
                 async with asyncio.timeout(self._timeout):
                     vectors = await self._ask(texts, start)
@@ -132,6 +137,12 @@ class OpenAIEmbeddings:
                     warnings.warn(f"{self._http.base}: {self._model}: {said}", stacklevel=2)
                 return vectors
             except Refused as error:
+                if kind is None and "input_type" in f"{error} {error.raw}":
+                    if self._kind is None:
+                        self._kind = _KIND
+                        said = f"'input_type' is '{_KIND}' from now on ({error})"
+                        warnings.warn(f"{self._http.base}: {self._model}: {said}", stacklevel=2)
+                    continue
                 if (
                     self._format
                     and not tried
@@ -155,6 +166,10 @@ class OpenAIEmbeddings:
                     return await self._halved(texts, start)
                 failures += 1
                 if failures == _TRIES or (isinstance(error, LLMError) and not error.retry):
+                    if isinstance(error, ServerError) and self._dimension is not None:
+                        if len(texts) > 1:  # others were embedded: it may be one of these
+                            return await self._halved(texts, start)
+                        error.args = (f"{error} (text {start})",)
                     raise
                 asked = getattr(error, "retry_after", None) or 0.0
                 await asyncio.sleep(max(asked, _backoff(failures)))
@@ -187,6 +202,8 @@ class OpenAIEmbeddings:
         body: dict[str, Any] = {"model": self._model, "input": list(texts)}
         if self._format:
             body["encoding_format"] = "float"
+        if self._kind:
+            body["input_type"] = self._kind
         reply = await self._http.post("embeddings", body, model=self._model)
         base = self._http.base
         try:
@@ -275,11 +292,10 @@ def _rows_in(value: Any, count: int) -> list[Any]:
         LookupError, TypeError, ValueError: there are none, or not one for each text.
     """
     rows = value
-    for _ in range(3):  # envelopes
+    for _ in range(4):  # envelopes
         if not isinstance(rows, Mapping):
             break
-        named = (rows.get("data"), rows.get("embeddings"), rows.get("result"))
-        rows = next((inner for inner in named if inner), [])
+        rows = next((inner for name in _ENVELOPES if (inner := rows.get(name))), [])
     if len(rows) != count:
         raise ValueError(f"{len(rows)} for {count} text(s)")
     if not isinstance(rows[0], Mapping):
@@ -293,8 +309,14 @@ def _rows_in(value: Any, count: int) -> list[Any]:
         raise ValueError(f"indices {sorted(places)[:5]}... for {count} text(s)")
     ordered: list[Any] = [None] * count
     for place, row in zip(places, rows, strict=True):
-        ordered[place - first] = row["embedding"]
+        ordered[place - first] = _numbers(row)
     return ordered
+
+
+def _numbers(row: Mapping[str, Any]) -> Any:
+    """The vector of a row, by OpenAI's name for it, Gemini's or Vertex's."""
+    inner = row[next((name for name in _VECTORS if name in row), "embedding")]
+    return _numbers(inner) if isinstance(inner, Mapping) else inner
 
 
 def _vector(given: Any) -> np.ndarray:

@@ -266,6 +266,7 @@ def _blames_an_option(raw: str) -> bool:
     """5xx that are refusals of an option in truth."""
     low = raw.lower()
     words = ("grammar", "unsupported param", "not supported", "unknown field", "must alternate", "for format")
+    words += ("not support param",)
     return any(word in low for word in words)
 
 

@@ -213,7 +213,7 @@ class Conversation:
         """
         ledger, budget = self._desk.ledger, self._desk.budget
         if isinstance(answer, ChatResponse):
-            self._desk.refused.clear()
+            self._desk.answered()
             return Known(answer, None), ledger.answered(ticket, answer, budget.cost(answer.usage))
         wait = self._wait(answer)
         end = self._desk.reason_to_stop(self._key, answer, last=wait is None, spent=self._spent)

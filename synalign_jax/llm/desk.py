@@ -43,15 +43,33 @@ class Desk:
     lessons: Lessons
     batches: Batches | None = None  # where requests go in these
     refused: list[str] = field(default_factory=list)  # keys, since the last answer, for no clear reason
+    given_up: list[str] = field(
+        default_factory=list
+    )  # keys, since the last answer, for the endpoint's failures
     used: bool = False  # whether any answer could be used
+
+    def answered(self) -> None:
+        """The endpoint works: what was refused or given up before lay at these requests."""
+        self.refused.clear()
+        self.given_up.clear()
 
     def reason_to_stop(self, key: str, error: LLMError, *, last: bool, spent: float) -> LLMError | None:
         """What ends the whole run, if this error of the request `key` does.
+
+        Requests that were given up since the last answer are open again then: it was not they that failed.
 
         Args:
             last: whether the request has no attempt left.
             spent: seconds that it has taken so far.
         """
+        end = self._reason(key, error, last=last, spent=spent)
+        if end and self.given_up:
+            self.ledger.reopen(list(self.given_up))
+        elif end is None and last and isinstance(error, ServerError | Timeout | Overloaded | Unreachable):
+            self.given_up.append(key)
+        return end
+
+    def _reason(self, key: str, error: LLMError, *, last: bool, spent: float) -> LLMError | None:
         limits, breaker = self.limits, self.gate.breaker
         if error.fatal:
             return error
@@ -69,8 +87,9 @@ class Desk:
             return Misconfigured(str(error), raw=error.raw) if last and not self.used else None
         if not breaker.ever_answered:
             shared = isinstance(error, Unreachable | Timeout | Overloaded) or _is_no_answer(error)
-            busy = isinstance(error, Overloaded)
-            enough = breaker.probes >= (limits.max_attempts if busy else _PROBES_OF_A_STRANGER)
+            enough = breaker.probes >= (
+                limits.max_attempts if _is_of_the_moment(error) else _PROBES_OF_A_STRANGER
+            )
             return _no_answer_yet(error) if (last and shared) or enough else None
         if breaker.open and (last or breaker.probes >= limits.max_attempts):
             return _gone(error)
@@ -105,6 +124,13 @@ class Desk:
             " the requests are still open",
             raw=error.raw,
         )
+
+
+def _is_of_the_moment(error: LLMError) -> bool:
+    """Whether somebody is there, and says that it cannot be done now: base_url and the rest may be right."""
+    return isinstance(error, Overloaded) or (
+        isinstance(error, ServerError) and not error.paid and error.raw is not None
+    )
 
 
 def _is_no_answer(error: LLMError) -> bool:

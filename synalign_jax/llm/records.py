@@ -12,7 +12,6 @@ from typing import Any
 from .budget import Amount
 from .protocol import ChatRequest, ChatResponse, LLMError, Usage
 
-
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
 

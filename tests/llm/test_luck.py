@@ -1,10 +1,16 @@
 """Bad luck is told from a request that cannot be answered."""
 
+import itertools
+import math
+from dataclasses import replace
 from pathlib import Path
 
-from fake_endpoint import Endpoint, ask, job
+import pytest
+from fake_endpoint import QUICK, Endpoint, ask, job
 
 from synalign_jax.llm.conversation import Failures
+from synalign_jax.llm.ledger import Ledger
+from synalign_jax.llm.protocol import Misconfigured, ServerError
 
 SCHEMA = {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]}
 
@@ -31,3 +37,28 @@ def test_two_failures_in_between_which_others_were_answered_do_not_lengthen_the_
     for _ in range(4):
         alone.add(99.0)
     assert alone.steps == 3
+
+
+def failing(count: float) -> Endpoint:
+    """An endpoint whose first `count` answers are failures of the moment."""
+    asked = itertools.count()
+    return Endpoint(
+        lambda prompt, times: ServerError("HTTP 500", raw="oops") if next(asked) < count else "fine"
+    )
+
+
+def test_an_endpoint_that_says_not_now_at_first_is_waited_for(tmp_path: Path) -> None:
+    """Somebody is there: sixteen failures and five probes are no wrong base_url."""
+    outcomes = ask(tmp_path / "l", failing(21), [job(i) for i in range(8)])
+    assert all(o.response for o in outcomes)
+
+
+def test_what_was_given_up_while_nothing_was_answered_is_open_again(tmp_path: Path) -> None:
+    """One at a time: the first requests end before it is clear that the endpoint is down."""
+    limits = replace(QUICK, concurrency=1)
+    with pytest.raises(Misconfigured, match="nothing that can be used"):
+        ask(tmp_path / "l", failing(math.inf), [job(i) for i in range(8)], limits=limits)
+    with Ledger(tmp_path / "l") as ledger:
+        assert ledger.summary().dead == 0
+    outcomes = ask(tmp_path / "l", failing(0), [job(i) for i in range(8)], limits=limits)
+    assert all(o.response and not o.cached for o in outcomes)

@@ -180,6 +180,30 @@ def fails_on_large_batches(ask: Ask) -> Answer:
     return good(ask)
 
 
+@sound
+def insists_on_a_kind_of_input(ask: Ask) -> Answer:
+    """NVIDIA."""
+    if "input_type" not in ask.body:
+        return Answer(400, {"error": "'input_type' parameter is required for asymmetric models"})
+    return good(ask)
+
+
+@sound
+def sends_values_as_gemini_does(ask: Ask) -> Answer:
+    return Answer(200, {"embeddings": [{"values": vector(text)} for text in ask.texts]})
+
+
+@sound
+def sends_predictions_as_vertex_does(ask: Ask) -> Answer:
+    rows = [{"embeddings": {"values": vector(text), "statistics": {"token_count": 3}}} for text in ask.texts]
+    return Answer(200, {"predictions": rows})
+
+
+@sound
+def sends_floats_as_cohere_does(ask: Ask) -> Answer:
+    return Answer(200, {"id": "1", "embeddings": {"float": [vector(text) for text in ask.texts]}})
+
+
 def _limited(ask: Ask, answer: Callable[[], Answer]) -> Answer:
     now = time.monotonic()
     recent = [at for at in ask.notes.setdefault("asked", []) if at > now - WINDOW]

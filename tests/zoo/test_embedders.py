@@ -36,8 +36,21 @@ def test_every_text_gets_its_own_vector_whatever_the_server_is_like(name: str) -
         if "limits" not in name:  # what was learnt is not learnt again
             # The last batch, of six, may be the first that is refused: then three at a time are learnt.
             assert len(heard) - before in ((1, 2) if "takes" in name or "large" in name else (1,))
-    assert len(said) == ("encoding_format" in name)
+    assert len(said) == ("encoding_format" in name or "insists" in name)
     assert len(heard) < 60  # waits are everybody's: no hammering
+
+
+def test_one_text_on_which_the_server_fails_is_named() -> None:
+    """Ollama: its vector is NaN, which is no JSON."""
+
+    def behave(ask: Ask) -> Answer:
+        return refusal("json: unsupported value: NaN", 500) if TEXTS[17] in ask.texts else good(ask)
+
+    with (
+        endpoint(behave) as (url, _),
+        pytest.raises(ServerError, match=r"unsupported value: NaN \(text 17\)"),
+    ):
+        embedder(url).embed(TEXTS)
 
 
 def test_one_text_that_is_refused_is_named_and_only_its_batch_is_halved() -> None:

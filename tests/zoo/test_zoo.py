@@ -8,6 +8,7 @@ from typing import Any
 
 import coats  # noqa: F401 - they fill the zoo
 import gateways  # noqa: F401
+import hosts  # noqa: F401
 import moods
 import natives  # noqa: F401
 import options

@@ -50,7 +50,7 @@ _INPUT = re.compile(
 )
 # Of the prompt alone: no limit of the answer mends it, and a lower one would cost all that follow.
 _PROMPT_ONLY = re.compile(
-    r"(?:prompt|input) length|length of (?:the |your )?(?:prompt|input)|max\w* (?:prompt|input)"
+    r"(?:prompt|input) length|length of (?:the |your )?(?:prompt|input|messages?)|max\w* (?:prompt|input)"
     r"|(?:prompt|input) (?:is|was) too long",
     re.IGNORECASE,
 )
@@ -58,6 +58,11 @@ _ANSWER = re.compile(
     r"max_\w*tokens|maxtokens|num_predict|max_gen_len|context|completion|output|generat", re.IGNORECASE
 )
 _NUMBER = re.compile(r"(?<!\d)(\d{1,8})(?!\d)(\s*\(exclusive\))?")
+_MEMBER = re.compile(
+    r"""["'](?:\w*code|status|n_\w+)["']:\s*["']?-?\d+["']?"""
+)  # whose numbers are no bounds
+_PAGE = re.compile(r"\s*<(?:!doctype|html|head)", re.IGNORECASE)
+_ASKED = re.compile(r"(?:requested|total of|output tokens)\D{0,12}(\d+)", re.IGNORECASE)
 FEWEST = 16  # tokens: a limit below it leaves room for nothing
 
 
@@ -184,6 +189,7 @@ class Options:
     def _limited(self, sent: Mapping[str, Any], said: str) -> Options:
         """A lower limit, where the words give one below that which was sent."""
         asked = next((sent[name] for name in LIMITS if name and name in sent), None)
+        said = "" if _PAGE.match(said) else _MEMBER.sub("", said)
         if not isinstance(asked, int) or (_PROMPT_ONLY.search(said) and not _ANSWER.search(said)):
             return self
         total, prompt = _TOTAL.search(said), _INPUT.search(said)
@@ -192,6 +198,8 @@ class Options:
             fits = [room] if FEWEST <= room < asked else []
         elif total:
             room = int(total.group(1)) - int(prompt.group(1)) if prompt else 0
+            if not prompt and (whole := _ASKED.search(said)):
+                room = asked - max(0, int(whole.group(1)) - int(total.group(1)))
             fits = [room] if FEWEST <= room < asked else []
         else:
             told = [(int(n), bool(out)) for n, out in _NUMBER.findall(said)]

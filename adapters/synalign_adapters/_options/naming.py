@@ -20,7 +20,8 @@ _NAMES = {
     "stream": "stream", "streaming": "stream", "nonstreaming": "stream",
     "streamoptions": "stream_options", "includeusage": "stream_options",
     "seed": "seed", "randomseed": "seed", "topp": "top_p", "temperature": "temperature",
-    "stop": "stop", "stopsequence": "stop", "stopsequences": "stop",
+    "stop": "stop", "stopsequence": "stop", "stopsequences": "stop", "stopwords": "stop",
+    "stopstrings": "stop", "stoptokens": "stop",
     "n": "n", "candidatecount": "n", "numchoices": "n",
     "logprobs": "logprobs", "logprob": "logprobs", "toplogprobs": "logprobs", "logprobabilities": "logprobs",
     "responselogprobs": "logprobs",
@@ -29,9 +30,11 @@ _ONLY_QUOTED = {"stop", "n", "stream", "strict", "structured"}  # words that mea
 _WORD = re.compile(r"""(?P<open>['"`‘“]?)(?P<name>[A-Za-z][A-Za-z0-9_.-]*)(?P<close>['"`’”]?)""")
 _PHRASE = re.compile(
     r"(json|response|structured|stop|top|max|log|stream) ?(mode|format|schema|outputs?|sequences?|p\b|tokens|"
-    r"prob\w*|options)",
+    r"words|strings|prob\w*|options)",
     re.IGNORECASE,
 )
+_CALLED = re.compile(r"\b(?:parameter|argument|option|field|property)s?:? ([A-Za-z_]+)", re.IGNORECASE)
+_COUNT = re.compile(r"parameter n\b|(?<!\\)\bn ?(?:>|=|:|must|should)|\bcandidates?\b", re.IGNORECASE)
 
 
 _ECHO = re.compile(r"""\\*["']messages\\*["']\s*:""")
@@ -140,8 +143,9 @@ def _in_text(said: str, sent: Mapping[str, Any]) -> list[str]:
     for first, second in _PHRASE.findall(said[:4000]):
         if ours := _canonical(first + second, sent):
             plain.append(ours)
-    if "parameter n" in said.lower() or re.search(r"\bn ?(?:>|=|must|should)", said):
-        plain += ["n"] if "n" in sent else []
+    quoted += [ours for name in _CALLED.findall(said[:4000]) if (ours := _canonical(name, sent))]
+    if "n" in sent and _COUNT.search(said):
+        plain.append("n")
     if "response_format" in sent and re.search(r"\bfor format\b", said):
         plain.append("format")
     if "stream" in sent and re.search(r"\bstream(?:ing)?\b", said, re.IGNORECASE):

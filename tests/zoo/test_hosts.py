@@ -1,0 +1,39 @@
+"""What the words of many hosts come to: whose fault it is, and which option is done without from then on."""
+
+import hosts
+import pytest
+from synalign_adapters._bodies import parsed
+from synalign_adapters._faults import Blame, error_for
+from synalign_adapters._options.learnt import Options
+from synalign_adapters._options.naming import own_words
+from zoo import SCHEMA
+
+from synalign_jax.llm.protocol import ChatRequest, Message, Refused
+
+REQUEST = ChatRequest(
+    (Message("user", "Write."),), "m", 3000, 0.7, 0.95, 1, ("\n\n",), 2, True, SCHEMA, extra={"effort": "low"}
+)
+
+
+@pytest.mark.parametrize("answered", [False, True])
+@pytest.mark.parametrize("name", hosts.WORDS)
+def test_the_words_of_hosts_are_understood(name: str, answered: bool) -> None:
+    """Also behind answers, after which a 403 or 404 could be of the one request."""
+    status, _, expected = hosts.WORDS[name]
+    text = hosts.body_of(hosts.WORDS[name])
+    value = parsed(text)
+    error = error_for(status, value, text, {}, Blame("http://host", "m", "the key was refused", answered))
+    plain, lesson = Options(), Options()
+    if isinstance(error, Refused):
+        sent = plain.body(REQUEST, "off", 0)
+        too_long = error.why == "too_long"
+        lesson = plain.after(sent, own_words(text, value), value, limit_only=too_long)
+    if lesson == plain:
+        why = getattr(error, "why", "") or (f"{error.retry_after:g}" if error.retry_after else "")
+        assert f"{error.kind} {why}".strip() == expected
+    elif lesson.most is not None:
+        assert f"at most {lesson.most}" == expected
+    elif lesson.format:
+        assert expected == "format"
+    else:
+        assert lesson.without == {expected}
