@@ -71,9 +71,14 @@ def told_usage(value: Any) -> tuple[int | None, int | None, int | None]:
     usage = value.get("usage") if isinstance(value, dict) else None
     if not isinstance(usage, dict):
         return None, None, None
-    prompt = _first(usage, "prompt_tokens", "input_tokens", "promptTokens", "promptTokenCount")
+    prompt = _first(usage, "prompt_tokens", "input_tokens", "promptTokens", "promptTokenCount", "inputTokens")
     completion = _first(
-        usage, "completion_tokens", "output_tokens", "completionTokens", "candidatesTokenCount"
+        usage,
+        "completion_tokens",
+        "output_tokens",
+        "completionTokens",
+        "candidatesTokenCount",
+        "outputTokens",
     )
     total = _first(usage, "total_tokens", "totalTokens", "totalTokenCount")
     if total is not None:
@@ -166,9 +171,10 @@ def _choice(choice: Any) -> Choice | None:
     message = choice.get("message")
     message = message if isinstance(message, dict) else choice.get("delta")
     if not isinstance(message, dict):
-        if not isinstance(choice.get("text"), str):
+        ended = _name(choice.get("finish_reason"))  # Gemini leaves the message out where it is empty
+        if not isinstance(choice.get("text"), str) and not ended:
             raise NotAnAnswerError("a choice has no message")
-        message = {"content": choice["text"]}
+        message = {"content": choice.get("text")}
     content = message.get("content")
     if not isinstance(content, str | list | dict | None):
         raise NotAnAnswerError(f"content is a {type(content).__name__}")
@@ -179,6 +185,8 @@ def _choice(choice: Any) -> Choice | None:
     reason = _REASONS.get(reason, reason)
     if not text.strip() and _declined([choice]):
         return None
+    if not text.strip() and reason == "error":
+        raise NotAnAnswerError("it ended in an error")
     return Choice(text, reason, _logprobs(choice.get("logprobs")), _reasoning(message))
 
 

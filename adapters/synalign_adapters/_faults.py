@@ -145,6 +145,8 @@ def fault_in(value: Any) -> Fault | None:
         return fault_in(value[0])
     if not isinstance(value, dict):
         return None
+    if value.get("type") == "response.failed":  # OpenAI's Responses, streamed
+        return fault_in(value.get("response"))
     base = value.get("base_resp")
     if isinstance(base, dict) and base.get("status_code") and not value.get("choices"):
         code = base["status_code"]

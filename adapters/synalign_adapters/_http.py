@@ -39,13 +39,13 @@ _KEPT = 2_000  # characters of a body that is no answer
 class Reply:
     """`value` is the parsed body; of a stream, the list of its parts.
 
-    `whole` says that a stream came to its end: a mark, or a clean close. `said` is the error that ended it.
+    `marked` says that a stream came to its end, [DONE]. `said` is the error that ended it.
     """
 
     value: Any
     streamed: bool
     quota: Quota | None
-    whole: bool = True
+    marked: bool = False
     said: LLMError | None = None
 
 
@@ -117,7 +117,7 @@ class Http:
             reader = EventReader()
             reader.feed(text.encode())
             reader.close()
-            return self._of_events(reader, quota(sent_back), model, ended=True)
+            return self._of_events(reader, quota(sent_back), model)
         return Reply(self._parse(status, kind, text, sent_back, model), False, quota(sent_back))
 
     async def call(
@@ -240,7 +240,7 @@ class Http:
                 raise ServerError(f"{self.base}: the compressed answer is broken", paid=True) from None
 
     async def _streamed(self, response: aiohttp.ClientResponse, model: str) -> Reply:
-        reader, size, ended = EventReader(), 0, False
+        reader, size = EventReader(), 0
         left = quota(response.headers)
         try:
             async for chunk in self._plain(response):
@@ -250,15 +250,14 @@ class Http:
                 reader.feed(chunk)
                 if reader.done:
                     break
-            ended = True
         except TimeoutError as error:
             raise self._late(error) from None
         except (aiohttp.ClientError, OSError):
             pass  # what has come may be a whole answer
         reader.close()
-        return self._of_events(reader, left, model, ended=ended)
+        return self._of_events(reader, left, model)
 
-    def _of_events(self, reader: EventReader, left: Quota | None, model: str, *, ended: bool) -> Reply:
+    def _of_events(self, reader: EventReader, left: Quota | None, model: str) -> Reply:
         """The parts before the first that reports an error, and that error."""
         parts: list[Any] = []
         for part in reader.parts:
@@ -266,12 +265,12 @@ class Http:
                 text = self.redact(json.dumps(part))
                 error = self._error(200, part, text, {}, model)
                 error.paid = True
-                return Reply(parts, True, left, False, error)
+                return Reply(parts, True, left, said=error)
             parts.append(part)
         if not parts:
             what = "is an event stream without an answer"
             raise ServerError(f"{self.base}: HTTP 200, but the body {what}", raw="", paid=True)
-        return Reply(parts, True, left, reader.done or ended)
+        return Reply(parts, True, left, reader.done)
 
     def _parse(self, status: int, kind: str, text: str, headers: Mapping[str, str], model: str) -> Any:
         value = parsed(text)

@@ -18,7 +18,9 @@ def completion_in(value: Any) -> Any:
             return value
         if (made := _choice(inner)) is not None:
             return {**inner, "choices": [made], "usage": _usage(inner)}
-        inner = _opened(inner)
+        around, inner = inner, _opened(inner)
+        if isinstance(inner, dict) and isinstance(around.get("usage"), dict):  # DashScope, Bedrock
+            inner = {"usage": around["usage"], **inner}
         if isinstance(inner, dict) and "choices" in inner:  # a chat completion in text
             return inner
     return value
@@ -59,6 +61,8 @@ def chunk_in(part: Mapping[str, Any]) -> Mapping[str, Any]:
         usage = whole.get("usage") if isinstance(whole, dict) else None
         reason = "stop" if kind == "response.completed" else "length"
         return {"choices": [{"delta": {}, "finish_reason": reason}], "usage": usage}
+    if kind is None and (chunk := _nameless(part)) is not None:
+        return chunk
     message = part.get("message")
     if kind == "message_start" and isinstance(message, dict):
         return {"usage": message.get("usage"), "model": message.get("model")}
@@ -69,6 +73,27 @@ def chunk_in(part: Mapping[str, Any]) -> Mapping[str, Any]:
                 choice["finish_reason"] = None
             return {**part, "choices": [{**choice, "delta": choice.pop("message")}], "usage": _usage(part)}
     return part
+
+
+def _nameless(part: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """A part of a stream whose kind is the name of its field."""
+    token, output, block = part.get("token"), part.get("output"), part.get("contentBlockDelta")
+    if isinstance(token, dict):  # text generation; the last part repeats the whole
+        ends = isinstance(part.get("generated_text"), str)
+        said = {"content": "" if token.get("special") else token.get("text")}
+        return {"choices": [{"delta": said, "finish_reason": "stop" if ends else None}]}
+    if isinstance(output, dict) and isinstance(output.get("choices"), list):  # DashScope
+        return {"usage": part.get("usage"), **output}
+    if isinstance(block, dict) and isinstance(block.get("delta"), dict):  # Bedrock
+        return {"choices": [{"delta": {"content": block["delta"].get("text")}}]}
+    stop, metadata = part.get("messageStop"), part.get("metadata")
+    if isinstance(stop, dict):
+        return {"choices": [{"delta": {}, "finish_reason": stop.get("stopReason")}]}
+    if isinstance(metadata, dict) and isinstance(metadata.get("usage"), dict):
+        return {"usage": metadata["usage"]}
+    if isinstance(part.get("response"), str) and "done" not in part:  # Workers AI
+        return {"choices": [{"delta": {"content": part["response"]}}], "usage": part.get("usage")}
+    return None
 
 
 def _choice(value: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -95,6 +120,8 @@ def _choice(value: Mapping[str, Any]) -> dict[str, Any] | None:
         if isinstance(why, dict) and why.get("reason") == "content_filter":
             reason = "content_filter"
         return {"message": {"content": [item.get("content") for item in said]}, "finish_reason": reason}
+    if isinstance(value.get("text"), str) and "finish_reason" in value:  # DashScope
+        return {"message": {"content": value["text"]}, "finish_reason": value["finish_reason"]}
     for name in _TEXTS:
         if isinstance(value.get(name), str) or (name == "response" and isinstance(value.get(name), dict)):
             return {"message": {"content": value[name]}, "finish_reason": value.get("finish_reason")}

@@ -196,7 +196,10 @@ class OpenAIChat:
         raise self._do_without(request.model, options, put, error) from None
 
     def _response(self, reply: Reply, request: ChatRequest) -> ChatResponse:
-        value = joined(reply.value) if reply.streamed else completion_in(reply.value)
+        in_parts = isinstance(reply.value, list) and len(reply.value) > 1  # Gemini's stream as one list
+        value = joined(reply.value) if reply.streamed or in_parts else completion_in(reply.value)
+        if reply.marked and request.schema is None:
+            _ended(value)
         if reply.streamed and not is_finished(value):
             raise ServerError(
                 f"{self.endpoint}: the streamed answer broke off",
@@ -239,6 +242,13 @@ class OpenAIChat:
         if put(self._known.of(model)) == put(options):
             return error
         return Unsupported(str(error), raw=error.raw)
+
+
+def _ended(value: dict[str, Any]) -> None:
+    """Free text whose stream has its mark, and no reason for its end."""
+    for choice in value["choices"]:
+        if choice["message"]["content"].strip():
+            choice.setdefault("finish_reason", "stop")
 
 
 def _told(value: Any) -> Usage | None:

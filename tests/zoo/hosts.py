@@ -5,9 +5,23 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from coats import events
 from gateways import HTML
 from moods import ALL_PROMPTS, ONE_PROMPT, WINDOW, limited, rate
-from zoo import SOUND, Behaviour, Reply, Visit, completion, content, good, limit, prompt_of, refusal, sound
+from zoo import (
+    SOUND,
+    Behaviour,
+    Reply,
+    Visit,
+    answer,
+    completion,
+    content,
+    good,
+    limit,
+    prompt_of,
+    refusal,
+    sound,
+)
 
 # -- what passes ------------------------------------------------------------------------------------------
 
@@ -89,6 +103,78 @@ def answers_with_246(visit: Visit) -> Reply:
     return Reply(246, completion(content(visit)) | {"hook_results": {"before_request_hooks": []}})
 
 
+# -- answers ------------------------------------------------------------------------------------------------
+
+
+@sound
+def answers_in_bedrocks_form(visit: Visit) -> Reply:
+    """The counts stand beside the envelope."""
+    message = {"role": "assistant", "content": [{"text": content(visit)}]}
+    usage = {"inputTokens": 40, "outputTokens": 20, "totalTokens": 60}
+    return Reply(body={"output": {"message": message}, "stopReason": "end_turn", "usage": usage})
+
+
+@sound
+def answers_in_dashscopes_form(visit: Visit) -> Reply:
+    usage = {"input_tokens": 40, "output_tokens": 20}
+    return Reply(body={"output": {"text": content(visit), "finish_reason": "stop"}, "usage": usage})
+
+
+@sound
+def thinks_behind_its_answer(visit: Visit) -> Reply:
+    said = f'{content(visit)}\n<think>or {{"texts": ["a draft", "another draft"]}}?</think>'
+    return Reply(body=completion(said))
+
+
+@sound
+def counts_its_fields(visit: Visit) -> Reply:
+    texts = answer(visit.body)["texts"]
+    return Reply(body=completion(json.dumps({f"text_{i}": text for i, text in enumerate(texts, 1)})))
+
+
+@sound
+def streams_in_bedrocks_form(visit: Visit) -> Reply:
+    text = content(visit)
+    parts: list[Any] = [{"contentBlockDelta": {"delta": {"text": piece}}} for piece in (text[:9], text[9:])]
+    parts += [{"messageStop": {"stopReason": "end_turn"}}, {"metadata": {"usage": {"inputTokens": 40}}}]
+    return events(*parts, done=False)
+
+
+@sound
+def streams_in_workers_ais_form(visit: Visit) -> Reply:
+    text = content(visit)
+    usage = {"prompt_tokens": 40, "completion_tokens": 20}
+    return events({"response": text[:9]}, {"response": text[9:]}, {"response": "", "usage": usage})
+
+
+@sound
+def streams_tokens(visit: Visit) -> Reply:
+    """Text generation."""
+    text = content(visit)
+    parts: list[Any] = [{"token": {"text": piece}, "generated_text": None} for piece in (text[:9], text[9:])]
+    return events(*parts[:-1], parts[-1] | {"generated_text": text}, done=False)
+
+
+@sound
+def streams_whole_answers_ever_longer(visit: Visit) -> Reply:
+    """DashScope."""
+    text = content(visit)
+    parts: list[Any] = [
+        {"output": {"choices": [{"message": {"content": piece}}]}} for piece in (text[:9], text)
+    ]
+    parts[-1]["output"]["choices"][0]["finish_reason"] = "stop"
+    return events(*parts, done=False)
+
+
+@sound
+def streams_as_one_list(visit: Visit) -> Reply:
+    """Gemini, unless server-sent events are asked for."""
+    text = content(visit)
+    parts: list[Any] = [{"candidates": [{"content": {"parts": [{"text": p}]}}]} for p in (text[:9], text[9:])]
+    parts[-1]["candidates"][0]["finishReason"] = "STOP"
+    return Reply(body=parts)
+
+
 # -- one prompt, all prompts --------------------------------------------------------------------------------
 
 
@@ -109,6 +195,9 @@ ONE_PROMPT |= {
     "portkey": _refuses_one(
         446,
         {"error": {"message": "The guardrail checks defined in the config failed.", "type": "hooks_failed"}},
+    ),
+    "gemini_without_a_message": _refuses_one(
+        200, {"choices": [{"finish_reason": "content_filter", "index": 0}]}
     ),
     "responses": _refuses_one(
         200, _response(status="incomplete", incomplete_details={"reason": "content_filter"})

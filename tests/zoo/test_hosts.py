@@ -1,14 +1,18 @@
 """What the words of many hosts come to: whose fault it is, and which option is done without from then on."""
 
+import asyncio
+
 import hosts
 import pytest
+from coats import events
 from synalign_adapters._bodies import parsed
 from synalign_adapters._faults import Blame, error_for
 from synalign_adapters._options.learnt import Options
 from synalign_adapters._options.naming import own_words
-from zoo import SCHEMA
+from synalign_adapters.openai import OpenAIChat
+from zoo import SCHEMA, Cage
 
-from synalign_jax.llm.protocol import ChatRequest, Message, Refused
+from synalign_jax.llm.protocol import ChatRequest, ChatResponse, Message, Refused
 
 REQUEST = ChatRequest(
     (Message("user", "Write."),), "m", 3000, 0.7, 0.95, 1, ("\n\n",), 2, True, SCHEMA, extra={"effort": "low"}
@@ -37,3 +41,17 @@ def test_the_words_of_hosts_are_understood(name: str, answered: bool) -> None:
         assert expected == "format"
     else:
         assert lesson.without == {expected}
+
+
+def test_free_text_whose_stream_has_its_mark_and_no_reason_is_whole() -> None:
+    chunk = {"choices": [{"delta": {"content": "Once upon"}}]}
+
+    async def main() -> ChatResponse:
+        async with Cage(lambda visit: events(chunk)) as url:
+            llm = OpenAIChat(url, api_key_env=None)
+            answer = await llm.complete(ChatRequest((Message("user", "Write."),), "m"))
+            await llm.aclose()
+            return answer
+
+    answer = asyncio.run(main())
+    assert (answer.text, answer.choices[0].finish_reason) == ("Once upon", "stop")

@@ -71,6 +71,8 @@ def _object(value: Any, schema: Mapping[str, Any], loose: bool, depth: int) -> d
     lists = [item for item in value.values() if isinstance(_decoded(item), list)]
     if len(required) == 1 and _kind(wanted[required[0]]) == "array" and len(lists) == 1:
         return {required[0]: fitted(lists[0], wanted[required[0]], loose=loose, depth=depth + 1)}
+    if len(required) == 1 and _kind(wanted[required[0]]) == "array" and _is_counted(value):
+        return {required[0]: fitted(list(value.values()), wanted[required[0]], loose=loose, depth=depth + 1)}
     for inner in reversed(list(value.values())):  # an envelope
         if isinstance(_decoded(inner), dict | list):
             try:
@@ -78,6 +80,12 @@ def _object(value: Any, schema: Mapping[str, Any], loose: bool, depth: int) -> d
             except MisfitError:
                 continue
     raise MisfitError("fields are missing")
+
+
+def _is_counted(value: Mapping[str, Any]) -> bool:
+    """Whether the fields are items of a list: "text_1", "text_2"."""
+    stems = {re.sub(r"\d+$", "", name) for name in value}
+    return len(value) > 1 and len(stems) == 1 and stems.isdisjoint(value)
 
 
 def _fields(

@@ -36,6 +36,11 @@ _THOUGHTS = re.compile(
     r"|\[THINK\]|<\|channel\|>(?:analysis|commentary))",
     re.IGNORECASE,
 )
+_BLOCK = re.compile(
+    r"<(think|thinking|thought|thoughts|reasoning|reason|analysis|scratchpad|seed:think)>.*?</\1>"
+    r"|◁think▷.*?◁/think▷|\[THINK\].*?\[/THINK\]",
+    re.IGNORECASE | re.DOTALL,
+)
 _NUMBERED = re.compile(r"^\s*(?:\(?\d{1,3}[.):]|[-*•])\s+(\S.*)$", re.MULTILINE)
 
 
@@ -85,9 +90,12 @@ def candidates(text: str) -> Iterator[Candidate]:
 
 
 def without_thoughts(text: str) -> str:
-    """What follows the last end of thoughts; all where there is none."""
+    """What follows the last end of thoughts, or stands before thoughts at the end; all where none are."""
     ends = [match.end() for match in _AFTER_THOUGHTS.finditer(text)]
-    return text[ends[-1] :].strip() if ends else text
+    if not ends or (rest := text[ends[-1] :].strip()):
+        return rest if ends else text
+    around = _BLOCK.sub("", text).strip()
+    return "" if _AFTER_THOUGHTS.search(around) else around
 
 
 def lines(text: str) -> list[str]:
