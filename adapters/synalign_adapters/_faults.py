@@ -84,6 +84,7 @@ _TOO_LONG = re.compile(
     r"|string_above_max_length|reduce the length",
     re.IGNORECASE,
 )
+_OVER_CONTEXT = re.compile(r"exceed\w* (?:the )?(?:\w+ )?context (?:length|size|window)", re.IGNORECASE)
 _BAD_ANSWER = re.compile(
     r"failed_generation|json_validate_failed"
     r"|failed to (?:generate|parse|validate)[^.]{0,30}(?:json|output|response)"
@@ -267,6 +268,8 @@ def _of_the_server(status: int, message: str, everything: str, wait: float | Non
         return Overloaded(message, retry_after=wait, raw=raw)
     if status == 501:
         return _refused(message, raw, "")
+    if status == 500 and _OVER_CONTEXT.search(everything):  # Ollama
+        return _refused(message, raw, "too_long")
     if _RATE.search(everything) and "upstream" not in everything.lower():
         return RateLimited(message, retry_after=wait, raw=raw)
     return ServerError(message, retry_after=wait, raw=raw)

@@ -292,6 +292,7 @@ WORDS: dict[str, tuple[int, Any, str]] = {
         {"base_resp": {"status_code": 2013, "status_msg": "invalid params, context window exceeds limit"}},
         "refused too_long",
     ),
+    "ollama_context": (500, said("the input length exceeds the context length"), "refused too_long"),
     "nginx_413": (413, "<html><head><title>413 Request Entity Too Large</title></head>", "refused too_long"),
     "baidu_length": (400, said("the length of message can't be more than 2000"), "refused too_long"),
     "bedrock_guardrail": (400, {"detail": "Violated guardrail policy"}, "refused moderated"),
