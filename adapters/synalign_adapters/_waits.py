@@ -90,12 +90,11 @@ def quota(headers: Mapping[str, str]) -> Quota | None:
 
     def scarcest(kind: str) -> tuple[str | None, str | None]:
         """What is left and when it is full again, of the minute, the day, or whatever is nearest its end."""
-        found = []
-        for left, reset in _pairs(kind):
-            if (count := _count(headers.get(left))) is not None:
-                wait = seconds(headers.get(reset, ""), now) or 0.0
-                found.append((count, -wait, headers[left], headers.get(reset)))
-        return min(found, key=lambda one: one[:2])[2:] if found else (None, None)
+        found = [(headers[left], headers.get(reset)) for left, reset in _pairs(kind) if left in headers]
+        counted = [pair for pair in found if _count(pair[0]) is not None]
+        if not counted:
+            return found[0] if found else (None, None)
+        return min(counted, key=lambda pair: (_count(pair[0]), -(seconds(pair[1] or "", now) or 0.0)))
 
     def plain(what: str, short: str) -> str | None:
         for name in (f"x-ratelimit-{what}", f"ratelimit-{what}", f"x-rate-limit-{what}"):

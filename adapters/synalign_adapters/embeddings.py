@@ -300,6 +300,8 @@ def _rows_in(value: Any, count: int) -> list[Any]:
         raise ValueError(f"{len(rows)} for {count} text(s)")
     if not isinstance(rows[0], Mapping):
         return list(rows)
+    if not all(isinstance(row, Mapping) for row in rows):
+        raise TypeError("not every row is an object")
     told = [row.get("index") for row in rows]
     places = [place if index is None else int(index) for place, index in enumerate(told)]
     if len(set(places)) == 1:
