@@ -71,6 +71,7 @@ class Conversation:
         self._why = ""  # the last failure, for who asks why nothing moves
         self._failures = Failures()  # that count towards max_attempts
         self._kinds: set[str] = set()  # of those failures
+        self._postponed = 0  # times that it would have been given up, and lets others try first
         self._refusals = Failures()  # by rate limits
         self._reasks = 0
         self._changes = 0  # options left out meanwhile
@@ -99,7 +100,7 @@ class Conversation:
         if self._headroom:
             request = replace(plain, max_tokens=plain.max_tokens + self._headroom)
         bound = most(request)
-        probe = await gate.enter(bound, first=self.attempts > 0)
+        probe = await gate.enter(bound, first=self.attempts > 0 and not self._postponed)
         try:
             if self._headroom != self._desk.lessons.headroom(request.model):  # learnt while this one waited
                 return 0.0, plain
@@ -249,9 +250,22 @@ class Conversation:
             wait = max(error.retry_after or 0.0, self._backoff(first, self._failures.steps))
             luck = _LUCK if len(self._kinds) > 1 else 1
             if not error.retry or self._failures.steps + 1 >= luck * limits.max_attempts:
-                wait = None
+                wait = wait if self._lets_others_try(error) else None
         self._spent += wait or 0.0
         return wait if self._spent <= limits.total_timeout else None
+
+    def _lets_others_try(self, error: LLMError) -> bool:
+        """Whether, instead of the end, others come first: while nobody is answered it may be the endpoint that
+        fails, and not this request."""
+        desk = self._desk
+        if (
+            not isinstance(error, ServerError)
+            or not desk.gate.others_wait
+            or desk.gate.silence() <= self._spent
+        ):
+            return False
+        self._postponed += 1
+        return self._postponed <= desk.limits.max_attempts
 
     def _backoff(self, first: float, steps: int) -> float:
         """Exponential, with jitter over its upper half so that requests that failed together part."""

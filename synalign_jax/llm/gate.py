@@ -70,6 +70,11 @@ class Gate:
     def closed(self) -> bool:
         return self._closed.is_set()
 
+    @property
+    def others_wait(self) -> bool:
+        """Whether requests wait for their turn."""
+        return any(not turn.done() for turn in self._waiting)
+
     def pause_left(self) -> float:
         """Seconds until anything may be sent, by what the endpoint asked or the breaker set."""
         until = self._paused_until

@@ -62,3 +62,14 @@ def test_what_was_given_up_while_nothing_was_answered_is_open_again(tmp_path: Pa
         assert ledger.summary().dead == 0
     outcomes = ask(tmp_path / "l", failing(0), [job(i) for i in range(8)], limits=limits)
     assert all(o.response and not o.cached for o in outcomes)
+
+
+def test_a_failing_endpoint_is_told_from_a_failing_request_by_letting_others_try(tmp_path: Path) -> None:
+    """One at a time: an outage longer than a request's attempts costs none; a request that always fails ends."""
+    limits = replace(QUICK, concurrency=1)
+    outcomes = ask(tmp_path / "outage", failing(12), [job(i) for i in range(8)], limits=limits)
+    assert all(o.response for o in outcomes)
+    llm = Endpoint(lambda prompt, times: ServerError("HTTP 500", raw="oops") if prompt == "0" else "fine")
+    outcomes = ask(tmp_path / "request", llm, [job(i) for i in range(8)], limits=limits)
+    assert [o.job.tag for o in outcomes if o.error] == [0]
+    assert len(llm.requests) <= 7 + QUICK.max_attempts + 2
