@@ -255,17 +255,13 @@ class Conversation:
         return wait if self._spent <= limits.total_timeout else None
 
     def _lets_others_try(self, error: LLMError) -> bool:
-        """Whether, instead of the end, others come first: while nobody is answered it may be the endpoint that
+        """Whether, instead of the end, others come first: while nobody is answered it may be that the endpoint
         fails, and not this request."""
-        desk = self._desk
-        if (
-            not isinstance(error, ServerError)
-            or not desk.gate.others_wait
-            or desk.gate.silence() <= self._spent
-        ):
+        gate = self._desk.gate
+        if not isinstance(error, ServerError) or not gate.others_wait or gate.silence() <= self._spent:
             return False
         self._postponed += 1
-        return self._postponed <= desk.limits.max_attempts
+        return self._postponed <= self._desk.limits.max_attempts
 
     def _backoff(self, first: float, steps: int) -> float:
         """Exponential, with jitter over its upper half so that requests that failed together part."""

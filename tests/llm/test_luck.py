@@ -65,7 +65,7 @@ def test_what_was_given_up_while_nothing_was_answered_is_open_again(tmp_path: Pa
 
 
 def test_a_failing_endpoint_is_told_from_a_failing_request_by_letting_others_try(tmp_path: Path) -> None:
-    """One at a time: an outage longer than a request's attempts costs none; a request that always fails ends."""
+    """One at a time: an outage longer than the attempts costs none; a request that always fails ends."""
     limits = replace(QUICK, concurrency=1)
     outcomes = ask(tmp_path / "outage", failing(12), [job(i) for i in range(8)], limits=limits)
     assert all(o.response for o in outcomes)
