@@ -255,8 +255,8 @@ class Conversation:
         return wait if self._spent <= limits.total_timeout else None
 
     def _lets_others_try(self, error: LLMError) -> bool:
-        """Whether, instead of the end, others come first: while nobody is answered it may be that the endpoint
-        fails, and not this request."""
+        """Whether, instead of the end, others come first: while nobody is answered it may be the
+        endpoint that fails, and not this request."""
         gate = self._desk.gate
         if not isinstance(error, ServerError) or not gate.others_wait or gate.silence() <= self._spent:
             return False
