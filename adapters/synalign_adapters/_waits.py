@@ -22,7 +22,7 @@ _COMPOUND = re.compile(rf"(?:\d+(?:\.\d*)?\s*(?:{_UNIT})?\s*(?:,|and)?\s*)+", re
 _CLOCK = re.compile(r"(?:(\d+):)?(\d{1,2}):(\d{2}(?:\.\d+)?)")
 _IN_WORDS = re.compile(
     rf"(?:again|retry|wait|available|resets?|reset)\b[^.\d]{{0,40}}?"
-    rf"((?:\d+(?:\.\d+)?\s*(?:{_UNIT})\b\s*(?:,|and)?\s*)+)",
+    rf"((?:\d+(?:\.\d+)?\s*(?:{_UNIT})(?![a-z])\s*(?:,|and)?\s*)+)",
     re.IGNORECASE,
 )
 _ON_THE_CLOCK = re.compile(

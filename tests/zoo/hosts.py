@@ -281,6 +281,12 @@ WORDS: dict[str, tuple[int, Any, str]] = {
         ),
         "at most 2900",
     ),
+    "gemma_system": (400, said("Developer instruction is not enabled for models/gemma-3"), "system"),
+    "openai_minute": (
+        429,
+        said("Request too large for m on tokens per min (TPM): Limit 2000, Requested 3500.", type="tokens"),
+        "at most 1500",
+    ),
     # of the prompt: the numbers of codes and pages are no limits of answers
     "llamacpp_context": (
         400,
@@ -293,6 +299,7 @@ WORDS: dict[str, tuple[int, Any, str]] = {
         "refused too_long",
     ),
     "ollama_context": (500, said("the input length exceeds the context length"), "refused too_long"),
+    "vllm_no_room": (400, said("max_tokens must be at least 1, got -50. (value=-50)"), "refused"),
     "nginx_413": (413, "<html><head><title>413 Request Entity Too Large</title></head>", "refused too_long"),
     "baidu_length": (400, said("the length of message can't be more than 2000"), "refused too_long"),
     "bedrock_guardrail": (400, {"detail": "Violated guardrail policy"}, "refused moderated"),
@@ -335,6 +342,11 @@ WORDS: dict[str, tuple[int, Any, str]] = {
     ),
     "litellm_cooldown": (429, said("No deployments available, Try again in 5 seconds."), "rate_limited 5"),
     "aleph_alpha_queue": (503, {"error": "This model is very busy", "code": "QUEUE_FULL"}, "overloaded"),
+    "groq_day": (
+        429,
+        said("Limit 200, Used 200. Please try again in 17m16.8s. Visit"),
+        "rate_limited 1036.8",
+    ),
     "bedrock_throttles": (500, {"detail": "An error occurred (ThrottlingException)"}, "rate_limited"),
     "account_without_logprobs": (
         400,

@@ -21,7 +21,17 @@ from zoo import SCHEMA, Cage, Reply
 from synalign_jax.llm.protocol import ChatRequest, ChatResponse, Message, Refused
 
 REQUEST = ChatRequest(
-    (Message("user", "Write."),), "m", 3000, 0.7, 0.95, 1, ("\n\n",), 2, True, SCHEMA, extra={"effort": "low"}
+    (Message("system", "You write."), Message("user", "Write.")),
+    "m",
+    3000,
+    0.7,
+    0.95,
+    1,
+    ("\n\n",),
+    2,
+    True,
+    SCHEMA,
+    extra={"effort": "low"},
 )
 
 
@@ -43,6 +53,8 @@ def test_the_words_of_hosts_are_understood(name: str, answered: bool) -> None:
         assert f"{error.kind} {why}".strip() == expected
     elif lesson.most is not None:
         assert f"at most {lesson.most}" == expected
+    elif not lesson.system:
+        assert expected == "system"
     elif lesson.format:
         assert expected == "format"
     else:

@@ -14,7 +14,8 @@ from .naming import LIMITS, named
 from .schema import FORMATS, in_words, response_format
 
 _NO = re.compile(
-    r"unsupported|not (?:be )?(?:support|allow|permit|accept|implement|recogni[sz]e|available|exist)|unknown"
+    r"unsupported|not (?:be )?(?:support|allow|permit|accept|enable|implement|recogni[sz]e|available|exist)"
+    r"|unknown"
     r"|unrecogni[sz]ed|unexpected|extra (?:input|field)|extra_forbidden|cannot find|can ?not|can't"
     r"|deprecated|instead|no longer|removed|disallowed|forbidden|invalid (?:param|arg|field|key)"
     r"|only (?:supports?|accepts?|allows?)"
@@ -57,11 +58,12 @@ _PROMPT_ONLY = re.compile(
 _ANSWER = re.compile(
     r"max_\w*tokens|maxtokens|num_predict|max_gen_len|context|completion|output|generat", re.IGNORECASE
 )
-_NUMBER = re.compile(r"(?<!\d)(\d{1,8})(?!\d)(\s*\(exclusive\))?")
+_NUMBER = re.compile(r"(?<!\d)(?<!\D-)(\d{1,8})(?!\d)(\s*\(exclusive\))?")
 _MEMBER = re.compile(
     r"""["'](?:\w*code|status|n_\w+)["']:\s*["']?-?\d+["']?"""
 )  # whose numbers are no bounds
 _PAGE = re.compile(r"\s*<(?:!doctype|html|head)", re.IGNORECASE)
+_RATE = re.compile(r"limit:? ?(\d+),? ?requested:? ?(\d+)", re.IGNORECASE)  # tokens a minute
 _ASKED = re.compile(r"(?:requested|total of|output tokens)\D{0,12}(\d+)", re.IGNORECASE)
 FEWEST = 16  # tokens: a limit below it leaves room for nothing
 
@@ -195,6 +197,9 @@ class Options:
         total, prompt = _TOTAL.search(said), _INPUT.search(said)
         if both := _SUM.search(said):
             room = int(both.group(1)) - int(both.group(2))
+            fits = [room] if FEWEST <= room < asked else []
+        elif rate := _RATE.search(said):
+            room = asked - max(0, int(rate.group(2)) - int(rate.group(1)))
             fits = [room] if FEWEST <= room < asked else []
         elif total:
             room = int(total.group(1)) - int(prompt.group(1)) if prompt else 0
