@@ -56,7 +56,7 @@ _MODEL = re.compile(
     r"|not supported for generat)"
     r"|(?:unknown|invalid|no such|unrecognized|nonexistent|unavailable) model|not a valid model"
     r"|(?:do not|don.t|not) have access to (?:the )?model|not work with the specified model|no models? loaded"
-    r"|model (?:is )?disabled"
+    r"|model disabled"
     r"|on-demand throughput isn.t supported"
     r"|model_not_found|model_decommissioned",
     re.IGNORECASE,

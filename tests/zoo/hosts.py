@@ -348,6 +348,7 @@ WORDS: dict[str, tuple[int, Any, str]] = {
         "rate_limited 1036.8",
     ),
     "bedrock_throttles": (500, {"detail": "An error occurred (ThrottlingException)"}, "rate_limited"),
+    "model_without_logprobs": (400, said("logprobs for this model is disabled, not supported"), "logprobs"),
     "account_without_logprobs": (
         400,
         said("Your account has logprobs disabled: logprobs is not supported"),
