@@ -130,11 +130,13 @@ def run(options: argparse.Namespace) -> int:
     from synalign_jax.api.wiring import cache_folder
     from synalign_jax.pipeline.data.remote import outgoing
     from synalign_jax.pipeline.data.written import FORMATS
+    from synalign_jax.pipeline.together import alone
 
     others = tuple(f"resampled{suffix}" for suffix in FORMATS)
     with (
         machines.joined(options) as ours,
         outgoing(options.out, cache_folder, deliver=ours.first, gone=others) as here,
+        alone(here, ours.first),
     ):
         options.place, options.out = options.out, str(here)
         return _align(options, ours)
@@ -196,6 +198,7 @@ def _align(options: argparse.Namespace, ours: machines.Machines) -> int:
         real_labels=pair.judged_by[0] if options.weights == "student" else None,
         synthetic_labels=pair.judged_by[1],
         groups=groups,
+        checkpoint=kept.further("mix", groups),
     )
     for note in heard:
         terminal.say(f"Note: {note}")

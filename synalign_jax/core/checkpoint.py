@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -31,6 +31,16 @@ class _Nothing:
 
 
 NO_CHECKPOINT: Checkpoint = _Nothing()
+
+
+def kept_or_made(
+    checkpoint: Checkpoint, name: str, make: Callable[[], Mapping[str, np.ndarray]]
+) -> Mapping[str, np.ndarray]:
+    """What was kept under the name, else what is made now and kept."""
+    if (known := checkpoint.get(name)) is None:
+        known = make()
+        checkpoint.put(name, **known)
+    return known
 
 
 @dataclass(frozen=True)

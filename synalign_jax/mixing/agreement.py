@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+
+from synalign_jax.core.checkpoint import NO_CHECKPOINT, Checkpoint, kept_or_made
 
 from .logistic import fit, log_probabilities
 from .task import PARTS, Task
@@ -38,8 +41,16 @@ class Agreement(NamedTuple):
         own, right = _of_labels(np.exp(log_probabilities(self.students, z)), codes)
         return own.mean(axis=0), right.mean(axis=0)
 
+    def packed(self) -> dict[str, np.ndarray]:
+        """It as arrays; `unpacked` is the way back."""
+        return {name: np.asarray(value) for name, value in self._asdict().items()}
 
-def within(task: Task, there: Bool[np.ndarray, "f s"]) -> Agreement:
+    @staticmethod
+    def unpacked(arrays: Mapping[str, np.ndarray]) -> Agreement:
+        return Agreement(**{**arrays, "penalty": float(arrays["penalty"])})
+
+
+def within(task: Task, there: Bool[np.ndarray, "f s"], checkpoint: Checkpoint = NO_CHECKPOINT) -> Agreement:
     """By students of the rest of the pool, dealt into `PARTS` in several ways; the real rows are not asked.
 
     The penalty is the one under which they foretell the labels best, as these are: labels of which many are
@@ -51,7 +62,14 @@ def within(task: Task, there: Bool[np.ndarray, "f s"]) -> Agreement:
     the students of the last.
     """
     pools, of_pool = np.unique(there, axis=0, return_inverse=True)
-    found = [_within(task, pool) for pool in pools]
+    found = [
+        Agreement.unpacked(
+            kept_or_made(
+                checkpoint, f"opinions of the pool {i}", lambda pool=pool: _within(task, pool).packed()
+            )
+        )
+        for i, pool in enumerate(pools)
+    ]
     of_pool = of_pool.ravel()
     own, right = (np.concatenate(of)[of_pool] for of in ([a.own for a in found], [a.right for a in found]))
     return found[of_pool[-1]]._replace(own=own, right=right)

@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
+from synalign_jax.core.checkpoint import NO_CHECKPOINT, Checkpoint, kept_or_made
 from synalign_jax.core.progress import Tell
 
 from .families import Family, Weigher
 
 _BLOCK = 16_384
+_PIECE = 8 * _BLOCK  # rows whose weights are kept at a time
 
 
 def everywhere(
@@ -21,6 +23,7 @@ def everywhere(
     pool: Any,
     there: Bool[np.ndarray, " m"],
     tell: Tell,
+    checkpoint: Checkpoint = NO_CHECKPOINT,
 ) -> Float[np.ndarray, "families m"]:
     """Weights of each family, summing to 1, of all rows that are there; the pool is read once, in blocks.
 
@@ -29,11 +32,18 @@ def everywhere(
     task, m = weigher.task, len(there)
     weights = np.zeros((len(families), m))
     if len(task.sample) < m:
-        for start in range(0, m, _BLOCK):
-            tell("weigh every row", start, m)
-            block = slice(start, min(start + _BLOCK, m))
-            rows = np.asarray(pool[block], np.float32)
-            weights[:, block] = weigher.further(families, rows, task.pool_codes[block])
+        for first in range(0, m, _PIECE):
+
+            def piece(first: int = first) -> dict[str, np.ndarray]:
+                found = []
+                for start in range(first, min(first + _PIECE, m), _BLOCK):
+                    tell("weigh every row", start, m)
+                    block = slice(start, min(start + _BLOCK, m))
+                    rows = np.asarray(pool[block], np.float32)
+                    found.append(weigher.further(families, rows, task.pool_codes[block]))
+                return {"weights": np.concatenate(found, axis=1)}
+
+            weights[:, first : first + _PIECE] = kept_or_made(checkpoint, f"rows {first}", piece)["weights"]
     beyond = there.copy()
     beyond[task.sample] = False
     for of_family, family in zip(weights, families, strict=True):

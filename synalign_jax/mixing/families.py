@@ -10,11 +10,13 @@ from typing import Literal, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from synalign_jax.core.align.kept import pack_form, unpack_form
 from synalign_jax.core.align.landmarks.witness import ClosedForm
-from synalign_jax.core.align.path import penalty_path
-from synalign_jax.core.kernels import pooled_rbf
+from synalign_jax.core.align.path import Path, penalty_path
+from synalign_jax.core.checkpoint import NO_CHECKPOINT, Checkpoint, kept_or_made
+from synalign_jax.core.kernels import Kernel, pooled_rbf
 
-from .agreement import say_nothing, with_real, within
+from .agreement import Agreement, say_nothing, with_real, within
 from .task import Task
 
 STRENGTHS = (0.25, 4.0)  # penalties of alignment in noise bands: strong, and on the way to equal weights
@@ -56,14 +58,26 @@ class Weigher:
         task: real rows and the pool's sample.
         kept: (folds + 1, n) the real rows that are not held out; the last time all are there.
         there: (folds + 1, s) the rows of the sample that go with them; weights of others are 0.
+        checkpoint: keeps what is finished.
     """
 
-    def __init__(self, task: Task, kept: Bool[np.ndarray, "f n"], there: Bool[np.ndarray, "f s"]) -> None:
+    def __init__(
+        self,
+        task: Task,
+        kept: Bool[np.ndarray, "f n"],
+        there: Bool[np.ndarray, "f s"],
+        checkpoint: Checkpoint = NO_CHECKPOINT,
+    ) -> None:
         self.task, self.kept, self.there = task, kept, there
-        self._aligned, self._rules = self._align()
-        pool = within(task, there)
+        self._aligned, self._rules = self._align(checkpoint)
+        pool = within(task, there, checkpoint)
         self.labels_say_nothing = say_nothing(task, there[-1], pool)
-        self._opinions = {"pool": pool, "both": with_real(task, kept.astype(float), there, pool)}
+        both = kept_or_made(
+            checkpoint,
+            "opinions of both",
+            lambda: with_real(task, kept.astype(float), there, pool).packed(),
+        )
+        self._opinions = {"pool": pool, "both": Agreement.unpacked(both)}
 
     def sample(self, family: Family, groups: Int[np.ndarray, " s"] | None = None) -> np.ndarray:
         """(folds + 1, s) weights that sum to 1, the last of them learned from all real rows."""
@@ -120,7 +134,9 @@ class Weigher:
         asked = self._opinions[_asked(family)]
         return _from(family, asked.own, asked.right)
 
-    def _align(self) -> tuple[np.ndarray, list[dict[int, tuple[ClosedForm | None, float]]]]:
+    def _align(
+        self, checkpoint: Checkpoint
+    ) -> tuple[np.ndarray, list[dict[int, tuple[ClosedForm | None, float]]]]:
         """(strengths, folds + 1, s) multiples of the even weight, and each label's rule with its factor."""
         task, kept = self.task, self.kept
         kernel = pooled_rbf(task.real, task.rows)
@@ -139,13 +155,40 @@ class Weigher:
             factor = share * s / len(rows)
             of_all = mine[-1] == len(kept) - 1
             out = [np.flatnonzero(~kept[fold, real]) for fold in (mine[:-1] if of_all else mine)]
-            path = penalty_path(task.real[real], task.rows[rows], kernel=kernel, factors=STRENGTHS, folds=out)
+            path = _kept_path(
+                checkpoint, f"path {pool} {label}", task.real[real], task.rows[rows], kernel, out
+            )
             found = np.ones((1, 1, 1)) if path is None else path.weights[:, : len(mine)] * len(rows)
             multiples[np.ix_(np.arange(len(STRENGTHS)), mine, rows)] = found * factor
             if of_all:
                 for i, rule in enumerate(rules):
                     rule[label] = (None if path is None else path.rules[i], factor)
         return multiples, rules
+
+
+def _kept_path(
+    checkpoint: Checkpoint,
+    name: str,
+    real: np.ndarray,
+    rows: np.ndarray,
+    kernel: Kernel,
+    folds: Sequence[np.ndarray],
+) -> Path | None:
+    """`penalty_path` at STRENGTHS, or what was kept of it."""
+
+    def made() -> dict[str, np.ndarray]:
+        path = penalty_path(real, rows, kernel=kernel, factors=STRENGTHS, folds=folds)
+        if path is None:
+            return {}
+        arrays = {"weights": path.weights}
+        for i, rule in enumerate(path.rules):
+            arrays |= pack_form(rule, f"{i} ")
+        return arrays
+
+    found = kept_or_made(checkpoint, name, made)
+    if not found:
+        return None
+    return Path(found["weights"], tuple(unpack_form(found, kernel, f"{i} ") for i in range(len(STRENGTHS))))
 
 
 def _asked(family: Family) -> str:

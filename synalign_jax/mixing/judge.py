@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
+from synalign_jax.core.checkpoint import NO_CHECKPOINT, Checkpoint, kept_or_made
 from synalign_jax.core.progress import Tell
 
 from .logistic import COLUMNS, fit, log_probabilities
@@ -49,6 +50,7 @@ def judge(
     shares: Sequence[float],
     kept: Bool[np.ndarray, "f n"],
     tell: Tell,
+    checkpoint: Checkpoint = NO_CHECKPOINT,
 ) -> Table:
     """Train a student for every arm, penalty and fold, and let it label the fold.
 
@@ -58,6 +60,7 @@ def judge(
         shares: totals to try for every family.
         kept: (folds + 1, n) the real rows that each fold leaves; at last, all.
         tell: hears of each arm.
+        checkpoint: keeps what is finished.
     """
     n = len(task.real)
     z = np.concatenate([task.scale(task.real), task.scale(task.rows)])
@@ -66,10 +69,11 @@ def judge(
     arms = (REAL_ALONE, *(Arm(family, share) for family in weights for share in shares))
     each = len(PENALTIES) * len(folds)
     together = max(1, COLUMNS // (each * (task.classes - 1)))
-    starts = _seen_all(task, z, codes, arms, weights)
-    losses, hits, penalties = [], [], []
-    for first in range(0, len(arms), together):
-        tell("try mixtures", first, len(arms))
+    starts = kept_or_made(
+        checkpoint, "students of all", lambda: {"starts": _seen_all(task, z, codes, arms, weights)}
+    )["starts"]
+
+    def of(first: int) -> dict[str, np.ndarray]:
         some = arms[first : first + together]
         of_arms = [
             np.tile(np.concatenate([kept, _of_pool(arm, weights, n)], axis=1)[:-1], (len(PENALTIES), 1))
@@ -78,6 +82,7 @@ def judge(
         begin = np.repeat(starts[first : first + together].reshape(-1, *starts.shape[2:]), len(folds), axis=0)
         strengths = np.tile(np.repeat(PENALTIES, len(folds)), len(some))
         students = fit(z, codes, np.concatenate(of_arms), strengths, classes=task.classes, start=begin)
+        losses, hits, penalties = [], [], []
         for students_of_arm in students.reshape(len(some), each, *students.shape[1:]):
             logs = np.empty((len(PENALTIES), n, task.classes), np.float32)
             for fold, rows in enumerate(folds):
@@ -87,7 +92,16 @@ def judge(
             losses.append(loss[best])
             hits.append(logs[best].argmax(axis=1) == task.codes)
             penalties.append(PENALTIES[best])
-    return Table(arms, np.array(losses), np.array(hits), tuple(penalties))
+        return {"losses": np.array(losses), "hits": np.array(hits), "penalties": np.array(penalties)}
+
+    found = []
+    for first in range(0, len(arms), together):
+        tell("try mixtures", first, len(arms))
+        found.append(kept_or_made(checkpoint, f"arms {first}", lambda: of(first)))  # noqa: B023
+    losses, hits, penalties = (
+        np.concatenate([part[name] for part in found]) for name in ("losses", "hits", "penalties")
+    )
+    return Table(arms, losses, hits, tuple(penalties.tolist()))
 
 
 def _seen_all(

@@ -8,9 +8,10 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Bool, Float, PRNGKeyArray
+from jaxtyping import Bool, Float, Int, PRNGKeyArray
 
 from synalign_jax.core.align.align import align
+from synalign_jax.core.checkpoint import NO_CHECKPOINT, Checkpoint, Part
 from synalign_jax.core.checks import InputError, check_rows
 from synalign_jax.core.effective import effective_rows
 from synalign_jax.core.progress import Tell, silent
@@ -35,7 +36,7 @@ _LIKELY = 0.5  # a chance of the real rows alone from which they are taken
 _SURE = 0.95
 _NEGLIGIBLE = 0.005  # of the mean's total, below which a family is left out of it
 _AGAIN = 50  # draws where the choice is made again and again
-Select = Callable[[Bool[np.ndarray, " n"]], Bool[np.ndarray, " m"]]
+Select = Callable[[Bool[np.ndarray, " n"], Int[np.ndarray, " k"]], Bool[np.ndarray, " k"]]
 
 
 def mix(
@@ -50,6 +51,7 @@ def mix(
     shares: Sequence[float] = SHARES,
     sample: int = _SAMPLE,
     on_progress: Tell = silent,
+    checkpoint: Checkpoint = NO_CHECKPOINT,
 ) -> Mixture:
     """Choose the weights of a pool's rows for training a student on the real rows and these.
 
@@ -72,12 +74,15 @@ def mix(
             that are equal within a group are judged too, to compare; they have no part in the mean.
         select: for a pool that was sorted by the real rows, such as by a classifier of them. Give the pool
             as it was before, and here which of its rows there would be if only some real rows were known:
-            (n,) booleans in, (m,) booleans out. Without this every real row has been seen by the rows that
-            are left, and what these are expected to gain is flattered. Weights follow the selection by all.
+            (n,) booleans and (k,) positions in the pool in, (k,) booleans out. Of the sample's rows it is
+            asked fold by fold, of all only what is left of them when every real row is known, which the
+            weights follow. Without this every real row has been seen by the rows that are left, and what
+            these are expected to gain is flattered.
         shares: totals of the pool to try, in multiples of the real rows. Those that would count a row of the
             pool for more than a real one are left out.
         sample: rows of the pool that candidates are judged with; all rows get weights.
         on_progress: called with a piece of the work, how much of it is done and how much there is.
+        checkpoint: keeps what is finished: the same call with the same one goes on where it was stopped.
 
     Raises:
         InputError: bad arrays, labels on one side only or of another number, one label only, fewer than 4
@@ -96,20 +101,20 @@ def mix(
         )  # fmt: skip
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
     if real_labels is None or pool_labels is None:
-        return _unlabelled(real, pool, key, on_progress)
+        return _unlabelled(real, pool, key, on_progress, checkpoint)
     check_rows("real", real, min_rows=FEWEST)
     task = build_task(real, real_labels, pool, pool_labels, most=sample, rng=rng)
     of_row = None if groups is None else _coded(groups, len(pool))
     n = len(task.real)
     kept = deal(task.codes, min(n, _FOLDS if n > _FEW else 2 * _FOLDS), rng)
-    there = _selected(select, kept, task.pool_codes)
+    there, left = _selected(select, kept, task)
     on_progress("weigh the pool", 0, 1)
-    weigher = Weigher(task, kept, there[:, task.sample])
+    weigher = Weigher(task, kept, there, checkpoint)
     families = {family.name: family for family in (FAMILIES if of_row is None else FAMILIES + GROUPED)}
     of_sample = None if of_row is None else of_row[task.sample]
     weights = {name: weigher.sample(family, of_sample) for name, family in families.items()}
-    tried = sorted({min(float(share), np.count_nonzero(there[-1]) / n) for share in shares})
-    table = judge(task, weights, tried, kept, on_progress)
+    tried = sorted({min(float(share), np.count_nonzero(left) / n) for share in shares})
+    table = judge(task, weights, tried, kept, on_progress, checkpoint)
     found = chances(table.losses, before(table.arms), rng)
     mute = weigher.labels_say_nothing
     contends = not mute and found[0] <= _LIKELY
@@ -118,7 +123,7 @@ def mix(
     totals = _totals(table, found if contends else weigh(table.losses))
     share = float(sum(totals.values()))
     of_mean = np.sum([total / share * weights[name] for name, total in totals.items()], axis=0)
-    mean = judge(task, {MEAN: of_mean}, (share,), kept, on_progress)
+    mean = judge(task, {MEAN: of_mean}, (share,), kept, on_progress, Part(checkpoint, "mean"))
     gains = expected(table, mean, partial(weigh, draws=_AGAIN), rng)
     sure = sureness(gains.loss.value, float(standard_errors(table.losses[:1] - mean.losses[-1:])[0]))
     used = contends and sure > (_SURE if n > _FEW else 0.5)
@@ -126,7 +131,7 @@ def mix(
     if used:
         some = {name: total for name, total in totals.items() if total >= _NEGLIGIBLE * share}
         of_some = [families[name] for name in some]
-        of_rows = everywhere(weigher, of_some, pool, there[-1], on_progress)
+        of_rows = everywhere(weigher, of_some, pool, left, on_progress, checkpoint)
         relative = np.array(list(some.values())) @ of_rows
         relative = (relative * (share * n / relative.sum())).astype(np.float32)
     both = Table(
@@ -136,7 +141,7 @@ def mix(
         (*table.penalties, mean.penalties[-1]),
     )
     candidates = _candidates(both, [*found.tolist(), 1.0], {MEAN: of_mean, **weights}, used)
-    known = int(there[-1].sum())
+    known = int(left.sum())
     return _mixture(relative, candidates, gains, task, sure, used=used, mute=mute, known=known)
 
 
@@ -228,30 +233,37 @@ def _mixture(
     )
 
 
-def _selected(select: Select | None, kept: np.ndarray, codes: np.ndarray) -> np.ndarray:
-    """(folds + 1, m) the rows of known labels that are there with the real rows of each fold."""
-    there = np.tile(codes >= 0, (len(kept), 1))
-    if select is None:
-        return there
-    for fold, seen in enumerate(kept):
-        found = np.asarray(select(seen))
-        if found.shape != codes.shape or found.dtype != bool:
-            raise InputError(
-                f"select: returned {found.dtype} of shape {found.shape}; one boolean for each of the"
-                f" {len(codes)} rows of the pool wanted"
-            )
-        there[fold] &= found
-    if not there[-1].any():
+def _selected(select: Select | None, kept: np.ndarray, task: Task) -> tuple[np.ndarray, np.ndarray]:
+    """(folds + 1, s) the rows of the sample that are there with the real rows of each fold, and (m,) those of
+    the pool that are there with all."""
+    left = task.pool_codes >= 0
+    there = np.ones((len(kept), len(task.sample)), bool)
+    if select is not None:
+        for fold, seen in enumerate(kept[:-1]):
+            there[fold] = _asked(select, seen, task.sample)
+        left = left & _asked(select, kept[-1], np.arange(len(left)))
+        there[-1] = left[task.sample]
+    if not left.any():
         raise InputError("select: of all real rows leaves no row of the pool whose label a real row has")
-    return there
+    return there, left
 
 
-def _unlabelled(real: Any, pool: Any, key: PRNGKeyArray, tell: Tell) -> Mixture:
+def _asked(select: Select, seen: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    found = np.asarray(select(seen, rows))
+    if found.shape != rows.shape or found.dtype != bool:
+        raise InputError(
+            f"select: returned {found.dtype} of shape {found.shape}; one boolean for each of the"
+            f" {len(rows)} rows asked for wanted"
+        )
+    return found
+
+
+def _unlabelled(real: Any, pool: Any, key: PRNGKeyArray, tell: Tell, checkpoint: Checkpoint) -> Mixture:
     check_rows("real", real, min_rows=FEWEST)
     check_rows("pool", pool, width=real.shape[1])
     if len(pool) == 1:
         return unjudged(np.ones(1), len(real))
-    return unjudged(align(real, pool, key=key, on_progress=tell).weights, len(real))
+    return unjudged(align(real, pool, key=key, on_progress=tell, checkpoint=checkpoint).weights, len(real))
 
 
 def unjudged(distribution: Any, real_rows: int) -> Mixture:

@@ -35,7 +35,7 @@ class FileCheckpoint:
     """
 
     def __init__(self, folder: Path, key: str | None) -> None:
-        self._folder, self._own = folder, folder / (key or "nothing")
+        self._folder, self._key, self._own = folder, key, folder / (key or "nothing")
         self.found = self._own.is_dir() and any(self._own.glob("*.npz"))
         self._full = key is None
         self._last = time.monotonic()
@@ -63,6 +63,10 @@ class FileCheckpoint:
                 stacklevel=2,
             )
         self._last = time.monotonic()
+
+    def further(self, *parts: Any) -> FileCheckpoint:
+        """That of another computation in the folder, of what this one was given and these parts."""
+        return FileCheckpoint(self._folder, self._key and fingerprint(self._key, *parts))
 
     def clear(self) -> None:
         """Forget all, of other computations in the folder too: the result is there."""

@@ -87,6 +87,39 @@ class Together:
                 before.unlink(missing_ok=True)
 
 
+class BusyError(RuntimeError):
+    """Another process is making the same result."""
+
+
+@contextlib.contextmanager
+def alone(out: Path, hold: bool = True) -> Iterator[None]:
+    """No other process of this machine makes `out` while the block runs: a lock beside it says so, and dies
+    with the process. Where no file can be made there, nothing is locked.
+
+    Args:
+        hold: False for the processes that do not write.
+
+    Raises:
+        BusyError: one does.
+    """
+    folder = next(folder for folder in out.absolute().parents if folder.is_dir())
+    place = folder / f".{out.name}.lock"
+    with contextlib.ExitStack() as held:
+        file = None
+        if hold:
+            with contextlib.suppress(OSError):
+                file = held.enter_context(place.open("w"))
+        if file is not None:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise BusyError(
+                    f"--out: another process is writing {out}; wait for it, or name another place"
+                ) from None
+            held.callback(place.unlink, missing_ok=True)
+        yield
+
+
 def recover(folder: Path) -> None:
     """Finish what a process that was killed left half done in a folder: its files are all on disk."""
     for place in (folder, folder.parent):  # a result may have a folder inside its own

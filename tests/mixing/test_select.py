@@ -24,9 +24,9 @@ def test_a_fold_is_judged_with_the_rows_that_there_would_be_without_it() -> None
     assert naive.expected_gain.lower > 0.2
     asked = []
 
-    def select(seen: np.ndarray) -> np.ndarray:
+    def select(seen: np.ndarray, rows: np.ndarray) -> np.ndarray:
         asked.append(seen)
-        return np.where(seen[of], agrees, True)
+        return np.where(seen[of[rows]], agrees[rows], True)
 
     found = sa.mix(real, labels, pool, given, key=jax.random.key(0), select=select)
     assert not found.weights[~agrees].any()
@@ -46,7 +46,14 @@ def test_rows_that_are_never_selected_do_not_count() -> None:
     given = np.where(wrong, NAMES[1 - codes[60:]], given)
     plain = sa.mix(real, labels, pool[:300], given[:300], key=jax.random.key(0), groups=groups[:300])
     found = sa.mix(
-        real, labels, pool, given, key=jax.random.key(0), groups=groups, sample=330, select=lambda _: ~wrong
+        real,
+        labels,
+        pool,
+        given,
+        key=jax.random.key(0),
+        groups=groups,
+        sample=330,
+        select=lambda _, rows: ~wrong[rows],
     )
     assert not found.weights[wrong].any()
     np.testing.assert_allclose(found.weights.sum(), found.share * 60, rtol=1e-4)
@@ -68,4 +75,4 @@ def test_rows_that_are_never_selected_do_not_count() -> None:
 def test_a_selection_that_cannot_be_used_is_named(returned: np.ndarray, message: str) -> None:
     x, names = np.random.default_rng(0).normal(size=(8, 3)).astype("f4"), NAMES[np.arange(8) % 2]
     with pytest.raises(InputError, match=message):
-        sa.mix(x, names, x, names, key=jax.random.key(0), select=lambda _: returned)
+        sa.mix(x, names, x, names, key=jax.random.key(0), select=lambda *_: returned)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from synalign_jax.pipeline.together import Together, recover
+from synalign_jax.pipeline.together import BusyError, Together, alone, recover
 
 NAMES = ("weights.npy", "data/rows.jsonl", "report.html")
 # Dies by SIGKILL at the nth step that changes a name, so that every state in between is met.
@@ -99,4 +99,27 @@ def test_a_rename_that_fails_puts_everything_back(tmp_path: Path, monkeypatch: p
 def test_an_error_in_the_block_leaves_what_was_there(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError):
         _write(tmp_path / "new", ZeroDivisionError())
+    assert not list(tmp_path.iterdir())
+
+
+def test_two_processes_do_not_make_the_same_result(tmp_path: Path) -> None:
+    """The lock dies with its process, and another result is not concerned."""
+    out = tmp_path / "not/yet/out"
+    code = (
+        "import pathlib, sys, time\n"
+        "from synalign_jax.pipeline.together import alone\n"
+        "with alone(pathlib.Path(sys.argv[1])):\n"
+        "    print('held', flush=True)\n"
+        "    time.sleep(600)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, str(out)], stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(BusyError, match="another process is writing"), alone(out):
+            pass
+        with alone(tmp_path / "not/yet/other"), alone(out, hold=False):
+            pass
+        other.kill()
+    with alone(out):
+        pass
     assert not list(tmp_path.iterdir())

@@ -15,9 +15,11 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import PRNGKeyArray
+from msgspec import to_builtins
 
 from synalign_jax.core.align.align import align
 from synalign_jax.core.align.alignment import Alignment
+from synalign_jax.core.checkpoint import NO_CHECKPOINT, Checkpoint
 from synalign_jax.mixing.mix import FEWEST, Select, mix, unjudged
 from synalign_jax.mixing.mixture import Mixture
 from synalign_jax.pipeline.checkpoint import FileCheckpoint, fingerprint
@@ -71,6 +73,9 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
         synthetic_labels=rows.labels,
         groups=rows.groups,
         select=partial(rows.selected, config, real, real_labels),
+        checkpoint=kept.further(
+            "mix", to_builtins(config.judge), rows.vectors[rows.kept :], rows.labels, rows.groups
+        ),
     )
     mixture = replace(mixture, weights=mixture.weights[: rows.kept])
     for warning in heard:
@@ -112,6 +117,7 @@ def mix_rows(
     synthetic_labels: Sequence[Any] | None,
     groups: Sequence[Any] | None = None,
     select: Select | None = None,
+    checkpoint: Checkpoint = NO_CHECKPOINT,
 ) -> tuple[Mixture, list[str]]:
     """`mix` with a bar for each piece of its work, and the warnings that it gave.
 
@@ -131,5 +137,6 @@ def mix_rows(
             groups=groups,
             select=select,
             on_progress=steps,
+            checkpoint=checkpoint,
         )
     return mixture, [str(warning.message) for warning in heard]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from jaxtyping import Bool, Float, Int
 
 from synalign_jax.pipeline.config import Config
@@ -52,30 +53,36 @@ class SortedRows:
         real: Float[np.ndarray, "n d"],
         labels: Sequence[str],
         seen: Bool[np.ndarray, " n"],
-    ) -> Bool[np.ndarray, " m"]:
-        """Which of the rows there would be if only these real rows were known: those that were asked for
-        about one of them, and whose label a student of them leaves as it is here.
+        rows: Int[np.ndarray, " k"],
+    ) -> Bool[np.ndarray, " k"]:
+        """Which of the `rows` there would be if only the real rows `seen` were known: those that were asked
+        for about one of them, and whose label a student of them leaves as it is here.
 
         That no other real row was shown at all would be too much: near a row left out, rows of other labels
         would be all that is there.
         """
         if seen.all():
-            return np.arange(len(self.table)) < self.kept
+            return rows < self.kept
         of_seen = [label for label, known in zip(labels, seen, strict=True) if known]
-        return seen[self.centers] & (self._relabelled(config, real[seen], of_seen) == np.array(self.labels))
+        own = np.array(self.table["label"].take(rows).to_pylist())
+        return seen[self.centers[rows]] & (self._relabelled(config, real[seen], of_seen, rows) == own)
 
     def _relabelled(
-        self, config: Config, real: Float[np.ndarray, "n d"], labels: Sequence[str]
+        self,
+        config: Config,
+        real: Float[np.ndarray, "n d"],
+        labels: Sequence[str],
+        rows: Int[np.ndarray, " k"],
     ) -> np.ndarray:
-        """(m,) labels after a student of these real rows was asked; None where it has thrown the row out."""
-        asked = self.table["asked_label"].to_pylist()
+        """(k,) labels after a student of these real rows was asked; None where it has thrown the row out."""
+        asked = self.table["asked_label"].take(rows).to_pylist()
         student = student_of(config, real, labels)
         if student is None or not student.usable:
             return np.array(asked)
         found = []
-        for start in range(0, len(asked), _BLOCK):
+        for start in range(0, len(rows), _BLOCK):
             block = slice(start, start + _BLOCK)
-            found += student.verdicts([{"label": label} for label in asked[block]], self.vectors[block])
+            found += student.verdicts([{"label": label} for label in asked[block]], self.vectors[rows[block]])
         relabels = config.judge.on_failure == "relabel"
         return np.array(
             [
@@ -102,7 +109,7 @@ def sorted_rows(view: StageView, config: Config, tools: Tools, made: Float[np.nd
             parts.append(_asked_for(rows.take(other), "asked_label"))
             vectors.append(made[other])
     out = view.read_table("rejected", (*_COLUMNS, "text", "reason"))
-    out = out.filter(pa.array([reason == FAILS for reason in out["reason"].to_pylist()], pa.bool_()))
+    out = out.filter(pc.call_function("equal", [out["reason"], pa.scalar(FAILS)]))
     if len(out):
         parts.append(_asked_for(out.select(_COLUMNS), "label"))
         vectors.append(vectors_of(view, tools, out["text"].to_pylist(), "align: embed sorted rows"))
@@ -110,7 +117,7 @@ def sorted_rows(view: StageView, config: Config, tools: Tools, made: Float[np.nd
     return SortedRows(
         np.concatenate(vectors) if len(vectors) > 1 else made,
         table,
-        np.array([shown[0] for shown in table["demonstrations"].to_pylist()]),
+        pc.call_function("list_element", [table["demonstrations"], pa.scalar(0)]).to_numpy(),
         kept,
     )
 

@@ -81,7 +81,8 @@ def test_rows_are_sorted_anew_by_a_student_of_the_real_rows_that_are_seen(
     rows = sorted_rows.sorted_rows(folder.view, folder.config, folder.tools, folder.vectors[folder.keeps])
     assert rows.kept == folder.keeps.sum()
     assert len(rows.labels) == MADE + (folder.now != folder.asked).sum()
-    every = rows.selected(folder.config, folder.real, folder.labels, np.ones(REAL, bool))
+    all_rows = np.arange(len(rows.labels))
+    every = rows.selected(folder.config, folder.real, folder.labels, np.ones(REAL, bool), all_rows)
     assert np.flatnonzero(every).tolist() == list(range(rows.kept))
     seen = np.arange(REAL) >= 12
     student = student_of(folder.config, folder.real[seen], folder.labels[12:])
@@ -92,7 +93,10 @@ def test_rows_are_sorted_anew_by_a_student_of_the_real_rows_that_are_seen(
         if i % REAL >= 12 and (reason is None or how == "relabel"):
             wanted.add((i, folder.asked[i] if reason is None else better))
     place = {vector.tobytes(): i for i, vector in enumerate(folder.vectors)}
-    there = rows.selected(folder.config, folder.real, folder.labels, seen)
+    there = rows.selected(folder.config, folder.real, folder.labels, seen, all_rows)
+    some = all_rows[5::3]
+    of_some = rows.selected(folder.config, folder.real, folder.labels, seen, some)
+    np.testing.assert_array_equal(of_some, there[some])
     left = {(place[rows.vectors[i].tobytes()], rows.labels[i]) for i in np.flatnonzero(there)}
     assert left <= wanted
     # A row that a student of all real rows leaves alone has no second label here.
@@ -115,5 +119,9 @@ def test_a_mixture_is_chosen_among_all_rows_that_were_sorted_and_weighs_those_th
     weights = np.load(tmp_path / "weights.npy")
     assert heard["vectors"].shape == (MADE, 12)
     np.testing.assert_array_equal(heard["vectors"][: len(weights)], folder.vectors[folder.keeps])
-    assert np.count_nonzero(heard["select"](np.ones(REAL, bool))) == len(weights) == folder.keeps.sum()
+    assert (
+        np.count_nonzero(heard["select"](np.ones(REAL, bool), np.arange(MADE)))
+        == len(weights)
+        == folder.keeps.sum()
+    )
     assert np.all(np.diff(weights) > 0)
