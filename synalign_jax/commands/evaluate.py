@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .layout import HelpFormatter, here
+from .layout import HelpFormatter
 from .rows import add_options, embed_rows, open_encoder, read_rows
 
 if TYPE_CHECKING:
@@ -43,8 +44,8 @@ def register(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--synthetic", metavar="FILE", help="the pool")
     parser.add_argument("--weights", metavar="FILE", help=".npy, a weight for each row of the pool")
     parser.add_argument("--test", metavar="FILE", help="real rows that nothing was made or chosen by")
-    parser.add_argument("--out", type=here, metavar="FILE", help="where the numbers go, as JSON")
-    parser.add_argument("--report", type=here, metavar="FILE", help="an HTML report of them, and of the rows")
+    parser.add_argument("--out", metavar="FILE", help="where the numbers go, as JSON; may be a URL")
+    parser.add_argument("--report", metavar="FILE", help="an HTML report of them and of the rows; or a URL")
     parser.add_argument(
         "--students",
         nargs="+",
@@ -80,21 +81,32 @@ def run(options: argparse.Namespace) -> int:
             "nothing to evaluate: give --real FILE and --synthetic FILE, or the FOLDER of a run (--help has"
             " examples)"
         )
+    from synalign_jax.api.wiring import cache_folder
+    from synalign_jax.pipeline.data.remote import outgoing
     from synalign_jax.pipeline.progress import Terminal
 
-    _check_out("--out", options.out)
-    _check_out("--report", options.report)
-    found, facts = _evaluate(options, Terminal())
-    print(found)
-    if facts is not None:
-        from synalign_jax.evaluation.report import write_report
+    with contextlib.ExitStack() as places:
+        out, report = (
+            places.enter_context(outgoing(place, cache_folder)) if place else None
+            for place in (options.out, options.report)
+        )
+        _check_out("--out", out)
+        _check_out("--report", report)
+        found, facts = _evaluate(options, Terminal())
+        print(found)
+        if facts is not None and report is not None:
+            from synalign_jax.evaluation.report import write_report
 
-        print(f"\nReport: {write_report(facts, options.report)}")
+            write_report(facts, report)
+        if out is not None:
+            from synalign_jax.pipeline.folder import replacing
+
+            with replacing(out) as path:
+                path.write_text(found.to_json(), encoding="utf-8")
+    # Only now are they where they were asked for.
+    if options.report:
+        print(f"\nReport: {options.report}")
     if options.out:
-        from synalign_jax.pipeline.folder import replacing
-
-        with replacing(Path(options.out)) as path:
-            path.write_text(found.to_json(), encoding="utf-8")
         print(f"\nNumbers: {options.out}")
     return 0
 
@@ -233,10 +245,10 @@ def _encoder(options: argparse.Namespace, tables: dict[str, Table], paths: dict[
     return encoder
 
 
-def _check_out(option: str, out: str | None) -> None:
+def _check_out(option: str, out: Path | None) -> None:
     from synalign_jax.core.checks import InputError
 
-    if out and Path(out).is_dir():
+    if out and out.is_dir():
         raise InputError(f"{option}: {out} is a folder; name a file")
-    if out and not Path(out).parent.is_dir():
-        raise InputError(f"{option}: the folder {Path(out).parent} is not there; make it first")
+    if out and not out.parent.is_dir():
+        raise InputError(f"{option}: the folder {out.parent} is not there; make it first")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from . import machines
-from .layout import HelpFormatter, here
+from .layout import HelpFormatter
 from .rows import add_options, embed_rows, read_rows
 
 
@@ -35,9 +35,9 @@ def register(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--rounds", type=int, required=True, help="clusters to choose (for each label)")
     parser.add_argument("--neighbors", type=int, default=3, help="rows beside each centre (default: 3)")
     parser.add_argument(
-        "--out", type=here, required=True, help="where the clusters go, one JSON object a line"
+        "--out", required=True, help="where the clusters go, one JSON object a line; may be a URL"
     )
-    parser.add_argument("--picture", type=here, help="SVG file (default: beside --out)")
+    parser.add_argument("--picture", help="SVG file (default: beside --out)")
     parser.add_argument(
         "--acquisition",
         default="auto",
@@ -55,11 +55,20 @@ def register(subparsers: argparse._SubParsersAction) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    with machines.joined(options) as ours:
-        return _explore(options, ours)
+    from synalign_jax.api.wiring import cache_folder
+    from synalign_jax.pipeline.data.remote import outgoing
+
+    if options.picture is None:
+        options.picture = f"{options.out.removesuffix(PurePosixPath(options.out).suffix)}.svg"
+    with (
+        machines.joined(options) as ours,
+        outgoing(options.out, cache_folder, deliver=ours.first) as out,
+        outgoing(options.picture, cache_folder, deliver=ours.first) as picture,
+    ):
+        return _explore(options, ours, out, picture)
 
 
-def _explore(options: argparse.Namespace, ours: machines.Machines) -> int:
+def _explore(options: argparse.Namespace, ours: machines.Machines, out: Path, picture: Path) -> int:
     import jax
 
     from synalign_jax.core.checks import InputError
@@ -74,7 +83,7 @@ def _explore(options: argparse.Namespace, ours: machines.Machines) -> int:
 
     terminal = Terminal(quiet=not ours.first)
     paths = [options.data] if options.observed is None else [options.data, options.observed]
-    files = [(path, read_rows(path, options, terminal, Path(options.out).parent)) for path in paths]
+    files = [(path, read_rows(path, options, terminal, out.parent)) for path in paths]
     table = files[0][1]
     if options.by_label and table.labels is None:
         raise InputError(
@@ -98,16 +107,15 @@ def _explore(options: argparse.Namespace, ours: machines.Machines) -> int:
         )
     if not ours.first:
         return 0
-    out = Path(options.out)
-    picture = Path(options.picture) if options.picture else out.with_suffix(".svg")
     with Together() as parts:
         with parts.path(out).open("w", encoding="utf-8") as file:
             for cluster, variance in zip(found.clusters.tolist(), found.variance.tolist(), strict=True):
                 file.write(json.dumps(_record(cluster, variance, table), ensure_ascii=False) + "\n")
         svg = document(selection_figure(vectors, found.clusters))
         parts.path(picture).write_text(svg, encoding="utf-8")
-    print(f"{len(found.clusters)} clusters of {found.clusters.shape[1]} rows from {len(vectors):,}: {out}")
-    print(f"picture: {picture}")
+    size = found.clusters.shape[1]
+    print(f"{len(found.clusters)} clusters of {size} rows from {len(vectors):,}: {options.out}")
+    print(f"picture: {options.picture}")
     if found.status != COMPLETE:
         print(f"stopped before all rounds were done: {found.status}")
     return 0

@@ -1,4 +1,4 @@
-"""What the commands' parsers share: how help texts are laid out, and where results may go."""
+"""How the commands' help texts are laid out."""
 
 from __future__ import annotations
 
@@ -10,12 +10,3 @@ class HelpFormatter(argparse.HelpFormatter):
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         return text if "\n" in text else super()._fill_text(text, width, indent)
-
-
-def here(path: str) -> str:
-    """A path on this machine: files take their places together, which no other system promises."""
-    if "://" in path:
-        raise argparse.ArgumentTypeError(
-            f"{path} is on another system; this command writes to this machine: name a path here and copy it"
-        )
-    return path
