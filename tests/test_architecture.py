@@ -38,8 +38,9 @@ ALLOWED = {
         *GROUND, "text", "llm", "mixing", "evaluation", "adapters",
         "pipeline", "pipeline.stages", "pipeline.loop", "pipeline.asking", "pipeline.data",
     },
+    "cluster": {*GROUND, "text", "llm", "pipeline", "pipeline.asking", "pipeline.data", "api"},
     "commands": {
-        *GROUND, "text", "llm", "mixing", "evaluation", "adapters", "api",
+        *GROUND, "text", "llm", "mixing", "evaluation", "adapters", "api", "cluster",
         "pipeline", "pipeline.stages", "pipeline.loop", "pipeline.asking", "pipeline.data",
     },
     "adapters": {"llm.protocol", "text.protocol"},

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import numpy as np
 
+    from synalign_jax.pipeline.config import Encoder
     from synalign_jax.pipeline.data.table import Table
     from synalign_jax.pipeline.progress import Terminal
     from synalign_jax.text.protocol import Embedder
@@ -82,13 +83,26 @@ def open_encoder(options: argparse.Namespace) -> Embedder:
     """The source of vectors that the options ask for.
 
     Raises:
-        ConfigError: options that do not go together, or a key that is not there.
+        ConfigError: what `encoder_settings` raises.
         ModelError: a model that cannot be used.
     """
-    from synalign_jax.api.wiring import cache_folder, check_key, open_embedder
+    from synalign_jax.api.wiring import cache_folder, open_embedder
+    from synalign_jax.text import keep_compiled
+
+    settings = encoder_settings(options)
+    keep_compiled(cache_folder() / "xla")
+    return open_embedder(settings)
+
+
+def encoder_settings(options: argparse.Namespace) -> Encoder:
+    """The options as a run's [encoder].
+
+    Raises:
+        ConfigError: options that do not go together, or a key that is not there.
+    """
+    from synalign_jax.api.wiring import check_key
     from synalign_jax.pipeline.config import ConfigError, Encoder
     from synalign_jax.pipeline.config_file import encoder_faults
-    from synalign_jax.text import keep_compiled
 
     remote = options.encoder_kind == "openai"
     if remote and (options.encoder == _EMBEDDED or not options.encoder_url):
@@ -112,8 +126,7 @@ def open_encoder(options: argparse.Namespace) -> Embedder:
         raise ConfigError(f"--{wrong.replace('_', '-')}")
     if settings.api_key_env is not None:
         check_key(settings.api_key_env)
-    keep_compiled(cache_folder() / "xla")
-    return open_embedder(settings)
+    return settings
 
 
 def read_rows(

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from .answers.usable import ThoughtsAlone
 from .batches.batches import Batches
 from .budget import Budget
+from .entries import Entries
 from .gate import Gate
-from .ledger import Ledger
 from .lessons import Lessons
 from .limits import Limits
 from .progress import Tally
@@ -35,7 +35,7 @@ class Desk:
     """What every conversation of a run works with."""
 
     llm: LLM
-    ledger: Ledger
+    ledger: Entries
     limits: Limits
     budget: Budget
     gate: Gate

@@ -15,8 +15,8 @@ from .batches.register import Register
 from .budget import Budget
 from .conversation import Conversation
 from .desk import Desk
+from .entries import Entries
 from .gate import Closed, Gate
-from .ledger import Ledger
 from .lessons import Lessons
 from .limits import Limits
 from .progress import Progress, Tally
@@ -67,7 +67,7 @@ async def stream(
     llm: LLM,
     jobs: Iterable[Job] | AsyncIterable[Job],
     *,
-    ledger: Ledger,
+    ledger: Entries,
     limits: Limits = _DEFAULTS,
     budget: Budget | None = None,
     batching: Batching | None = None,
@@ -99,7 +99,7 @@ class _Run:
         self,
         llm: LLM,
         jobs: Iterable[Job] | AsyncIterable[Job],
-        ledger: Ledger,
+        ledger: Entries,
         limits: Limits,
         budget: Budget,
         batching: Batching | None,
@@ -251,7 +251,7 @@ class _Run:
 
 
 def _batches(
-    llm: LLM, ledger: Ledger, limits: Limits, batching: Batching, stop: Callable[[BaseException], None]
+    llm: LLM, ledger: Entries, limits: Limits, batching: Batching, stop: Callable[[BaseException], None]
 ) -> Batches:
     if not isinstance(llm, BatchLLM):
         raise Misconfigured(f"{llm.endpoint} takes no batches; set batch = false")

@@ -6,7 +6,7 @@ import asyncio
 import warnings
 from typing import Any
 
-from .ledger import Ledger
+from .entries import Entries
 from .protocol import LLM, Learner
 
 _STEPS = (1_024, 4_096, 16_384)  # tokens that a model's hidden thoughts may take, tried one after another
@@ -19,7 +19,7 @@ class Lessons:
         fixed: tokens of head-room that the user states; None has it found out.
     """
 
-    def __init__(self, llm: LLM, ledger: Ledger, fixed: int | None) -> None:
+    def __init__(self, llm: LLM, ledger: Entries, fixed: int | None) -> None:
         self._llm, self._ledger, self._fixed = llm, ledger, fixed
         self._learner = llm if isinstance(llm, Learner) else None
         self._recalled: dict[str, asyncio.Task[None]] = {}

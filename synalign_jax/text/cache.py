@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -29,6 +30,19 @@ def _key(identity: str, text: str) -> bytes:
     return hashlib.blake2b(
         text.encode("utf-8"), key=hashlib.sha256(identity.encode()).digest(), digest_size=16
     ).digest()
+
+
+@runtime_checkable
+class VectorCache(Protocol):
+    """Where vectors are looked for and kept, on this machine or on another."""
+
+    def get(self, identity: str, texts: Sequence[str]) -> dict[str, tuple[np.ndarray, bool]]:
+        """Text -> (float32 vector, whether the text was cut), for those that are known."""
+        ...
+
+    def put(self, identity: str, texts: Sequence[str], vectors: np.ndarray, cut: np.ndarray) -> None:
+        """Keep one float32 vector a text, all or none of them."""
+        ...
 
 
 class EmbeddingCache:

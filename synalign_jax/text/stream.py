@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .cache import EmbeddingCache
+from .cache import VectorCache
 from .errors import check_texts
 from .protocol import Embedder, Truncating
 from .vectors import VectorFile
@@ -36,7 +36,7 @@ def embed_texts(
     embedder: Embedder,
     texts: Iterable[str],
     *,
-    cache: EmbeddingCache | None = None,
+    cache: VectorCache | None = None,
     out: str | Path | None = None,
     on_progress: Callable[[int], None] | None = None,
 ) -> Embedded:
@@ -86,7 +86,7 @@ def embed_texts(
 
 
 def _embed_block(
-    embedder: Embedder, texts: Sequence[str], cache: EmbeddingCache | None
+    embedder: Embedder, texts: Sequence[str], cache: VectorCache | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Vectors and cut marks of a block, each distinct text computed at most once."""
     unique = list(dict.fromkeys(texts))

@@ -49,16 +49,20 @@ def test_a_wrong_out_is_refused_before_any_work(tmp_path: Path, out: str, match:
 
 
 @pytest.mark.slow
-def test_each_of_two_processes_embeds_its_part_and_the_first_joins_them(tmp_path: Path) -> None:
+@pytest.mark.parametrize("files", [1, 3])
+def test_each_of_two_processes_embeds_its_part_and_the_first_joins_them(tmp_path: Path, files: int) -> None:
     model = tiny_models.make(tmp_path / "tiny", "bge")
     texts = [
         f"{a} film of {b} scenes " + "and more " * (100 * (b == 7)) for a in ("a", "no") for b in range(23)
     ]
-    (tmp_path / "rows.jsonl").write_text("\n".join(json.dumps({"text": text}) for text in texts))
+    (tmp_path / "rows").mkdir()
+    for number in range(files):
+        lines = (json.dumps({"text": text}) for text in texts[number::files])
+        (tmp_path / f"rows/{number}.jsonl").write_text("\n".join(lines))
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{probe.getsockname()[1]}"
-    command = [sys.executable, "-m", "synalign_jax", "embed", "rows.jsonl", "--encoder", str(model)]
+    command = [sys.executable, "-m", "synalign_jax", "embed", "rows", "--encoder", str(model)]
     joined = ["--out", "both.npy", "--coordinator", address, "--processes", "2", "--process"]
     workers = [
         subprocess.Popen(
@@ -80,6 +84,7 @@ def test_each_of_two_processes_embeds_its_part_and_the_first_joins_them(tmp_path
     assert [worker.returncode for worker in workers] == [0, 0, 0], heard
     assert "46 rows of 32 float32" in heard[1][0]
     assert "2 texts are longer" in heard[1][0]
+    assert ("3 files, of which each process reads its own" in heard[1][0]) == (files == 3)
     assert "rows of" not in heard[2][0], "the first alone says what is there"
     np.testing.assert_allclose(np.load(tmp_path / "both.npy"), np.load(tmp_path / "alone.npy"), atol=1e-5)
     assert not list(tmp_path.glob("*.part*")), "the parts are gone"

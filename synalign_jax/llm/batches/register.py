@@ -17,7 +17,7 @@ from synalign_jax.llm.budget import Amount
 from synalign_jax.llm.records import Ticket
 
 if TYPE_CHECKING:
-    from synalign_jax.llm.ledger import Ledger
+    from synalign_jax.llm.entries import Entries
 
 TABLES = """
 CREATE TABLE batches (
@@ -64,7 +64,7 @@ class Batch:
 class Register:
     """A run's batches in its ledger."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Entries) -> None:
         self._ledger = ledger
 
     async def enroll(

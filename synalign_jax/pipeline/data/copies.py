@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .duplicates import TextIndex, shingled
+from .duplicates import Shingled, TextIndex, shingled
 from .errors import listed
 
 NONE, EXACT, NEAR, SEMANTIC = 0, 1, 2, 3
@@ -132,6 +132,36 @@ def conflicting(texts: Sequence[str], labels: Sequence[str]) -> np.ndarray:
     return np.fromiter((len(under[text.strip()]) > 1 for text in texts), bool, len(texts))
 
 
+class TextCopies:
+    """Which rows repeat an earlier one by their texts, row after row; only rows of one label do."""
+
+    def __init__(self, threshold: float = 0.7) -> None:
+        self._threshold = threshold
+        self._first: dict[tuple[str, str], int] = {}
+        self._seen: dict[str, tuple[TextIndex, list[int]]] = {}
+
+    def look(self, row: int, text: str, label: str = "", own: Shingled | None = None) -> tuple[int, int]:
+        """The earlier row that the next one repeats, or itself, and how: NONE, EXACT or NEAR.
+
+        The row found may itself be an exact repetition of another, never a near one.
+
+        Args:
+            own: `shingled(text)`, where another process has made it.
+        """
+        if label not in self._seen:
+            self._seen[label] = TextIndex(self._threshold), []
+        index, rows = self._seen[label]
+        same = self._first.setdefault((label, text.strip()), row)
+        if same != row:
+            return same, EXACT
+        own = own or shingled(text)
+        if (found := index.find(own)) is not None:
+            return rows[found], NEAR
+        rows.append(row)
+        index.add(own)
+        return row, NONE
+
+
 def _by_texts(
     texts: Sequence[str],
     labels: Sequence[str],
@@ -140,20 +170,10 @@ def _by_texts(
     threshold: float,
     tell: Callable[[int], None] | None,
 ) -> None:
-    first: dict[tuple[str, str], int] = {}
-    seen: dict[str, tuple[TextIndex, list[int]]] = {}
+    known = TextCopies(threshold)
     for row, (text, label) in enumerate(zip(texts, labels, strict=True)):
-        if label not in seen:
-            seen[label] = TextIndex(threshold), []
-        index, rows = seen[label]
-        same = first.setdefault((label, text.strip()), row)
-        if same != row:
-            of[row], kind[row] = of[same], EXACT
-        elif (found := index.find(own := shingled(text))) is not None:
-            of[row], kind[row] = rows[found], NEAR
-        else:
-            rows.append(row)
-            index.add(own)
+        found, how = known.look(row, text, label)
+        of[row], kind[row] = of[found], how
         if tell and row % 1_000 == 999:
             tell(row + 1)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import unicodedata
+import zlib
 from array import array
 from dataclasses import dataclass
 
@@ -29,7 +30,8 @@ def shingled(text: str) -> Shingled:
     pairs = word_pairs(text)
     found = RMinHash(_HASHES, _SEED)
     found.update(list(pairs))
-    return Shingled(frozenset(map(hash, pairs)), found)
+    # Python's own hash of a string is another in every process, and these are compared between them.
+    return Shingled(frozenset(zlib.crc32(pair.encode("utf-8", "replace")) for pair in pairs), found)
 
 
 class TextIndex:
@@ -46,7 +48,7 @@ class TextIndex:
             raise ValueError(f"threshold: {threshold}; it lies between 0 and 1")
         self._threshold = threshold
         self._near = RMinHashLSH(threshold, _HASHES, _bands(threshold))
-        # Word pairs as 64-bit hashes in one array: a text's set of strings would take 4 kB.
+        # Word pairs as hashes in one array: a text's set of strings would take 4 kB.
         self._pairs, self._ends = array("q"), array("q", [0])
         self._equal: dict[int, int] = {}
 

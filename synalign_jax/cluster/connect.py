@@ -1,0 +1,85 @@
+"""The cluster that is there, or one of this machine's cores; what goes wrong there, in one sentence."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterator
+from typing import Any
+
+_OURS = ("synalign_jax", "synalign_adapters")
+
+
+class ClusterError(RuntimeError):
+    """Ray is not there, or workers have died more often than is normal."""
+
+
+def connected() -> Any:
+    """The module ray, connected: to $RAY_ADDRESS, to a cluster on this machine, else to one begun here.
+
+    Raises:
+        ClusterError: ray is not installed, or no cluster is reached.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # else it reports to its makers
+    try:
+        import ray
+        import ray.data
+    except ImportError as error:
+        raise ClusterError(
+            "engine ray: ray is not installed; run: pip install 'synalign-jax[ray]'"
+        ) from error
+    if not ray.is_initialized():
+        try:
+            ray.init(include_dashboard=False, configure_logging=True, logging_level=logging.WARNING)
+        except (ConnectionError, OSError, RuntimeError, ValueError) as error:
+            where = os.environ.get("RAY_ADDRESS", "this machine")
+            raise ClusterError(
+                f"engine ray: no cluster is reached at {where}: {_first_line(error)}"
+            ) from error
+        logging.getLogger("ray.data").setLevel(logging.WARNING)
+    return ray
+
+
+@contextlib.contextmanager
+def explained() -> Iterator[None]:
+    """An error of ours that a worker has raised is raised here as itself, and Ray's own as a ClusterError."""
+    try:
+        yield
+    except Exception as error:
+        raise _ours(error) from error
+
+
+def _ours(error: BaseException) -> BaseException:
+    seen: BaseException | None = error
+    while seen is not None:
+        inner = getattr(seen, "cause", None)  # what a task has raised, behind Ray's copy of it
+        seen = inner if isinstance(inner, BaseException) else seen
+        if type(seen).__module__.split(".")[0] in _OURS:
+            return seen
+        seen = seen.__cause__ or seen.__context__
+    if type(error).__module__.split(".")[0] == "ray":
+        return ClusterError(
+            f"engine ray: {_first_line(error)}; what was embedded and answered is kept: call it again"
+        )
+    return error
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def check_workers(workers: int) -> None:
+    """
+    Raises:
+        ClusterError: fewer than one.
+    """
+    if workers < 1:
+        raise ClusterError(f"workers: {workers}; give 1 or more")
+
+
+def one_a_machine(ray: Any) -> int:
+    """A worker for each GPU of the cluster, or where it has none for each machine."""
+    machines = sum(node["Alive"] for node in ray.nodes())
+    return int(ray.cluster_resources().get("GPU", 0)) or machines

@@ -1,0 +1,113 @@
+"""Texts of a Ray data set -> vectors, each worker with an encoder of its own and one cache for all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from synalign_jax.api.wiring import cache_folder, open_embedder
+from synalign_jax.pipeline.config import Encoder
+from synalign_jax.text import embed_texts, keep_compiled
+from synalign_jax.text.vectors import VectorFile
+
+from .connect import check_workers, connected, explained, one_a_machine
+from .keep import FarCache, kept_cache
+from .read import ROWS, read
+
+if TYPE_CHECKING:
+    from ray.data import Dataset
+
+
+def embed(
+    rows: Dataset, encoder: Encoder, *, workers: int, column: str = "text", cache: str | Path | None = None
+) -> Dataset:
+    """Add a column `embedding`, (dimension,) float32 a row.
+
+    Each finished block is in the cache on this machine before its worker goes on: where a worker dies,
+    another one computes at most its last few seconds again, and so does the same call after a stop.
+
+    Args:
+        rows: with a column of texts.
+        encoder: what [encoder] of a run says; each worker opens it, and loads its files there.
+        workers: processes that embed. Each takes one core of Ray's count, or one GPU where the cluster has.
+        column: the texts.
+        cache: the folder of the cache on this machine; None is that of the commands.
+
+    Raises:
+        ClusterError: no ray, or no cluster. What a worker raises (ModelError, ConfigError) is heard when the
+            data set is computed.
+    """
+    check_workers(workers)
+    ray = connected()
+    with explained():
+        return rows.map_batches(
+            _Embedding,
+            fn_constructor_args=(encoder, kept_cache(ray, Path(cache or cache_folder())), column),
+            batch_size=ROWS,
+            batch_format="pyarrow",
+            compute=ray.data.ActorPoolStrategy(size=workers),
+            num_gpus=1 if ray.cluster_resources().get("GPU", 0) >= workers else 0,
+        )
+
+
+def embed_file(
+    source: str,
+    out: str | Path,
+    encoder: Encoder,
+    *,
+    workers: int | None = None,
+    text: str = "text",
+    encoding: str | None = None,
+    cache: str | Path | None = None,
+    on_progress: Callable[[int], None] | None = None,
+) -> np.ndarray:
+    """`synalign embed --engine ray`: the texts behind a name as one .npy file, in the order of the files.
+
+    Args:
+        source: see `read`.
+        out: a new .npy file of this machine, or one of an earlier call, which is written anew.
+        encoder: what [encoder] of a run says.
+        workers: processes that embed; None is one a GPU, or one a machine where there are none.
+        text, encoding: see `read`.
+        cache: see `embed`.
+        on_progress: called with the number of texts just done.
+
+    Returns:
+        (texts, dimension) float32, a memory map of the file.
+
+    Raises:
+        ClusterError: no ray, no cluster, or more deaths of workers than Ray puts up with.
+        DataError: files that cannot be read, by a worker too.
+        ModelError: an encoder that cannot be used; `out` is a file that was not written here.
+    """
+    ray = connected()  # first, since it forks: an encoder has threads
+    opened = open_embedder(encoder)  # what it is called, and that its files are there, before any work
+    file = VectorFile(Path(out), opened.identity, opened.dimension)
+    with explained():
+        rows = read(source, text=text, encoding=encoding)
+        found = embed(rows, encoder, workers=workers or one_a_machine(ray), cache=cache)
+        found.context.enable_progress_bars = False
+        file.resume(iter(()))
+        chosen = found.select_columns(["text", "embedding"])
+        blocks: Iterable[Any] = chosen.iter_batches(batch_size=None, batch_format="pyarrow")
+        for block in blocks:
+            flat = block["embedding"].combine_chunks().flatten().to_numpy()
+            file.append(block["text"].to_pylist(), flat.reshape(len(block), -1), 0)
+            if on_progress is not None:
+                on_progress(len(block))
+    return file.finish()
+
+
+class _Embedding:
+    def __init__(self, encoder: Encoder, cache: Any, column: str) -> None:
+        keep_compiled(cache_folder() / "xla")
+        self._encoder, self._cache, self._column = open_embedder(encoder), FarCache(cache), column
+
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        found = embed_texts(self._encoder, rows[self._column].to_pylist(), cache=self._cache).vectors
+        flat = pa.array(np.ascontiguousarray(found, np.float32).reshape(-1))
+        return rows.append_column("embedding", pa.FixedSizeListArray.from_arrays(flat, found.shape[1]))
