@@ -23,7 +23,7 @@ from .connect import check_workers, connected, explained
 from .keep import FarLedger, this_machine
 
 if TYPE_CHECKING:
-    from ray.data import Dataset
+    from ray.data import Dataset  # pyright: ignore[reportMissingImports]
 
 _ROWS = 256
 Put = Callable[[Mapping[str, Any]], ChatRequest]

@@ -23,8 +23,8 @@ def connected() -> Any:
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # else it reports to its makers
     try:
-        import ray
-        import ray.data
+        import ray  # pyright: ignore[reportMissingImports]
+        import ray.data  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise ClusterError(
             "engine ray: ray is not installed; run: pip install 'synalign-jax[ray]'"

@@ -19,7 +19,7 @@ from .keep import FarCache, kept_cache
 from .read import ROWS, read
 
 if TYPE_CHECKING:
-    from ray.data import Dataset
+    from ray.data import Dataset  # pyright: ignore[reportMissingImports]
 
 
 def embed(

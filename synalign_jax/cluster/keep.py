@@ -57,7 +57,7 @@ def this_machine(ray: Any) -> str:
 
 def _beside(ray: Any, kind: type, node: str, **options: Any) -> Any:
     """The actor's class, to be started on that machine and to take none of its cores."""
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # pyright: ignore[reportMissingImports]
 
     where = NodeAffinitySchedulingStrategy(node_id=node, soft=False)
     return ray.remote(kind).options(num_cpus=0, scheduling_strategy=where, **options)
@@ -71,7 +71,7 @@ class FarLedger(Entries):
     """
 
     def __init__(self, path: Path, node: str) -> None:
-        import ray
+        import ray  # pyright: ignore[reportMissingImports]
 
         self._path = path
         self._actor = _beside(ray, _KeptLedger, node, max_concurrency=_ALONE).remote(str(path))
@@ -92,7 +92,7 @@ class FarLedger(Entries):
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
-        from ray.exceptions import RayActorError, RayTaskError
+        from ray.exceptions import RayActorError, RayTaskError  # pyright: ignore[reportMissingImports]
 
         try:
             yield
@@ -111,12 +111,12 @@ class FarCache:
         self._actor = actor
 
     def get(self, identity: str, texts: Sequence[str]) -> dict[str, tuple[np.ndarray, bool]]:
-        import ray
+        import ray  # pyright: ignore[reportMissingImports]
 
         return ray.get(self._actor.get.remote(identity, list(texts)))
 
     def put(self, identity: str, texts: Sequence[str], vectors: np.ndarray, cut: np.ndarray) -> None:
-        import ray
+        import ray  # pyright: ignore[reportMissingImports]
 
         ray.get(self._actor.put.remote(identity, list(texts), np.asarray(vectors, np.float32), cut))
 

@@ -13,7 +13,7 @@ from synalign_jax.pipeline.data.tables import read_table
 from .connect import connected, explained
 
 if TYPE_CHECKING:
-    from ray.data import Dataset
+    from ray.data import Dataset  # pyright: ignore[reportMissingImports]
 
 ROWS = 4_096  # of a block: what one worker is handed at a time
 

@@ -14,7 +14,7 @@ from .connect import check_workers, connected, explained
 from .read import ROWS
 
 if TYPE_CHECKING:
-    from ray.data import Dataset
+    from ray.data import Dataset  # pyright: ignore[reportMissingImports]
 
 
 def find_repeats(

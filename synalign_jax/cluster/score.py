@@ -12,7 +12,7 @@ from synalign_jax.core.align.alignment import Alignment
 from .connect import check_workers, connected, explained
 
 if TYPE_CHECKING:
-    from ray.data import Dataset
+    from ray.data import Dataset  # pyright: ignore[reportMissingImports]
 
 _ROWS = 16_384
 

@@ -69,9 +69,9 @@ def encoder(served: Served) -> Encoder:
 
 
 def workers(name: str) -> list[int]:
-    """Process ids of Ray's workers that run this actor."""
+    """Process ids of Ray's workers that run this function of ours, or are about to."""
     found = subprocess.run(["ps", "-eo", "pid=,args="], capture_output=True, text=True, check=True).stdout
-    return [int(line.split()[0]) for line in found.splitlines() if f"ray::MapWorker({name}" in line]
+    return [int(line.split()[0]) for line in found.splitlines() if "ray::" in line and name in line]
 
 
 def kill_one(name: str, ready: Callable[[], bool]) -> tuple[threading.Thread, list[int]]:
@@ -98,9 +98,9 @@ def test_vectors_are_those_of_one_process_though_a_worker_is_killed(
 
     monkeypatch.setenv("SYNALIGN_CACHE", str(tmp_path / "cache"))
     served.latency = 0.3
-    texts = [f"text {i} of many" for i in range(12_000)]
+    texts = [f"text {i} of many" for i in range(8_000)]
     source = write(tmp_path, texts, 3)
-    thread, killed = kill_one("MapBatches(_Embedding", lambda: len(served.embedded) > 1_500)
+    thread, killed = kill_one("MapBatches(_Embedding)", lambda: len(served.embedded) > 1_500)
     found = embed_file(source, tmp_path / "v.npy", encoder(served), workers=2, cache=tmp_path / "cache")
     thread.join(60)
     assert killed, "no worker was killed"
@@ -108,6 +108,7 @@ def test_vectors_are_those_of_one_process_though_a_worker_is_killed(
     again = {text: count for text, count in served.embedded.items() if count > 1}
     # What the killed worker had in hand: one block that embed_texts hands the encoder.
     assert len(again) <= 4_096
+    assert not again or max(again.values()) == 2
     asked = served.embedded.total()
     embed_file(source, tmp_path / "v.npy", encoder(served), workers=2, cache=tmp_path / "cache")
     assert served.embedded.total() == asked, "a second call embeds nothing"
@@ -120,7 +121,7 @@ def test_answers_are_paid_once_though_a_worker_is_killed(tmp_path: Path, served:
     llm = Llm(model="counted", base_url=served.url, concurrency=8, max_requests=2_000)
     # Every prompt stands in two blocks, so that both workers come to it.
     prompts = [f"prompt {i % 600}" for i in range(1_200)]
-    thread, killed = kill_one("MapBatches(_Asking", lambda: len(served.asked) > 100)
+    thread, killed = kill_one("MapBatches(_Asking)", lambda: len(served.asked) > 100)
 
     def answers() -> list[dict[str, Any]]:
         rows = ray.data.from_items([{"prompt": prompt} for prompt in prompts], override_num_blocks=6)
