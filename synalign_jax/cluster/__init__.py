@@ -3,6 +3,7 @@ other rooms. Needs the extra `ray`."""
 
 from .ask import ask as ask
 from .connect import ClusterError as ClusterError
+from .connect import explained as explained
 from .embed import embed as embed
 from .embed import embed_file as embed_file
 from .read import read as read

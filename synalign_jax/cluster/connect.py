@@ -32,7 +32,7 @@ def connected() -> Any:
     if not ray.is_initialized():
         try:
             ray.init(include_dashboard=False, configure_logging=True, logging_level=logging.WARNING)
-        except (ConnectionError, OSError, RuntimeError, ValueError) as error:
+        except Exception as error:  # Ray raises that very class where it does not start in time
             where = os.environ.get("RAY_ADDRESS", "this machine")
             raise ClusterError(
                 f"engine ray: no cluster is reached at {where}: {_first_line(error)}"
@@ -43,7 +43,10 @@ def connected() -> Any:
 
 @contextlib.contextmanager
 def explained() -> Iterator[None]:
-    """An error of ours that a worker has raised is raised here as itself, and Ray's own as a ClusterError."""
+    """What a worker has raised in the block, while a data set is computed, is raised as itself.
+
+    An error of Ray's own is a ClusterError.
+    """
     try:
         yield
     except Exception as error:
@@ -51,13 +54,17 @@ def explained() -> Iterator[None]:
 
 
 def _ours(error: BaseException) -> BaseException:
-    seen: BaseException | None = error
-    while seen is not None:
-        inner = getattr(seen, "cause", None)  # what a task has raised, behind Ray's copy of it
-        seen = inner if isinstance(inner, BaseException) else seen
-        if type(seen).__module__.split(".")[0] in _OURS:
-            return seen
-        seen = seen.__cause__ or seen.__context__
+    open_, seen = [error], set()
+    while open_:
+        one = open_.pop(0)
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        # `cause` is what a task has raised, behind Ray's copy of it.
+        inner = getattr(one, "cause", None)
+        if type(one).__module__.split(".")[0] in _OURS:
+            return one
+        open_ += [e for e in (inner, one.__cause__, one.__context__) if isinstance(e, BaseException)]
     if type(error).__module__.split(".")[0] == "ray":
         return ClusterError(
             f"engine ray: {_first_line(error)}; what was embedded and answered is kept: call it again"

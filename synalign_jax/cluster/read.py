@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -38,7 +39,11 @@ def read(
             is computed.
         ClusterError: no ray, or no cluster.
     """
-    files = [file.name for file in find_files(source)]
+    # Workers have a working folder of their own.
+    files = [
+        file.name if file.system is not None else str(Path(file.path).absolute())
+        for file in find_files(source)
+    ]
     ray = connected()
     with explained():
         shards = ray.data.from_items([{"shard": name} for name in files], override_num_blocks=len(files))

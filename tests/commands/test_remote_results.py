@@ -127,3 +127,17 @@ def test_a_place_that_takes_no_files_is_refused_before_any_work(
 ) -> None:
     assert main(_command(tmp_path, place)) == 1
     assert message in capsys.readouterr().err
+
+
+def test_clusters_and_their_picture_go_to_a_url(
+    tmp_path: Path, memory: MemoryFileSystem, capsys: pytest.CaptureFixture
+) -> None:
+    np.save(tmp_path / "rows.npy", np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32))
+    common = ["explore", str(tmp_path / "rows.npy"), "--rounds", "3", "--out"]
+    assert main([*common, "memory://bucket.v2/clusters"]) == 0
+    assert "picture: memory://bucket.v2/clusters.svg" in capsys.readouterr().out
+    assert main([*common, str(tmp_path / "here.jsonl")]) == 0
+    assert _files(memory) == {
+        "/bucket.v2/clusters": (tmp_path / "here.jsonl").read_bytes(),
+        "/bucket.v2/clusters.svg": (tmp_path / "here.svg").read_bytes(),
+    }
