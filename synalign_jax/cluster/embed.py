@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from synalign_jax.api.wiring import cache_folder, open_embedder
-from synalign_jax.pipeline.config import Encoder
+from synalign_jax.pipeline import config
 from synalign_jax.text import embed_texts, keep_compiled
 from synalign_jax.text.vectors import VectorFile
 
@@ -23,7 +23,12 @@ if TYPE_CHECKING:
 
 
 def embed(
-    rows: Dataset, encoder: Encoder, *, workers: int, column: str = "text", cache: str | Path | None = None
+    rows: Dataset,
+    encoder: config.Encoder,
+    *,
+    workers: int,
+    column: str = "text",
+    cache: str | Path | None = None,
 ) -> Dataset:
     """Add a column `embedding`, (dimension,) float32 a row.
 
@@ -57,7 +62,7 @@ def embed(
 def embed_file(
     source: str,
     out: str | Path,
-    encoder: Encoder,
+    encoder: config.Encoder,
     *,
     workers: int | None = None,
     text: str = "text",
@@ -103,7 +108,7 @@ def embed_file(
 
 
 class _Embedding:
-    def __init__(self, encoder: Encoder, cache: Any, column: str) -> None:
+    def __init__(self, encoder: config.Encoder, cache: Any, column: str) -> None:
         keep_compiled(cache_folder() / "xla")
         self._encoder, self._cache, self._column = open_embedder(encoder), FarCache(cache), column
 
