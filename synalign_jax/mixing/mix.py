@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -96,7 +97,7 @@ def mix(
         raise InputError(f"sample: {sample}; at least 1")
     if are_sets(real_labels) and are_sets(pool_labels):
         return _several(
-            real, real_labels, pool, pool_labels, key, on_progress,
+            real, real_labels, pool, pool_labels, key, on_progress, checkpoint,
             groups=groups, select=select, shares=shares, sample=sample,
         )  # fmt: skip
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
@@ -152,6 +153,7 @@ def _several(
     pool_labels: Any,
     key: PRNGKeyArray,
     tell: Tell,
+    checkpoint: Checkpoint,
     **settings: Any,
 ) -> Mixture:
     check_rows("real", real, min_rows=FEWEST)
@@ -160,12 +162,15 @@ def _several(
         if len(labels) != len(rows):
             raise InputError(f"{name}: {len(labels)} sets of labels for {len(rows)} rows")
 
+    number = itertools.count()
+
     def one(has: list[bool], made: list[bool], key: PRNGKeyArray, tell: Tell) -> Mixture:
-        return mix(real, has, pool, made, key=key, on_progress=tell, **settings)
+        own = Part(checkpoint, f"label {next(number)}")
+        return mix(real, has, pool, made, key=key, on_progress=tell, checkpoint=own, **settings)
 
     sure_from = _SURE if len(real) > _FEW else 0.5
     found = mix_sets(real_labels, pool_labels, one, key=key, sure_from=sure_from, tell=tell)
-    return found if found is not None else _unlabelled(real, pool, key, tell)
+    return found if found is not None else _unlabelled(real, pool, key, tell, checkpoint)
 
 
 def _candidates(
