@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from synalign_jax.llm.entries import Entries
 from synalign_jax.llm.ledger import Ledger, LedgerError
+from synalign_jax.llm.records import Entries
 from synalign_jax.text import EmbeddingCache
 
 _ALONE = 1_000  # requests of one worker that its ledger may be busy with

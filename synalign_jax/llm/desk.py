@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from .answers.usable import ThoughtsAlone
 from .batches.batches import Batches
 from .budget import Budget
-from .entries import Entries
 from .gate import Gate
 from .lessons import Lessons
 from .limits import Limits
@@ -25,6 +24,7 @@ from .protocol import (
     Unreachable,
     error_of,
 )
+from .records import Entries
 
 _PROBES_OF_A_STRANGER = 3  # probes after which an endpoint that never answered is given up
 _ALL_REFUSED = (3, 12)  # refusals in a row that blame the endpoint: before any answer, and after one

@@ -15,7 +15,6 @@ from .batches.register import Register
 from .budget import Budget
 from .conversation import Conversation
 from .desk import Desk
-from .entries import Entries
 from .gate import Closed, Gate
 from .lessons import Lessons
 from .limits import Limits
@@ -30,7 +29,7 @@ from .protocol import (
     LLMError,
     Misconfigured,
 )
-from .records import Known, request_body, request_key
+from .records import Entries, Known, request_body, request_key
 
 _DEFAULTS = Limits()
 _TICK = 0.5  # seconds between two calls of on_progress

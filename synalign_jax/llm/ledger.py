@@ -16,8 +16,7 @@ from typing import Any
 
 from . import tables
 from .batches import register
-from .entries import Entries
-from .records import DeadLetter, Elsewhere, Order, OverBudget, Summary, Ticket, deliver
+from .records import DeadLetter, Elsewhere, Entries, Order, OverBudget, Summary, Ticket, deliver
 
 
 class LedgerError(Exception):

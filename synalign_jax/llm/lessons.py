@@ -6,8 +6,8 @@ import asyncio
 import warnings
 from typing import Any
 
-from .entries import Entries
 from .protocol import LLM, Learner
+from .records import Entries
 
 _STEPS = (1_024, 4_096, 16_384)  # tokens that a model's hidden thoughts may take, tried one after another
 

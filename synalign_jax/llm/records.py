@@ -1,18 +1,20 @@
-"""What a ledger answers, and the key under which it knows a request."""
+"""What a ledger is told and answers, and the key under which it knows a request."""
 
 from __future__ import annotations
 
+import abc
 import asyncio
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from .budget import Amount
+from .budget import Amount, Budget
 from .protocol import ChatRequest, ChatResponse, LLMError, Usage
 
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
+_LONGEST_RAW = 65_536  # characters of an answer that a dead letter keeps
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,3 +151,65 @@ def request_body(endpoint: str, request: ChatRequest) -> str:
 
 def request_key(body: str) -> str:
     return hashlib.sha256(body.encode("ascii")).hexdigest()[:40]
+
+
+def packed(response: ChatResponse) -> str:
+    """The form in which an answer is kept."""
+    usage = response.usage
+    choices = [[choice.text, choice.finish_reason, choice.logprobs] for choice in response.choices]
+    return json.dumps([choices, [usage.prompt_tokens, usage.completion_tokens], response.model])
+
+
+class Entries(abc.ABC):
+    """The driver's side of a ledger. Every call is an order, whose future is done once it is on disk."""
+
+    @abc.abstractmethod
+    def order(self, verb: str, argument: Any) -> asyncio.Future[Any]:
+        """Have the ledger do something; its result."""
+
+    @abc.abstractmethod
+    def holds_ends(self) -> bool:
+        """Whether any request has ended yet; if none has, no lookup is worth its while."""
+
+    def lookup(self, key: str) -> asyncio.Future[Known | None]:
+        """How the request ended, if it did."""
+        return self.order("lookup", key)
+
+    def begin(
+        self, key: str, body: str, most: Usage, budget: Budget, *, batched: bool = False
+    ) -> asyncio.Future[Ticket | Known | Elsewhere | OverBudget]:
+        """Put the request on record as in flight, `most` held of the budget, unless something bars it.
+        `batched`: nothing is sent for it until it is in a batch."""
+        held = Amount(1, most.prompt_tokens + most.completion_tokens, budget.cost(most))
+        return self.order("begin", (key, body, held, budget, batched))
+
+    def answered(self, ticket: Ticket, response: ChatResponse, cost: float) -> asyncio.Future[None]:
+        """Put the answer on record; it is durable when the future is done."""
+        ending = Ending(ticket, "answered", response.usage, cost, "answered", answer=packed(response))
+        return self.order("finish", ending)
+
+    def failed(self, ticket: Ticket, error: LLMError, cost: float, *, dead: bool) -> asyncio.Future[None]:
+        """Put a failed attempt on record, and if it is `dead` its request among the dead letters."""
+        ending = Ending(
+            ticket,
+            error.kind,
+            error.usage or Usage(),
+            cost,
+            "dead" if dead else "open",
+            maybe_paid=error.paid and error.usage is None,
+            reason=json.dumps(str(error)),
+            raw=None if error.raw is None else json.dumps(error.raw[:_LONGEST_RAW]),
+        )
+        return self.order("finish", ending)
+
+    def reopen(self, keys: Collection[str]) -> asyncio.Future[None]:
+        """Open dead letters again."""
+        return self.order("reopen", keys)
+
+    def lessons(self, endpoint: str, model: str) -> asyncio.Future[dict[str, Any] | None]:
+        """What `learn` kept of this model at this endpoint."""
+        return self.order("lessons", (endpoint, model))
+
+    def learn(self, endpoint: str, model: str, known: dict[str, Any]) -> asyncio.Future[None]:
+        """Keep what was learnt of a model."""
+        return self.order("learn", (endpoint, model, known))

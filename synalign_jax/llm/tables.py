@@ -119,13 +119,6 @@ def _end(state: str | None, answer: str, kind: str, reason: str, raw: str | None
     return None
 
 
-def packed(response: ChatResponse) -> str:
-    """The form in which an answer is kept."""
-    usage = response.usage
-    choices = [[choice.text, choice.finish_reason, choice.logprobs] for choice in response.choices]
-    return json.dumps([choices, [usage.prompt_tokens, usage.completion_tokens], response.model])
-
-
 def add(db: sqlite3.Connection, requests: Sequence[tuple[str, str]]) -> None:
     """Enter requests, as key and body, that are not there yet."""
     db.execute(

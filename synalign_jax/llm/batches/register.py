@@ -17,7 +17,7 @@ from synalign_jax.llm.budget import Amount
 from synalign_jax.llm.records import Ticket
 
 if TYPE_CHECKING:
-    from synalign_jax.llm.entries import Entries
+    from synalign_jax.llm.records import Entries
 
 TABLES = """
 CREATE TABLE batches (
