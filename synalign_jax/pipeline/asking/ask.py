@@ -109,7 +109,12 @@ class Asker:
 
             async def play(tell: Tell) -> BudgetReached | None:
                 self._turns = Turns(player)
-                return await self._turns.play(lambda jobs: self._stream(jobs, tell))
+                try:
+                    return await self._turns.play(lambda jobs: self._stream(jobs, tell))
+                finally:
+                    # A player asks through this asker: left in that circle, all that it holds would stay
+                    # in memory long after it is done.
+                    self._turns = None
 
             return self._loop.run(play, show)
 

@@ -63,12 +63,15 @@ class GrowingVectors:
     def shape(self) -> tuple[int, int]:
         return self._rows, self._width
 
-    def append(self, vector: Float[np.ndarray, " width"]) -> None:
-        place = self._rows % _VECTORS
-        if not place:
-            self._blocks.append(np.empty((_VECTORS, self._width), np.float32))
-        self._blocks[-1][place] = vector
-        self._rows += 1
+    def extend(self, vectors: Float[np.ndarray, "some width"]) -> None:
+        while len(vectors):
+            place = self._rows % _VECTORS
+            if not place:
+                self._blocks.append(np.empty((_VECTORS, self._width), np.float32))
+            some = vectors[: _VECTORS - place]
+            self._blocks[-1][place : place + len(some)] = some
+            self._rows += len(some)
+            vectors = vectors[len(some) :]
 
     def __getitem__(self, rows: Int[np.ndarray, " some"]) -> Float[np.ndarray, "some width"]:
         rows = np.asarray(rows)

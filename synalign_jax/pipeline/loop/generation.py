@@ -109,14 +109,15 @@ class Generation:
         if settings.same_meaning != "off":
             given = settings.same_meaning
             self._meanings = Meanings(vectors, None if isinstance(given, str) else float(given))
-        per_call = desk.shape.rows_per_call
-        needed = sum(math.ceil(state.wanted / per_call) for state in labels.values())
+        self._wanted = sum(state.wanted for state in labels.values())
+        needed = sum(math.ceil(state.wanted / desk.shape.rows_per_call) for state in labels.values())
         self._step, self._steps = 0, max(min(desk.config.generate.waves, needed // _FEWEST_CALLS), 1)
         self._prices, self._till = prices_of(desk.config), till or Till()
         self._real_labels, self._loss = list(real_labels), None
         self._waves: dict[int, list[Call]] = {}
         # Of the wave that is being taken: how many of its calls, and the rows of the kind with their vectors.
-        self._taken, self._rows, self._row_vectors = 0, list[dict[str, Any]](), list[np.ndarray]()
+        self._taken, self._rows = 0, list[dict[str, Any]]()
+        self._row_vectors = GrowingVectors(vectors.shape[1])
         self._first = [call for call in first if call.label in labels]
         for call in self._first:
             labels[call.label].calls += 1
@@ -178,8 +179,10 @@ class Generation:
             every = [same.setdefault(text, text) for text in self.kept.column("attributes")]
             odds = attribute_odds([every[i] for i in state.rows], relative)
         if known is not None and settings.contrast:
-            heavy, light = contrast(relative)
-            told = self._texts(state, heavy), self._texts(state, light)
+            heavy, light = (
+                [self.kept.value("text", state.rows[i]) for i in some] for some in contrast(relative)
+            )
+            told = heavy, light
         by = settings.demonstrations
         by = ("auto" if by else "off") if isinstance(by, bool) else by
         if known is not None and by != "off" and count:
@@ -206,17 +209,13 @@ class Generation:
             calls.append(self._desk.call(cluster, attributes, number, contrast=told))
         return calls
 
-    def _texts(self, state: LabelState, rows: list[int]) -> list[str]:
-        return [self.kept.value("text", state.rows[i]) for i in rows]
-
     # -- what is kept --------------------------------------------------------------------------------------
 
     def prepare(self) -> None:
         """Make what needs no answer, while the first ones are waited for."""
         self._checks = self._make_checks()
         if len(self.weigher.says_nothing) < len(self.weigher.rows):
-            wanted = sum(state.wanted for state in self.labels.values())
-            self._loss = StudentLoss(self._vectors, self._real_labels, self.weigher, wanted)
+            self._loss = StudentLoss(self._vectors, self._real_labels, self.weigher, self._wanted)
 
     def take(self, wave: int, outcomes: Sequence[Outcome | None]) -> None:
         """Sift and embed the rows of a wave's next answers, while others are still waited for.
@@ -235,15 +234,16 @@ class Generation:
         self._taken += len(outcomes)
         if rows:
             self._rows += rows
-            self._row_vectors.append(self._embed([row["text"] for row in rows]))
+            self._row_vectors.extend(self._embed([row["text"] for row in rows]))
 
     def accept(self, wave: int) -> None:
         """Keep what is good of a wave's rows, and learn from it."""
         calls = self._waves.pop(wave)
         before = {label: len(state.rows) for label, state in self.labels.items()}
         if self._rows:
-            self._keep(self._rows, np.concatenate(self._row_vectors))
-        self._taken, self._rows, self._row_vectors = 0, [], []
+            self._keep(self._rows, self._row_vectors)
+        self._taken, self._rows = 0, []
+        self._row_vectors = GrowingVectors(self._vectors.shape[1])
         for label in {call.label for call in calls}:
             state = self.labels[label]
             new = len(state.rows) - before[label]
@@ -262,7 +262,7 @@ class Generation:
                 self._reject(row, reason)
         return good
 
-    def _keep(self, rows: list[dict[str, Any]], vectors: np.ndarray) -> None:
+    def _keep(self, rows: list[dict[str, Any]], vectors: GrowingVectors) -> None:
         """Of rows of the kind, those that say something new under a label that holds and still wants rows."""
         distinct = list(range(len(rows)))
         if self._meanings is not None:
@@ -273,7 +273,7 @@ class Generation:
                     self._reject(row, reason)
         self._checks = list(self._checks)
         for check in self._checks:
-            found = check.verdicts([rows[i] for i in distinct], vectors[distinct])
+            found = check.verdicts([rows[i] for i in distinct], vectors[np.array(distinct, int)])
             left = []
             for number, (reason, better) in zip(distinct, found, strict=True):
                 if reason is None:
@@ -284,6 +284,7 @@ class Generation:
                 else:
                     self._reject(rows[number], reason)
             distinct = left
+        accepted = []
         for number in distinct:
             row = rows[number]
             state = self.labels.get(row["label"])
@@ -293,8 +294,9 @@ class Generation:
             self.relabelled += row["label"] != row["asked_label"]
             state.rows.append(len(self.kept))
             self.kept.append(row)
-            self.made.append(vectors[number])
             self._of_made.append(row["label"])
+            accepted.append(number)
+        self.made.extend(vectors[np.array(accepted, int)])
 
     def _reject(self, row: dict[str, Any], reason: str) -> None:
         self.rejected.append({**row, "reason": reason})
@@ -304,13 +306,11 @@ class Generation:
 
     def _learn(self, wave: int) -> None:
         settings = self._config.loop
-        labels = self._of_made
         if len(self.kept):
-            self.picture = self.weigher.picture(self.made, labels)
+            self.picture = self.weigher.picture(self.made, self._of_made)
         picture, loss, alone = self.picture, None, None
-        wanted = sum(state.wanted for state in self.labels.values())
         if picture is not None and picture.distance is not None and self._loss is not None:
-            loss, alone = self._loss(self.made, labels, picture), self._loss.alone
+            loss, alone = self._loss(self.made, self._of_made, picture), self._loss.alone
         point = Point(
             wave=wave,
             rows=len(self.kept),
@@ -323,7 +323,7 @@ class Generation:
             loss=loss,
             loss_alone=alone,
         )
-        more = math.ceil(wanted / self._steps)
+        more = math.ceil(self._wanted / self._steps)
         self.points.append(ahead([*self.points, point], more, len(self._vectors)))
         reason = reason_to_stop(
             self.points,

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from threadpoolctl import ThreadpoolController
 
 from synalign_jax.core.spacing import evenly_spaced
+from synalign_jax.pipeline.data.growing import GrowingVectors
 
 # Products of a few rows with a cell: threads would take longer to meet than one takes to compute, and where
 # other work keeps a core busy they wait for each other ten times as long.
@@ -16,6 +17,7 @@ _QUANTILE = 0.99
 _BLOCK = 2_048  # new rows that are compared together
 _ALL_PAIRS = 16_384  # remembered rows up to which a new one is compared with every one
 _CELLS = 512
+_CHUNK = 1_024  # rows of a cell that lie together
 _PROBES = 4  # cells that a new row is compared with, beyond that
 
 
@@ -36,12 +38,13 @@ class Meanings:
         self._pivots: np.ndarray | None = None
         self._cells = [_Cell(self._real.shape[1])]
 
-    def verdicts(self, vectors: Float[np.ndarray, "m d"]) -> list[str | None]:
+    def verdicts(self, vectors: Float[np.ndarray, "m d"] | GrowingVectors) -> list[str | None]:
         """Why each row is dropped, or None where it is remembered; the first of two that mean the same is."""
         found: list[str | None] = []
         with _BLAS.limit(limits=1, user_api="blas"):
             for start in range(0, len(vectors), _BLOCK):
-                found += self._block(_unit(vectors[start : start + _BLOCK]))
+                rows = np.arange(start, min(start + _BLOCK, len(vectors)))
+                found += self._block(_unit(vectors[rows]))
         return found
 
     def _block(self, new: np.ndarray) -> list[str | None]:
@@ -75,9 +78,9 @@ class Meanings:
     def _remember(self, rows: np.ndarray) -> None:
         if self._pivots is None:
             self._cells[0].add(rows)
-            if len(self._cells[0].rows) <= _ALL_PAIRS:
+            if len(self._cells[0]) <= _ALL_PAIRS:
                 return
-            rows = self._cells[0].rows
+            rows = np.concatenate(self._cells[0].chunks)
             self._pivots = rows[evenly_spaced(len(rows), _CELLS)].copy()
             self._cells = [_Cell(rows.shape[1]) for _ in range(_CELLS)]
         nearest = np.argmax(rows @ self._pivots.T, axis=1)
@@ -86,30 +89,36 @@ class Meanings:
 
 
 class _Cell:
-    """Unit vectors that are compared together."""
+    """Unit vectors that are compared together; a chunk more when the last is full, so that none is moved."""
 
     def __init__(self, width: int) -> None:
-        self._held, self._count = np.empty((0, width), np.float32), 0
+        self._width, self._count, self._chunks = width, 0, list[np.ndarray]()
+
+    def __len__(self) -> int:
+        return self._count
 
     @property
-    def rows(self) -> np.ndarray:
-        return self._held[: self._count]
+    def chunks(self) -> list[np.ndarray]:
+        """The vectors, in the order in which they were added."""
+        left = self._count - _CHUNK * (len(self._chunks) - 1)
+        return [*self._chunks[:-1], self._chunks[-1][:left]] if self._chunks else []
 
     def add(self, rows: np.ndarray) -> None:
-        count = self._count + len(rows)
-        if count > len(self._held):
-            # A quarter more than needed: cells together stay near to what they hold.
-            held = np.empty((count + count // 4 + 8, rows.shape[1]), np.float32)
-            held[: self._count] = self.rows
-            self._held = held
-        self._held[self._count : count] = rows
-        self._count = count
+        while len(rows):
+            place = self._count % _CHUNK
+            if not place:
+                self._chunks.append(np.empty((_CHUNK, self._width), np.float32))
+            some = rows[: _CHUNK - place]
+            self._chunks[-1][place : place + len(some)] = some
+            self._count += len(some)
+            rows = rows[len(some) :]
 
     def reach(self, new: np.ndarray, threshold: float) -> np.ndarray:
         """(rows,) whether any row of the cell is that near."""
-        if not self._count:
-            return np.zeros(len(new), bool)
-        return np.max(new @ self.rows.T, axis=1) >= threshold
+        near = np.zeros(len(new), bool)
+        for chunk in self.chunks:
+            near |= np.max(new @ chunk.T, axis=1) >= threshold
+        return near
 
 
 def _unit(x: np.ndarray) -> np.ndarray:
