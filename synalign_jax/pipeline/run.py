@@ -163,12 +163,14 @@ def _extra(stage: Stage, folder: RunFolder) -> tuple[Any, ...]:
 def _facts(facts: dict[str, Any]) -> str:
     parts = []
     for name, value in facts.items():
+        if name == "remarks":  # these are said as notes
+            continue
         if isinstance(value, float):
             value = f"{value:.4g}"
         elif isinstance(value, dict):
             if len(value) > 6:
                 continue
-            value = " ".join(f"{key}:{item}" for key, item in value.items()) or "none"
+            value = " ".join(f"{key or 'none'}:{item}" for key, item in value.items()) or "none"
         elif isinstance(value, list):
             value = " ".join(str(item) for item in value)
         parts.append(f"{name.replace('_', ' ')} {value}")

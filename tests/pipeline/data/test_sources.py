@@ -81,6 +81,10 @@ def test_the_features_of_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     several = datasets.Sequence(classes)
     found = _hub(monkeypatch, {"text": text, "label": several}, rows, multi_label=True)
     assert found.labels == ["neg", "neg | pos"]
+    assert found.said[0] == "a/b: labels by the names in the file: 0 is 'neg', 1 is 'pos'"
+    single = _hub(monkeypatch, {"text": text, "label": classes}, {"text": ["a", "b"], "label": [1, 0]})
+    assert single.labels == ["pos", "neg"]
+    assert single.said == found.said[:1]
     with pytest.raises(DataError, match="say so with --multi-label"):
         _hub(monkeypatch, {"text": text, "label": several}, rows)
     truth = {"text": ["a", "b"], "label": [True, False]}
@@ -95,3 +99,20 @@ def test_the_features_of_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.texts == ["a\nb"]
     assert found.fields == [{"translation.en": "a", "translation.de": "b"}]
     assert found.template == template
+
+
+def test_conversations_of_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    import datasets
+
+    text = datasets.Value("string")
+    turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    columns = [{name: [turn[name] for turn in some] for name in turns[0]} for some in (turns, turns[:1])]
+    for kind, cells in (
+        ([{"role": text, "content": text}], [turns, turns[:1]]),
+        (datasets.Sequence({"role": text, "content": text}), columns),
+    ):
+        found = _hub(monkeypatch, {"messages": kind}, {"messages": cells}, label=None)
+        assert found.texts == ["user: a\nassistant: b", "user: a"]
+        assert found.fields == [{"messages": "user: a\nassistant: b"}, {"messages": "user: a"}]
+        assert (found.template, found.chats) == ("{messages}", {"messages": ("user", "assistant")})
+        assert "the text is made of 'messages'" in found.said[0]
