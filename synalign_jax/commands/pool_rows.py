@@ -69,9 +69,14 @@ def read_pair(
         DataError: a file that cannot be read; labels in one file only; a label that the pool lacks.
         InputError: vectors that do not fit each other.
     """
+    from synalign_jax.pipeline.data.errors import DataError
     from synalign_jax.pipeline.data.intake import intake_of
     from synalign_jax.pipeline.data.label_sets import joint_vectors
 
+    if not 0 < options.duplicate_threshold <= 1:
+        raise DataError(
+            f"--duplicate-threshold: {options.duplicate_threshold:g}; give a number above 0, up to 1"
+        )
     real = read_rows(options.real, options, terminal, scratch, "real")
     pool = read_rows(options.synthetic, options, terminal, scratch, "synthetic")
     real, pool, remarks = _with_labels(real, pool, options)

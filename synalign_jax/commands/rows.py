@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
@@ -146,7 +146,9 @@ def read_rows(
     from synalign_jax.pipeline.data.tables import read_table
 
     given = vars(options)
-    names = {name: (side and given.get(f"{side}_{name}")) or given.get(name) for name in _COLUMNS}
+    names = {name: _given(given, side, name) for name in _COLUMNS}
+    if names["label"] == "":
+        raise DataError("--label: an empty name; give --no-labels to read none")
     if options.no_labels and names["label"] is not None:
         raise DataError("--no-labels: it cannot stand beside --label; leave one of them out")
     with terminal.bar(f"Reading {Path(path).name}", None, "rows") as bar:
@@ -161,6 +163,12 @@ def read_rows(
             progress=bar.reach,
             scratch=next(folder for folder in (scratch, *scratch.absolute().parents) if folder.is_dir()),
         )
+
+
+def _given(options: dict[str, Any], side: str | None, name: str) -> str | None:
+    """A column's name: that of the side, or of all files."""
+    own = options.get(f"{side}_{name}")
+    return options.get(name) if own is None else own
 
 
 def embed_rows(

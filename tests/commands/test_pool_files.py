@@ -201,6 +201,8 @@ def test_a_column_of_our_own_name_is_kept_under_another(tmp_path: Path) -> None:
         ({"text": "a", "label": float("nan")}, {"text": "b", "label": "y"}, [], "no value for 'label'"),
         ({"text": float("nan")}, {"text": "b"}, [], "line 1 has no value for 'text'"),
         ({"text": "a \ud83d"}, {"text": "b"}, [], "half of a surrogate pair in 'text'"),
+        ({"text": "a"}, {"text": "b"}, ["--duplicate-threshold", "2"], "give a number above 0, up to 1"),
+        ({"text": "a"}, {"text": "b"}, ["--real-label", ""], "an empty name; give --no-labels"),
         ({"body": "a"}, {"text": "b"}, ["--text", "text"], "no column 'text'; the columns are 'body'"),
     ],
 )  # fmt: skip

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from functools import partial
 from typing import Any
 
 from .errors import DataError, listed
@@ -13,6 +14,8 @@ from .values import WORDS_FOR_NOTHING, bare, label_of
 
 _TRUTH = {"true", "false"}
 _MISSING = WORDS_FOR_NOTHING | {"na", "-", "--", "?", ".", "missing", "undefined"}
+_BETWEEN = "|;,"
+_FEW = 10  # rows of which each may have a label of its own
 _NUMBER = re.compile(r"[+-]?\d[\d,]*(?:\.\d*)?(?:e[+-]?\d{1,3})?", re.IGNORECASE | re.ASCII)
 
 
@@ -40,7 +43,21 @@ def settle_labels(name: str, labels: list[str]) -> tuple[list[str], list[str]]:
     for label, count in counts.items():
         if label.casefold() in _MISSING:
             said.append(f"{name}: {count:,} rows have the label '{label}', which looks like a missing value")
+    if len(labels) >= _FEW and 2 * len(counts) > len(labels):
+        said.append(f"{name}: {len(counts):,} labels for {len(labels):,} rows; is the column one of labels?")
+    if several := next(filter(partial(_holds_several, known=counts), counts), None):
+        said.append(
+            f"{name}: the label '{several}' looks like several; if rows have several labels, say so with"
+            " --multi-label ([data] multi_label)"
+        )
     return labels, said
+
+
+def _holds_several(label: str, known: Collection[str]) -> bool:
+    """Whether a label is written as a list, or made of others that stand alone elsewhere."""
+    if label.startswith("[") and label.endswith("]"):
+        return True
+    return any(sign in label and all(bare(part) in known for part in label.split(sign)) for sign in _BETWEEN)
 
 
 def cut_labels(name: str, cells: Sequence[tuple[str, ...] | str]) -> tuple[list[tuple[str, ...]], list[str]]:
@@ -51,7 +68,7 @@ def cut_labels(name: str, cells: Sequence[tuple[str, ...] | str]) -> tuple[list[
             these that any of them holds, so that a comma inside a label stays in it where bars stand between.
     """
     texts = [cell for cell in cells if isinstance(cell, str)]
-    sign = next((sign for sign in "|;," if any(sign in text for text in texts)), None)
+    sign = next((sign for sign in _BETWEEN if any(sign in text for text in texts)), None)
     sets = []
     for cell in cells:
         if isinstance(cell, str):

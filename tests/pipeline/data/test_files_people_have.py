@@ -233,6 +233,8 @@ _REFUSED = {
         ("caf\u00c3\u00a9", "x", "1 texts hold letters that were decoded wrongly"),
         ("lost \ufffd", "x", "1 texts hold signs that stand for lost letters"),
         ("a", "1e0", "the labels '1', '1e0' are one number as text; kept apart"),
+        ("a", "['x', 'y']", "looks like several; if rows have several labels, say so with --multi-label"),
+        ("a", "1|1", "the label '1|1' looks like several"),
         ("a", "?", "the label '?', which looks like a missing value"),
     ],
 )
@@ -243,6 +245,11 @@ def test_what_looks_wrong_is_said(tmp_path: Path, text: str, label: str, said: s
     assert table.texts == [row["text"] for row in rows]
     assert table.labels == [row["label"] for row in rows]
     assert [line for line in table.said if said in line] == list(table.said) != []
+
+
+def test_a_column_of_identifiers_is_said_to_be_none_of_labels(tmp_path: Path) -> None:
+    (tmp_path / "r.csv").write_text("text,label\n" + "".join(f"t{i},id{i}\n" for i in range(10)))
+    assert "10 labels for 10 rows; is the column one of labels?" in read_table(tmp_path / "r.csv").said[0]
 
 
 @pytest.mark.parametrize("kind", sorted(_REFUSED))
