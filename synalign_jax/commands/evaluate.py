@@ -126,6 +126,11 @@ def _evaluate(options: argparse.Namespace, terminal: Terminal) -> tuple[Evaluati
             side: read_rows(path, options, terminal, Path(scratch), side) for side, path in paths.items()
         }
         labels = _labels(tables, paths)
+        if options.multi_label:
+            terminal.say(
+                "Note: students learn one label a row, so of rows of several labels distance, likeness, words"
+                " and copies are compared; synalign align --multi-label judges them label by label"
+            )
         weights = _weights(options.weights, tables["synthetic"], options.synthetic)
         found, source = embed_rows([(paths[side], tables[side]) for side in paths], options, terminal)
         vectors = dict(zip(paths, found, strict=True))
