@@ -84,7 +84,7 @@ def run(view: StageView, config: Config, tools: Tools, records: Sequence[dict[st
         title=config.report.title,
         created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         command=f"synalign report {view.root}",
-        warnings=tuple(text for record in records for text in record["warnings"]),
+        warnings=_warnings(records),
         went_in=_went_in(config, records),
         distance=distance_of(evaluation),
         worth=worth_facts(view.read_json("mixture")),
@@ -112,6 +112,12 @@ def run(view: StageView, config: Config, tools: Tools, records: Sequence[dict[st
         settings=_settings(config),
     )
     view.write_text("report", ".html", render_report(facts))
+
+
+def _warnings(records: Sequence[dict[str, Any]]) -> tuple[str, ...]:
+    """What the stages noted, but for what stands with the rows that went in."""
+    told = {remark for record in records for remark in record["facts"].get("remarks", ())}
+    return tuple(text for record in records for text in record["warnings"] if text not in told)
 
 
 def _use(root: Path, worth: bool, labelled: bool) -> Use:

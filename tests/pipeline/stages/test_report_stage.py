@@ -1,7 +1,7 @@
 """What stands at the top of a run's report."""
 
 from synalign_jax.pipeline.config_file import parse_config
-from synalign_jax.pipeline.stages.report import _went_in
+from synalign_jax.pipeline.stages.report import _warnings, _went_in
 
 
 def test_what_was_said_of_the_real_rows_stands_with_them() -> None:
@@ -25,4 +25,9 @@ def test_what_was_said_of_the_real_rows_stands_with_them() -> None:
     assert real.columns == "text: {query}\n{passage}, label: label"
     assert real.labels == "pos 11, neg 9"
     assert rows.remarks == ()
+    warned = {"facts": {"remarks": [said]}, "warnings": [said, "3 of the real rows have no text"]}
+    assert _warnings([warned, {"facts": {}, "warnings": ["few rows"]}]) == (
+        "3 of the real rows have no text",
+        "few rows",
+    )
     assert told()[0].remarks == (), "a run of an earlier version"
