@@ -49,11 +49,34 @@ class Turns:
         }
         return {"type": "array", "items": turn, "minItems": self.fewest, "maxItems": self.most}
 
-    def grammar(self) -> str:
-        """The right side of a GBNF rule: a line a turn, behind the name of the field."""
-        who = " | ".join(json.dumps(role, ensure_ascii=False) for role in self.roles)
+    def grammar(self, name: str) -> list[str]:
+        """GBNF of a conversation behind the name of its field, a line a turn: rules of which the first is
+        called `name`. Roles follow each other as they do in real ones, to an end that real ones have.
+        """
         words = rf'": " [^ \n\r\t] [^\n\r]{{0,{self._longest - 1}}}'
-        return rf'("\n{INDENT}" ({who}) {words}){{{self.fewest},{self.most}}} "\n"'
+        rules: list[str] = []
+        reached: dict[tuple[int, str], list[str]] = {}
+        for number in range(self.most, 0, -1):
+            for role in self.roles:
+                after = [
+                    _rule(name, number + 1, self.roles.index(other))
+                    for other in self.roles
+                    if (role, other) in self._after and (number + 1, other) in reached
+                ]
+                if role in self._last and number >= self.fewest:
+                    after.append(r'"\n"')
+                if after:
+                    reached[number, role] = after
+        for (number, role), after in sorted(reached.items()):
+            begin = json.dumps(f"\n{INDENT}{role}", ensure_ascii=False)
+            rule = _rule(name, number, self.roles.index(role))
+            rules.append(f"{rule} ::= {begin} {words} ({' | '.join(after)})")
+        first = [
+            _rule(name, 1, place)
+            for place, role in enumerate(self.roles)
+            if role in self._first and (1, role) in reached
+        ]
+        return [f"{name} ::= {' | '.join(first)}", *rules]
 
     def fault(self, text: str) -> str | None:
         """What is wrong with a conversation that is so with no real one, or None."""
@@ -70,3 +93,7 @@ class Turns:
             if (one["role"], other["role"]) not in self._after:
                 return f"a conversation with {other['role']} after {one['role']}"
         return None
+
+
+def _rule(name: str, number: int, role: int) -> str:
+    return f"{name}-{number}-{role}"

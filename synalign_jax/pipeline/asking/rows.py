@@ -111,7 +111,7 @@ class FieldRows:
         rules = [f"root ::= row{more}", f"row ::= f0{rest}"]
         for number, field in enumerate(self.fields.fields):
             if field.roles:
-                rules.append(f"f{number} ::= {self.chats[field.name].grammar()}")
+                rules += self.chats[field.name].grammar(f"f{number}")
                 continue
             words = rf'" " [^ \n\r\t] [^\n\r]{{0,{longest[field.name] - 1}}}'
             rules.append(f'f{number} ::= {f"({words})?" if field.optional else words} "\\n"')

@@ -26,6 +26,8 @@ _LAYOUTS = (
     ("prompt", "completion"),
     ("prompt", "response"),
     ("question", "answer"),
+    ("query", "positive", "negative"),
+    ("anchor", "positive", "negative"),
     ("query", "passage"),
     ("query", "positive"),
     ("anchor", "positive"),
@@ -208,9 +210,10 @@ def find_columns(name: str, given: Columns, present: Iterable[str], repeated: It
         elif _is_there(given.label, present):
             found = replace(found, label=given.label)
         elif "label" in given.named:
-            _require(
-                name, given.label, present, ', or say that there are none (--no-labels, [data] label = "")'
-            )
+            otherwise = ', or say that there are none (--no-labels, [data] label = "")'
+            if "," in given.label:
+                otherwise = "; where each label has a column, say so with --multi-label ([data] multi_label)"
+            _require(name, given.label, present, otherwise)
     if given.embedding is not None:
         if given.embedding in present:
             found = replace(found, embedding=given.embedding)

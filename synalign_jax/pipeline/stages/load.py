@@ -69,7 +69,7 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
         view.warn(remark)
     rows = _clean(view, source.rows, data)
     if data.multi_label:
-        rows = _without_rare(view, rows)
+        rows = _without_rare(view, rows, data.source)
     test = source.test
     if data.test is not None:
         test = load_file(data.test, columns)
@@ -99,6 +99,12 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
             f" [data] few_shot asked for {data.few_shot}"
         )
     fields = _fields(data, few_shot)
+    texts = [field.name for field in fields.fields if field.name in rows.chats and not field.roles]
+    if (fields and texts) or (rows.chats and not fields):
+        view.warn(
+            f"some rows of {listed(sorted(rows.chats))} are texts and not turns, so new ones are written as"
+            " texts"
+        )
     view.write_json("fields", fields.plain())
     view.write_rows("few_shot", _records(few_shot, fields), with_fields(ROWS, fields))
     view.write_rows(
@@ -198,10 +204,15 @@ def _renamed(rows: Rows, data: Data) -> tuple[list[str], list[bool]]:
     return [SEPARATOR.join(each) for each in sets], kept
 
 
-def _without_rare(view: StageView, rows: Rows) -> Rows:
+def _without_rare(view: StageView, rows: Rows, source: str) -> Rows:
     """Without the rows whose combination of labels no other row has: nothing can be learnt of it."""
     counts = Counter(rows.labels)
     kept = [i for i, label in enumerate(rows.labels or []) if counts[label] > 1]
+    if not kept and len(rows):
+        raise DataError(
+            f"{source}: each of the {len(rows):,} rows has a combination of labels that no other has; keep"
+            " fewer labels ([data] labels), or take one a row"
+        )
     if len(kept) < len(rows):
         view.warn(f"{len(rows) - len(kept)} rows have a combination of labels of their own and were left out")
     return rows.take(kept)
@@ -224,6 +235,11 @@ def _check_counts(rows: Rows, counts: Counter[str], data: Data) -> None:
     single = sorted(label for label, count in counts.items() if count < 2)
     if single:
         others = [label for label in sorted(counts) if label not in single]
+        if not others:
+            raise DataError(
+                f"{data.source}: no two rows have the same label; name the column of the labels with [data]"
+                ' label, or say that there are none with label = ""'
+            )
         raise DataError(
             f"{data.source}: only one row has the label '{single[0]}'; add rows of it, or leave it out with"
             f" [data] labels = {others[:20]}"

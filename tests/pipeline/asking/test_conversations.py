@@ -171,19 +171,35 @@ def test_new_conversations_go_as_real_ones_do() -> None:
     assert ROWS.fault({"topic": "x", "messages": "words alone"}) == "a conversation without turns"
 
 
-def _pattern(rule: str) -> str:
-    """The right side of a GBNF rule as a regular expression."""
-    tokens = re.findall(r'"(?:[^"\\]|\\.)*"|\[(?:[^\]\\]|\\.)*\]|\{[\d,]+\}|[()|]', rule)
-    return "".join(re.escape(json.loads(token)) if token[0] == '"' else token for token in tokens)
+def _pattern(rules: list[str]) -> str:
+    """GBNF without recursion as a regular expression."""
+    sides = dict(rule.split(" ::= ", 1) for rule in rules)
+    kinds = r'"(?:[^"\\]|\\.)*"|\[(?:[^\]\\]|\\.)*\]|\{[\d,]+\}|[()|]|[a-z][\w-]*'
+
+    def written(name: str) -> str:
+        parts = []
+        for token in re.findall(kinds, sides[name]):
+            quoted, named = token[0] == '"', token[0].isalpha()
+            parts.append(re.escape(json.loads(token)) if quoted else written(token) if named else token)
+        return f"(?:{''.join(parts)})"
+
+    return written(next(iter(sides)))
 
 
 def test_the_grammar_holds_real_conversations_and_no_others() -> None:
-    pattern = re.compile(_pattern(Turns(("user", "assistant"), [TURNS[1:], TURNS[1:] * 2]).grammar()))
+    pattern = re.compile(_pattern(Turns(("user", "assistant"), [TURNS[1:], TURNS[1:] * 2]).grammar("f0")))
     turns = ["\n    user: a", "\n    assistant: b"]
     assert pattern.fullmatch("".join(turns) + "\n")
     assert pattern.fullmatch("".join(turns * 2) + "\n")
-    for other in (turns[:1], turns * 3, ["\n    tool: a", turns[1]], ["\n    user: ", turns[1]]):
+    for other in (
+        turns[:1], turns[::-1], [*turns, turns[0]], turns * 3, ["\n    tool: a", turns[1]],
+        ["\n    user: ", turns[1]],
+    ):  # fmt: skip
         assert not pattern.fullmatch("".join(other) + "\n")
+    every = re.compile(_pattern(ROWS.chats["messages"].grammar("f1")))
+    for row in REAL:
+        lines = ROWS.item(row).partition("messages:")[2]
+        assert every.fullmatch(lines + "\n")
 
 
 def test_who_speaks_in_other_words() -> None:

@@ -128,3 +128,32 @@ def test_a_template_and_several_labels_in_a_folder_of_shards(tmp_path: Path) -> 
     assert {row["label"] for row in rows} == {"", "a", "a | b"}
     assert all(row["text"].split("\n")[1].startswith("p ") for row in rows)
     assert "1 rows have a combination of labels of their own" in " ".join(view.warnings)
+
+
+def _chats(path: Path, plain: int) -> str:
+    turns = [[{"from": "human", "value": f"q{i}"}, {"from": "gpt", "value": "a"}] for i in range(40)]
+    rows = [{"conversations": f"text {i}" if i < plain else turn} for i, turn in enumerate(turns)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+def test_conversations_are_fields_unless_some_rows_are_texts(tmp_path: Path) -> None:
+    view = _load(tmp_path, _chats(tmp_path / "r.jsonl", 0), label="", few_shot=10, test_rows=4)
+    field = load.fields_in(view).fields[0]
+    assert (field.column, field.roles) == ("conversations", ("user", "assistant"))
+    row = view.read_rows("few_shot")[0]
+    assert row["text"] == row["conversations"]
+    assert field.turns(row["text"])[1] == {"role": "assistant", "content": "a"}  # type: ignore[index]
+    (tmp_path / "mixed").mkdir()
+    source = _chats(tmp_path / "m.jsonl", 20)
+    mixed = _load(tmp_path / "mixed", source, label="", few_shot=20, test_rows=4)
+    assert not load.fields_in(mixed)
+    assert "some rows of 'conversations' are texts and not turns" in mixed.warnings[-1]
+
+
+def test_labels_of_which_none_repeats_are_refused_with_the_way_out(tmp_path: Path) -> None:
+    source = str(_file(tmp_path, [(f"text {i}", f"label {i}") for i in range(30)]))
+    with pytest.raises(DataError, match="no two rows have the same label"):
+        _load(tmp_path, source)
+    with pytest.raises(DataError, match="has a combination of labels that no other has"):
+        _load(tmp_path, source, multi_label=True)
