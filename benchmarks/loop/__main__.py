@@ -22,8 +22,6 @@ from .cells import ARMS, TASKS, run
 from .overhead import SLOTS, measure
 from .tables import write, write_labels
 
-_OVERHEAD = {"seconds": 4.0, "waves": 8, "calls": 1_024}
-
 
 def main() -> None:
     parser = argparse.ArgumentParser(
@@ -34,6 +32,8 @@ def main() -> None:
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=["one-shot", "loop"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--overhead", action="store_true", help="measure that at a stub alone")
+    parser.add_argument("--seconds", type=float, default=4.0, help="that the stub takes for an answer")
+    parser.add_argument("--calls", type=int, default=1_024, help="of the stub; every 128 are a wave")
     parser.add_argument("--labels", action="store_true", help="measure the check of labels on what is there")
     parser.add_argument("--only", choices=("tables",))
     given = parser.parse_args()
@@ -41,7 +41,7 @@ def main() -> None:
     overhead = given.cache / "overhead.json"
     if given.overhead:
         found = {
-            name: measure(**_OVERHEAD, steered=steered)
+            name: measure(given.seconds, given.calls // 128, given.calls, steered=steered)
             for name, steered in (("loop", True), ("one-shot", False))
         }
         overhead.write_text(json.dumps(found, indent=1))
@@ -63,10 +63,10 @@ def main() -> None:
         if overhead.exists():
             for name, one in json.loads(overhead.read_text()).items():
                 say(
-                    f"{SLOTS} slots, {_OVERHEAD['seconds']:g} s an answer, {one['calls']} calls,"
-                    f" {_OVERHEAD['waves']} waves, {name}: {one['wall']:.0f} s, sifting and embedding beside"
-                    f" the answers {one['take']:.1f} s, between waves {one['between']:.1f} s"
-                    f" ({one['between'] / one['wall']:.1%}), slots idle {one['idle']:.1%},"
+                    f"{SLOTS} slots, {one['seconds']:g} s an answer, {one['calls']} calls,"
+                    f" {one['calls'] // 128} waves, {name}: {one['wall']:.0f} s, sifting and embedding beside"
+                    f" the answers {one['take']:.1f} s ({one['take_cpu']:.1f} of processors), between waves"
+                    f" {one['between']:.1f} s ({one['between_cpu']:.1f}), slots idle {one['idle']:.1%},"
                     f" {one['steady']:.1%} while there was something to ask"
                 )
 

@@ -75,6 +75,7 @@ def measure(seconds: float, waves: int, calls: int, *, steered: bool) -> dict[st
     """A run's generation with `calls` calls of five rows at an endpoint that takes `seconds` for each."""
     # Sifting and embedding of answers, while others are waited for; and what the next wave waits for.
     spent: dict[str, float] = dict.fromkeys(("take", "prepare", "accept", "propose"), 0.0)
+    cpu = dict(spent)  # of all threads, those of the event loop too: other work on the machine adds nothing
     endpoint = Waits(seconds)
 
     @contextlib.asynccontextmanager
@@ -86,11 +87,12 @@ def measure(seconds: float, waves: int, calls: int, *, steered: bool) -> dict[st
         plain = getattr(Generation, name)
 
         def method(self: Generation, *arguments: Any) -> Any:
-            start = time.monotonic()
+            start, computed = time.monotonic(), time.process_time()
             try:
                 return plain(self, *arguments)
             finally:
                 spent[name] += time.monotonic() - start
+                cpu[name] += time.process_time() - computed
 
         return plain, method
 
@@ -127,10 +129,13 @@ def measure(seconds: float, waves: int, calls: int, *, steered: bool) -> dict[st
                     setattr(Generation, name, plain)
     wall, idle, steady = endpoint.idle()
     return {
+        "seconds": seconds,
         "wall": wall,
         "idle": idle,
         "steady": steady,
         "take": spent["take"],
         "between": spent["accept"] + spent["propose"],
+        "take_cpu": cpu["take"],
+        "between_cpu": cpu["accept"] + cpu["propose"],
         "calls": sum(change > 0 for _, change in endpoint.events),
     }
