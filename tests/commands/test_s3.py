@@ -132,4 +132,5 @@ def test_a_bucket_that_is_not_there_is_named_before_any_work(
     assert main(["explore", "s3://rows/none", "--rounds", "1", "--out", str(tmp_path / "c.jsonl")]) == 1
     assert "s3://rows/none: nothing is there" in capsys.readouterr().err
     assert main(["explore", pool, "--rounds", "1", "--out", "s3://no-such/c.jsonl"]) == 1
-    assert "s3://no-such/c" in capsys.readouterr().err
+    assert "there is no bucket 'no-such'; make it first" in capsys.readouterr().err
+    assert not bucket.exists("no-such"), "a slip of the pen makes no bucket"

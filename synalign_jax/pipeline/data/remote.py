@@ -54,6 +54,14 @@ def outgoing(
         if not name:
             raise DataError(f"{place}: names a whole file system; name a file or folder on it")
         system.exists(path)  # a wrong key or address says so before hours of work
+        if _in_bucket(place):
+            bucket = path.partition("/")[0]
+            # Who may only write is not told whether it is there, and goes on.
+            with contextlib.suppress(PermissionError):
+                try:
+                    system.info(bucket)
+                except FileNotFoundError:
+                    raise DataError(f"{place}: there is no bucket '{bucket}'; make it first") from None
     own = scratch() / "outgoing" / hashlib.blake2b(place.encode(), digest_size=8).hexdigest()
     own.mkdir(parents=True, exist_ok=True)
     local = own / name
@@ -62,18 +70,23 @@ def outgoing(
         return
     try:
         with reached(place, "cannot be written"):
-            _bring(local, system, path, gone)
+            _bring(local, system, path, gone, folders=not _in_bucket(place))
     except DataError as error:
         raise DataError(f"{error}. The result is whole on this machine: {local}") from error
     shutil.rmtree(own, ignore_errors=True)
 
 
-def _bring(local: Path, system: Any, path: str, gone: tuple[str, ...]) -> None:
+def _in_bucket(place: str) -> bool:
+    """Whether there are no folders on the way, but a bucket, which is never made unasked."""
+    return place.partition("://")[0] in ("s3", "s3a", "gs", "gcs")
+
+
+def _bring(local: Path, system: Any, path: str, gone: tuple[str, ...], *, folders: bool) -> None:
     files = sorted(file for file in local.rglob("*") if file.is_file()) if local.is_dir() else [local]
     places = {
         file: f"{path}/{file.relative_to(local).as_posix()}" if file != local else path for file in files
     }
-    for folder in sorted({str(PurePosixPath(one).parent) for one in places.values()}):
+    for folder in sorted({str(PurePosixPath(one).parent) for one in places.values()} if folders else ()):
         system.makedirs(folder, exist_ok=True)
     with system.transaction:
         for file, there in places.items():
