@@ -94,7 +94,7 @@ def embed_file(
     file = VectorFile(Path(out), opened.identity, opened.dimension)
     with explained():
         rows = read(source, text=text, encoding=encoding)
-        found = embed(rows, encoder, workers=workers or one_a_machine(ray), cache=cache)
+        found = embed(rows, encoder, workers=one_a_machine(ray) if workers is None else workers, cache=cache)
         found.context.enable_progress_bars = False
         file.resume(iter(()))
         chosen = found.select_columns(["text", "embedding"])

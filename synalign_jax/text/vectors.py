@@ -58,9 +58,12 @@ class VectorFile:
         return texts
 
     def append(self, texts: Sequence[str], vectors: np.ndarray, cut: int) -> None:
-        with self.path.open("r+b") as stream:
-            stream.seek(0, 2)
-            stream.write(np.ascontiguousarray(vectors, "<f4").tobytes())
+        try:
+            with self.path.open("r+b") as stream:
+                stream.seek(0, 2)
+                stream.write(np.ascontiguousarray(vectors, "<f4").tobytes())
+        except OSError as error:  # of a full disk, which does not say where
+            raise OSError(error.errno, error.strerror, str(self.path)) from error
         self.rows += len(texts)
         self.cut += cut
         for text in texts:
