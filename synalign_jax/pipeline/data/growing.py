@@ -52,9 +52,10 @@ class GrowingRows:
 class GrowingVectors:
     """(rows, width) float32 that are added to without copying what is there; indexed by positions."""
 
-    def __init__(self, width: int) -> None:
-        self._blocks: list[np.ndarray] = []
-        self._rows, self._width = 0, width
+    def __init__(self, width: int, together: int = _VECTORS) -> None:
+        """`together` vectors are held in one block."""
+        self._held: list[np.ndarray] = []
+        self._rows, self._width, self._together = 0, width, together
 
     def __len__(self) -> int:
         return self._rows
@@ -63,21 +64,27 @@ class GrowingVectors:
     def shape(self) -> tuple[int, int]:
         return self._rows, self._width
 
+    @property
+    def blocks(self) -> list[Float[np.ndarray, "some width"]]:
+        """The vectors, in the order in which they were added."""
+        left = self._rows - self._together * (len(self._held) - 1)
+        return [*self._held[:-1], self._held[-1][:left]] if self._held else []
+
     def extend(self, vectors: Float[np.ndarray, "some width"]) -> None:
         while len(vectors):
-            place = self._rows % _VECTORS
+            place = self._rows % self._together
             if not place:
-                self._blocks.append(np.empty((_VECTORS, self._width), np.float32))
-            some = vectors[: _VECTORS - place]
-            self._blocks[-1][place : place + len(some)] = some
+                self._held.append(np.empty((self._together, self._width), np.float32))
+            some = vectors[: self._together - place]
+            self._held[-1][place : place + len(some)] = some
             self._rows += len(some)
             vectors = vectors[len(some) :]
 
     def __getitem__(self, rows: Int[np.ndarray, " some"]) -> Float[np.ndarray, "some width"]:
         rows = np.asarray(rows)
         found = np.empty((len(rows), self._width), np.float32)
-        blocks = rows // _VECTORS
+        blocks = rows // self._together
         for block in np.unique(blocks):
             of_block = blocks == block
-            found[of_block] = self._blocks[block][rows[of_block] % _VECTORS]
+            found[of_block] = self._held[block][rows[of_block] % self._together]
         return found

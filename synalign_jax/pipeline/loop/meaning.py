@@ -17,7 +17,7 @@ _QUANTILE = 0.99
 _BLOCK = 2_048  # new rows that are compared together
 _ALL_PAIRS = 16_384  # remembered rows up to which a new one is compared with every one
 _CELLS = 512
-_CHUNK = 1_024  # rows of a cell that lie together
+_TOGETHER = 1_024  # rows of a cell in one block
 _PROBES = 4  # cells that a new row is compared with, beyond that
 
 
@@ -36,7 +36,7 @@ class Meanings:
         self._real = _unit(real)
         self.threshold = _threshold(self._real) if threshold is None else threshold
         self._pivots: np.ndarray | None = None
-        self._cells = [_Cell(self._real.shape[1])]
+        self._cells = [GrowingVectors(self._real.shape[1], _TOGETHER)]
 
     def verdicts(self, vectors: Float[np.ndarray, "m d"] | GrowingVectors) -> list[str | None]:
         """Why each row is dropped, or None where it is remembered; the first of two that mean the same is."""
@@ -67,58 +67,33 @@ class Meanings:
     def _near_earlier(self, new: np.ndarray) -> np.ndarray:
         near = np.zeros(len(new), bool)
         if self._pivots is None:
-            return near | self._cells[0].reach(new, self.threshold)
+            return near | _reach(self._cells[0], new, self.threshold)
         probes = np.argpartition(-(new @ self._pivots.T), _PROBES - 1, axis=1)[:, :_PROBES].ravel()
         order = np.argsort(probes, kind="stable")
         numbers, starts = np.unique(probes[order], return_index=True)
         for cell, rows in zip(numbers, np.split(order // _PROBES, starts[1:]), strict=True):
-            near[rows] |= self._cells[cell].reach(new[rows], self.threshold)
+            near[rows] |= _reach(self._cells[cell], new[rows], self.threshold)
         return near
 
     def _remember(self, rows: np.ndarray) -> None:
         if self._pivots is None:
-            self._cells[0].add(rows)
+            self._cells[0].extend(rows)
             if len(self._cells[0]) <= _ALL_PAIRS:
                 return
-            rows = np.concatenate(self._cells[0].chunks)
+            rows = np.concatenate(self._cells[0].blocks)
             self._pivots = rows[evenly_spaced(len(rows), _CELLS)].copy()
-            self._cells = [_Cell(rows.shape[1]) for _ in range(_CELLS)]
+            self._cells = [GrowingVectors(rows.shape[1], _TOGETHER) for _ in range(_CELLS)]
         nearest = np.argmax(rows @ self._pivots.T, axis=1)
         for cell in np.unique(nearest):
-            self._cells[cell].add(rows[nearest == cell])
+            self._cells[cell].extend(rows[nearest == cell])
 
 
-class _Cell:
-    """Unit vectors that are compared together; a chunk more when the last is full, so that none is moved."""
-
-    def __init__(self, width: int) -> None:
-        self._width, self._count, self._chunks = width, 0, list[np.ndarray]()
-
-    def __len__(self) -> int:
-        return self._count
-
-    @property
-    def chunks(self) -> list[np.ndarray]:
-        """The vectors, in the order in which they were added."""
-        left = self._count - _CHUNK * (len(self._chunks) - 1)
-        return [*self._chunks[:-1], self._chunks[-1][:left]] if self._chunks else []
-
-    def add(self, rows: np.ndarray) -> None:
-        while len(rows):
-            place = self._count % _CHUNK
-            if not place:
-                self._chunks.append(np.empty((_CHUNK, self._width), np.float32))
-            some = rows[: _CHUNK - place]
-            self._chunks[-1][place : place + len(some)] = some
-            self._count += len(some)
-            rows = rows[len(some) :]
-
-    def reach(self, new: np.ndarray, threshold: float) -> np.ndarray:
-        """(rows,) whether any row of the cell is that near."""
-        near = np.zeros(len(new), bool)
-        for chunk in self.chunks:
-            near |= np.max(new @ chunk.T, axis=1) >= threshold
-        return near
+def _reach(cell: GrowingVectors, new: np.ndarray, threshold: float) -> np.ndarray:
+    """(rows,) whether any row of the cell is that near."""
+    near = np.zeros(len(new), bool)
+    for block in cell.blocks:
+        near |= np.max(new @ block.T, axis=1) >= threshold
+    return near
 
 
 def _unit(x: np.ndarray) -> np.ndarray:

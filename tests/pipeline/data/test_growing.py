@@ -23,12 +23,13 @@ def test_rows_come_out_as_they_went_in(monkeypatch, count: int) -> None:
     assert [held.value("of", i) for i in range(count)] == [row["of"] for row in rows]
 
 
-def test_vectors_are_found_by_their_positions(monkeypatch) -> None:
-    monkeypatch.setattr(growing, "_VECTORS", 4)
+def test_vectors_are_found_by_their_positions() -> None:
     rows = np.random.default_rng(0).normal(size=(11, 3)).astype(np.float32)
-    held = GrowingVectors(3)
+    held = GrowingVectors(3, 4)
+    assert held.blocks == []
     for some in np.split(rows, [1, 3, 3, 10]):
         held.extend(some)
     assert (len(held), held.shape) == (11, (11, 3))
     for some in (np.array([10, 0, 5, 5]), np.zeros(0, int), np.arange(11)):
         np.testing.assert_array_equal(held[some], rows[some])
+    np.testing.assert_array_equal(np.concatenate(held.blocks), rows)
