@@ -275,8 +275,15 @@ def _rescued(error: Rejected, request: ChatRequest) -> ChatResponse:
 def _blames_an_option(raw: str) -> bool:
     """5xx that are refusals of an option in truth."""
     low = raw.lower()
-    words = ("grammar", "unsupported param", "not supported", "unknown field", "must alternate", "for format")
-    words += ("not support param",)
+    words = (
+        "grammar",
+        "unsupported param",
+        "not support param",
+        "not supported",
+        "unknown field",
+        "must alternate",
+        "for format",
+    )
     return any(word in low for word in words)
 
 

@@ -50,7 +50,10 @@ def explained() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        raise _ours(error) from error
+        found = _ours(error)
+        if found is error:
+            raise
+        raise found from error
 
 
 def _ours(error: BaseException) -> BaseException:
