@@ -176,7 +176,7 @@ class RunResult:
         table = pq.read_table(self.folder / f"{name}.parquet")
         # None may have been drawn; those that were made tell whether there are labels.
         labels = pq.read_table(self.folder / "weighted.parquet", columns=["label"])["label"]
-        unlabelled = set(labels.unique().to_pylist()) <= {UNLABELLED}
+        unlabelled = not pa.types.is_list(labels.type) and set(labels.unique().to_pylist()) <= {UNLABELLED}
         return table.drop_columns(["label"]) if unlabelled else table
 
     def _facts(self) -> Iterator[tuple[str, str]]:

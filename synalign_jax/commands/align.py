@@ -195,8 +195,10 @@ def _align(options: argparse.Namespace, ours: machines.Machines) -> int:
         *pair.own_vectors,
         Steps(terminal, "Mix"),
         key=jax.random.fold_in(align_key, 1),
-        real_labels=pair.judged_by[0] if options.weights == "student" else None,
+        real_labels=pair.judged_by[0],
         synthetic_labels=pair.judged_by[1],
+        judge=options.weights == "student",
+        nature=pair.real.nature,
         groups=groups,
         checkpoint=kept.further("mix", groups),
     )

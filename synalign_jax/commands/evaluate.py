@@ -126,11 +126,6 @@ def _evaluate(options: argparse.Namespace, terminal: Terminal) -> tuple[Evaluati
             side: read_rows(path, options, terminal, Path(scratch), side) for side, path in paths.items()
         }
         labels = _labels(tables, paths)
-        if options.multi_label:
-            terminal.say(
-                "Note: students learn one label a row, so of rows of several labels distance, likeness, words"
-                " and copies are compared; synalign align --multi-label judges them label by label"
-            )
         weights = _weights(options.weights, tables["synthetic"], options.synthetic)
         found, source = embed_rows([(paths[side], tables[side]) for side in paths], options, terminal)
         vectors = dict(zip(paths, found, strict=True))
@@ -159,21 +154,23 @@ def _evaluate(options: argparse.Namespace, terminal: Terminal) -> tuple[Evaluati
         if not options.report:
             return result, None
         with terminal.console.status("Writing the report"):
-            real, pool = (replace(tables[side], labels=labels[side]) for side in ("real", "synthetic"))
+            real, pool = (_relabelled(tables[side], labels[side]) for side in ("real", "synthetic"))
             both = vectors["real"], vectors["synthetic"]
             report_key = jax.random.key(options.seed)
             return result, evaluation_facts(result, real, pool, both, weights, intake, report_key)
 
 
-def _labels(tables: dict[str, Table], paths: dict[str, str]) -> dict[str, list[str] | None]:
-    """Labels of every side in the spelling of the real rows; none where rows may have several."""
+def _labels(tables: dict[str, Table], paths: dict[str, str]) -> dict[str, Any]:
+    """Labels of every side in the spelling of the real rows; a tuple a row where it may have several."""
     from synalign_jax.core.checks import InputError
     from synalign_jax.pipeline.data.errors import DataError
-    from synalign_jax.pipeline.data.labels import match_labels
+    from synalign_jax.pipeline.data.labels import match_label_sets, match_labels
 
-    if any(table.label_sets is not None for table in tables.values()):
-        return dict.fromkeys(tables)
-    labels = {side: table.labels for side, table in tables.items()}
+    several = any(table.label_sets is not None for table in tables.values())
+    match: Any = match_label_sets if several else match_labels
+    labels: dict[str, Any] = {
+        side: table.label_sets if several else table.labels for side, table in tables.items()
+    }
     if all(own is None for own in labels.values()):
         return labels
     for side, own in labels.items():
@@ -186,10 +183,18 @@ def _labels(tables: dict[str, Table], paths: dict[str, str]) -> dict[str, list[s
     for side in labels:
         try:
             names = tables["real"].class_names or tables[side].class_names
-            labels[side] = match_labels((paths["real"], real), (paths[side], labels[side] or []), names)[0]
+            labels[side] = match((paths["real"], real), (paths[side], labels[side] or []), names)[0]
         except DataError:  # a label is missing there: that is for the evaluation to say
             continue
     return labels
+
+
+def _relabelled(table: Table, labels: Any) -> Table:
+    from synalign_jax.pipeline.data.values import SEPARATOR
+
+    if table.label_sets is None:
+        return replace(table, labels=labels)
+    return replace(table, labels=list(map(SEPARATOR.join, labels)), label_sets=labels)
 
 
 def _attributes(

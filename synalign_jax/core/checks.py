@@ -93,3 +93,10 @@ def check_weights(name: str, weights: Any, rows: int) -> None:
         raise InputError(f"{name}: row {bad[0]} is {values[bad[0]]}; weights are finite and not negative")
     if not values.sum() > 0:
         raise InputError(f"{name}: the weights sum to 0; at least one row needs weight")
+
+
+def are_label_sets(labels: Any) -> bool:
+    """Whether rows may have several labels: a tuple, list or set of them for every row."""
+    if labels is None or len(labels) == 0:
+        return False
+    return all(isinstance(row, list | tuple | set | frozenset) for row in labels)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
-from synalign_jax.core.checks import InputError, check_rows, check_weights
+from synalign_jax.core.checks import InputError, are_label_sets, check_rows, check_weights
 from synalign_jax.core.effective import effective_rows
 from synalign_jax.core.mmd.two_sample import two_sample_test
 
@@ -18,7 +19,7 @@ from .measures.halves import Side, measure
 from .metrics import compare_training_sets
 from .result import Distances, Evaluation, Share
 from .scores import Comparison
-from .training_sets import LabelledSet, training_sets
+from .training_sets import LabelledSet, label_array, training_sets
 from .tuned import compare_tuned
 
 STUDENTS = ("linear", "mlp", "encoder")
@@ -60,7 +61,8 @@ def evaluate(
         real: (n, width) embeddings of the real rows.
         pool: (m, width) of the synthetic rows.
         key: decides what is set aside, halves, draws and starts.
-        real_labels, pool_labels: strings or integers, given both or not at all; students need them.
+        real_labels, pool_labels: strings or integers, given both or not at all; students need them. Rows that
+            may have several have a tuple, list or set each: then students say yes or no to each label.
         weights: (m,). Weights that sum to 1, as those of `align`, are shares: the pool then counts for as
             many rows as are effective. Others, as those of `mix`, are on the scale on which a real row
             counts 1.
@@ -121,8 +123,8 @@ def evaluate(
     compared: dict[str, Comparison] = {}
     if real_labels is not None and pool_labels is not None and students:
         sets, testing = training_sets(
-            trained, (np.asarray(real_labels), np.asarray(pool_labels)), given, kept,
-            None if test is None else (Side(test, test_texts), np.asarray(test_labels)), test_key, notes,
+            trained, (label_array(real_labels), label_array(pool_labels)), given, kept,
+            None if test is None else (Side(test, test_texts), label_array(test_labels)), test_key, notes,
         )  # fmt: skip
         if sets:
             for i, head in enumerate(students):
@@ -158,6 +160,11 @@ def _check(
     for name, rows, labels in (("real", real, real_labels), ("pool", pool, pool_labels)):
         if labels is not None and len(labels) != len(rows):
             raise InputError(f"{name}_labels: {len(labels)} labels for {len(rows)} rows")
+    given = [labels for labels in (real_labels, pool_labels, test_labels) if labels is not None]
+    if len({are_label_sets(labels) for labels in given}) > 1:
+        raise InputError("labels: sets of labels on one side and single ones on another; give one kind")
+    if given and are_label_sets(given[0]) and "encoder" in students:
+        raise InputError("students: 'encoder' learns one label a row; leave it out where rows have several")
     if weights is not None:
         if np.shape(weights) == (len(pool),) and not np.any(np.asarray(weights)):
             raise InputError(
@@ -175,7 +182,7 @@ def _check(
             raise InputError("test_labels: missing; students need the labels of the test rows")
         if len(test_labels) != len(test):
             raise InputError(f"test_labels: {len(test_labels)} labels for {len(test)} rows")
-        if len(set(np.asarray(test_labels).tolist())) < 2:
+        if len(set(label_array(test_labels).tolist())) < 2:
             raise InputError(
                 f"test_labels: all rows are {test_labels[0]!r}; a score over one class says nothing: give"
                 " test rows of every class"
@@ -272,6 +279,9 @@ def _shares(
         columns = {"label": (real_labels, pool_labels), **columns}
     out = []
     for name, (of_real, of_pool) in columns.items():
+        if are_label_sets(of_real) and are_label_sets(of_pool):
+            out += _shares_of_sets(name, of_real, of_pool, weights)
+            continue
         one, other = (np.asarray([str(v) for v in values]) for values in (of_real, of_pool))
         if weights is not None and len(other) != len(weights):
             raise InputError(f"attributes: {name!r} has {len(other)} values for {len(weights)} pool rows")
@@ -286,3 +296,16 @@ def _shares(
                 )
             )
     return tuple(out)
+
+
+def _shares_of_sets(name: str, of_real: Any, of_pool: Any, weights: np.ndarray | None) -> list[Share]:
+    """The share of the rows that have each value; a row may have several, so they sum to anything."""
+    counts = Counter(str(value) for side in (of_real, of_pool) for row in side for value in set(row))
+    found = []
+    for value, _ in counts.most_common(_MAX_VALUES):
+        one, other = (
+            np.array([value in map(str, row) for row in side], float) for side in (of_real, of_pool)
+        )
+        weighted = None if weights is None else float(weights @ other / weights.sum())
+        found.append(Share(name, value, float(one.mean()), float(other.mean()), weighted))
+    return found

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from synalign_jax.core.checks import InputError, check_rows, check_weights
+from synalign_jax.core.checks import InputError, are_label_sets, check_rows, check_weights
 from synalign_jax.core.effective import effective_rows
 
 from .scores import Comparison, Scored, draw_resamples, score_counts, summarise
@@ -65,7 +65,8 @@ def compare_training_sets(
 
     Args:
         sets: name -> TrainingSet or (embeddings, labels) or (embeddings, labels, weights). Labels are
-            strings or integers, the same kind everywhere.
+            strings or integers, the same kind everywhere; or a tuple, list or set of them for every row: then
+            a student says yes or no to each label, and accuracy counts these answers.
         test_embeddings: (rows, width) real rows that nothing was trained or chosen on.
         test_labels: (rows,) their labels. A class that a training set lacks is counted as wrong.
         key: draws the bootstrap weights, resamples and random starts.
@@ -157,17 +158,17 @@ def _score(
     fold_key, start_key, split_key = jax.random.split(key, 3)
     penalty = choose_penalty(rows, key=fold_key, classes=classes, head=head)
     points = 1 if head == "linear" else seeds  # the linear student has no random start
-    halves = rows.weights * _halves(split_key, rows.labels, seeds // 2)
+    halves = rows.weights * _halves(split_key, rows.strata(), seeds // 2)
     weights = np.concatenate([np.tile(rows.weights, (points, 1)), halves])
     # A half without weight says nothing of other draws of the rows: the whole set stands in for it.
     weights[weights.sum(axis=1) == 0] = rows.weights
     keys = jax.random.split(start_key, len(weights))
     penalties = np.full(len(weights), penalty, np.float32)
     states = fit(rows, weights, keys, penalties, classes=classes, head=head)
-    predicted = log_probabilities(states, test, classes=classes, head=head)
+    predicted = log_probabilities(states, test, classes=classes, head=head, several=rows.several)
     if not np.isfinite(predicted).all():
         raise Diverged
-    predicted = predicted.argmax(axis=2)
+    predicted = predicted > np.log(0.5) if rows.several else predicted.argmax(axis=2)
 
     everything = np.ones((1, len(truth)), np.float32)
     point = np.mean([score_counts(truth, p, everything, classes)[:, 0] for p in predicted[:points]], axis=0)
@@ -211,6 +212,8 @@ def _encode(labelled: Sequence[tuple[str, Any, int]]) -> tuple[np.ndarray, list[
     Raises:
         InputError: labels of the wrong shape, of two kinds, or of one class alone.
     """
+    if any(are_label_sets(labels) for _, labels, _ in labelled):
+        return _encode_sets(labelled)
     arrays = [np.asarray(labels) for _, labels, _ in labelled]
     for array, (name, _, rows) in zip(arrays, labelled, strict=True):
         if array.shape != (rows,):
@@ -221,6 +224,24 @@ def _encode(labelled: Sequence[tuple[str, Any, int]]) -> tuple[np.ndarray, list[
     if len(classes) < 2:
         raise InputError(f"labels: only the class {classes[0]!r} occurs; a student needs at least two")
     return classes, codes
+
+
+def _encode_sets(labelled: Sequence[tuple[str, Any, int]]) -> tuple[np.ndarray, list[np.ndarray]]:
+    """All labels, sorted, and for every (name, labels, rows) zeros and ones, a column a label."""
+    for name, labels, rows in labelled:
+        if len(labels) != rows or not are_label_sets(labels):
+            raise InputError(f"{name} labels: expected a tuple of labels for each of {rows} rows")
+    names = sorted({label for _, labels, _ in labelled for row in labels for label in row}, key=str)
+    if not names:
+        raise InputError("labels: no row has any")
+    column = {label: number for number, label in enumerate(names)}
+    codes = []
+    for _, labels, rows in labelled:
+        marked = np.zeros((rows, len(names)), np.int32)
+        for row, own in enumerate(labels):
+            marked[row, [column[label] for label in own]] = 1
+        codes.append(marked)
+    return np.array([str(label) for label in names]), codes
 
 
 def _codes(arrays: list[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:

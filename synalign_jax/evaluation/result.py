@@ -122,19 +122,26 @@ def _lines(found: Evaluation) -> list[str]:
 
 def _student_lines(name: str, comparison: Comparison) -> list[str]:
     percent = f"{comparison.confidence:.0%}"
+    several = any(score.micro_f1 is not None for score in comparison.scores)
     lines = [
-        f"{name} student on {comparison.test_rows:,} test rows",
+        f"{name} student on {comparison.test_rows:,} test rows"
+        + (", yes or no to each label" if several else ""),
         f"  {'trained on':<26} {'rows':>7}  {f'accuracy ({percent})':<22} {'macro-F1':<22}"
-        f" against {comparison.baseline}",
+        + (f" {'micro-F1':<22}" if several else "")
+        + f" against {comparison.baseline}",
     ]
     for score in comparison.scores:
         gain = "" if score.gain is None else _interval(score.gain, signed=True)
+        micro = "" if score.micro_f1 is None else f" {_interval(score.micro_f1):<22}"
         lines.append(
             f"  {score.name:<26} {score.rows:>7,}  {_interval(score.accuracy):<22}"
-            f" {_interval(score.macro_f1):<22} {gain}"
+            f" {_interval(score.macro_f1):<22}{micro} {gain}"
         )
     names = [score.name for score in comparison.scores]
-    lines.append(f"  {'F1 of each class':<26} {'tests':>7}  " + " ".join(f"{name:<22}" for name in names))
+    lines.append(
+        f"  {'F1 of each label' if several else 'F1 of each class':<26} {'tests':>7}  "
+        + " ".join(f"{name:<22}" for name in names)
+    )
     for i, label in enumerate(comparison.classes):
         own = [score.classes[i] for score in comparison.scores]
         cells = " ".join(f"{_interval(c.f1):<22}" for c in own)

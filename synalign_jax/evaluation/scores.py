@@ -39,7 +39,8 @@ class StudentScore:
     `accuracy` and `macro_f1` belong to the student trained on the set as it is (an MLP: the mean over
     its random starts). `training_spread` is the standard deviation of the accuracy over training sets of
     half the rows. `gain` is the accuracy less the baseline set's, None for the baseline. `classes` are the
-    scores class by class.
+    scores class by class. Where rows may have several labels, accuracy is the share of right answers, yes or
+    no, over rows and labels, `classes` are the labels, and `micro_f1` is the F1 of all answers together.
     """
 
     name: str
@@ -50,6 +51,7 @@ class StudentScore:
     training_spread: float
     gain: Estimate | None
     classes: tuple[ClassScore, ...] = ()
+    micro_f1: Estimate | None = None
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,11 @@ def summarise(
     classes: Sequence[str],
     confidence: float,
 ) -> StudentScore:
-    """Estimates with intervals out of one set's raw results and those of the baseline."""
+    """Estimates with intervals out of one set's raw results and those of the baseline.
+
+    Args:
+        truth: (test rows,) classes, or (test rows, classes) zeros and ones.
+    """
     level = 0.5 - confidence / 2, 0.5 + confidence / 2
     z = NormalDist().inv_cdf(level[1])
 
@@ -125,12 +131,14 @@ def summarise(
             z * np.hypot(own.spread[0], base.spread[0]),
             floor=-1.0,
         )
-    counts = np.bincount(truth, minlength=len(classes))
+    several = truth.ndim == 2
+    counts = truth.sum(axis=0) if several else np.bincount(truth, minlength=len(classes))
     return StudentScore(
         name=name,
         rows=rows,
         effective_rows=own.effective_rows,
-        accuracy=counted(0, len(truth)),
+        # Answers about one row are not independent, so a binomial share they are not.
+        accuracy=bootstrapped(0) if several else counted(0, len(truth)),
         macro_f1=bootstrapped(1),
         training_spread=float(own.spread[0]),
         gain=gain,
@@ -138,6 +146,7 @@ def summarise(
             ClassScore(label, int(n), bootstrapped(2 + i), counted(2 + len(classes) + i, int(n)))
             for i, (label, n) in enumerate(zip(classes, counts, strict=True))
         ),
+        micro_f1=bootstrapped(2 + 2 * len(classes)) if several else None,
     )
 
 
@@ -156,13 +165,24 @@ def draw_resamples(key: Any, rows: int) -> np.ndarray:
 
 def score_counts(truth: np.ndarray, predicted: np.ndarray, counts: np.ndarray, classes: int) -> np.ndarray:
     """(2 + 2 classes, draws): accuracy, macro-F1, F1 and recall of each class; row i occurs counts[draw, i]
-    times.
+    times. Of (rows, classes) zeros and ones accuracy is over all answers, and micro-F1 comes last.
     """
+    several = truth.ndim == 2
     eye = np.eye(classes, dtype=np.float32)
-    true_rows, predicted_rows = counts @ eye[truth], counts @ eye[predicted]
-    right = counts @ (eye[truth] * (truth == predicted)[:, None])
+    of_truth, of_predicted = (x.astype(np.float32) if several else eye[x] for x in (truth, predicted))
+    true_rows, predicted_rows = counts @ of_truth, counts @ of_predicted
+    right = counts @ (of_truth * of_predicted)
     occurring = true_rows + predicted_rows
-    f1 = np.divide(2 * right, occurring, out=np.zeros_like(right), where=occurring > 0)
-    recall = np.divide(right, true_rows, out=np.zeros_like(right), where=true_rows > 0)
-    overall = [right.sum(axis=1) / counts.sum(axis=1), f1.sum(axis=1) / (occurring > 0).sum(axis=1)]
-    return np.concatenate([np.stack(overall), f1.T, recall.T])
+    f1, recall = _share(2 * right, occurring), _share(right, true_rows)
+    macro = f1.sum(axis=1) / np.maximum((occurring > 0).sum(axis=1), 1)
+    if not several:
+        accuracy = right.sum(axis=1) / counts.sum(axis=1)
+        return np.concatenate([np.stack([accuracy, macro]), f1.T, recall.T])
+    accuracy = (counts @ (truth == predicted).mean(axis=1, dtype=np.float32)) / counts.sum(axis=1)
+    micro = _share(2 * right.sum(axis=1), occurring.sum(axis=1))
+    return np.concatenate([np.stack([accuracy, macro]), f1.T, recall.T, micro[None]])
+
+
+def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """Part of whole, 0 where that is nothing."""
+    return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)

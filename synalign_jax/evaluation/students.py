@@ -48,7 +48,19 @@ class Student(nnx.Module):
 
 
 class LabelledRows(NamedTuple):
-    """Distinct training rows: embeddings (rows, width) float32, labels int32, weights float32 of mean one."""
+    """Distinct training rows: embeddings (rows, width) float32, labels int32, weights float32 of mean one.
+
+    Labels are (rows,) classes; or (rows, classes) zeros and ones where a row may have several: then a student
+    says yes or no to each of them, one against the rest.
+    """
+
+    @property
+    def several(self) -> bool:
+        return self.labels.ndim == 2
+
+    def strata(self) -> np.ndarray:
+        """(rows,) a number for each label, or for each combination of several."""
+        return strata(self.labels)
 
     embeddings: np.ndarray
     labels: np.ndarray
@@ -115,7 +127,7 @@ def choose_penalty(rows: LabelledRows, *, key: Any, classes: int, head: str) -> 
     # NumPy's shuffle: JAX compiles one for every number of rows.
     order = np.random.default_rng(np.asarray(jax.random.key_data(order_key))).permutation(len(rows.labels))
     order = order[:_PENALTY_ROWS]
-    order = order[np.argsort(rows.labels[order], kind="stable")]
+    order = order[np.argsort(rows.strata()[order], kind="stable")]
     rows = LabelledRows(*(array[order] for array in rows))
     folds = np.arange(len(order)) % _FOLDS
     kept = folds != np.arange(_FOLDS)[:, None]
@@ -133,8 +145,9 @@ def choose_penalty(rows: LabelledRows, *, key: Any, classes: int, head: str) -> 
         classes=classes,
         head=head,
     )
-    shares = np.exp(log_probabilities(states, rows.embeddings, classes=classes, head=head))
-    brier = np.square(shares - np.eye(classes, dtype=np.float32)[rows.labels]).sum(axis=2)
+    logs = log_probabilities(states, rows.embeddings, classes=classes, head=head, several=rows.several)
+    truth = rows.labels if rows.several else np.eye(classes, dtype=np.float32)[rows.labels]
+    brier = np.square(np.exp(logs) - truth).sum(axis=2)
     brier = brier.reshape(len(PENALTIES), len(weights), -1)
     losses = (brier * held * rows.weights).sum(axis=(1, 2))
     # A penalty under which a student diverges is none.
@@ -162,7 +175,7 @@ def fit(
     pad = _padded(len(rows.labels)) - len(rows.labels)
     return _fit(
         jnp.asarray(np.pad(rows.embeddings, ((0, pad), (0, 0)))),
-        jnp.asarray(np.pad(rows.labels, (0, pad))),
+        jnp.asarray(np.pad(rows.labels, [(0, pad), (0, 0)][: rows.labels.ndim])),
         jnp.asarray(np.pad(weights, ((0, 0), (0, pad)))),
         keys,
         jnp.asarray(penalties),
@@ -171,15 +184,21 @@ def fit(
     )
 
 
-def log_probabilities(states: nnx.State, embeddings: np.ndarray, *, classes: int, head: str) -> np.ndarray:
-    """(students, rows, classes) by every student that `fit` returned."""
+def log_probabilities(
+    states: nnx.State, embeddings: np.ndarray, *, classes: int, head: str, several: bool = False
+) -> np.ndarray:
+    """(students, rows, classes) by every student that `fit` returned; each of `several` labels by itself."""
     rows = len(embeddings)
     padded = jnp.asarray(np.pad(embeddings, ((0, _padded(rows) - rows), (0, 0))))
-    return np.asarray(_log_probabilities(states, padded, classes=classes, head=head))[:, :rows]
+    logs = _log_probabilities(states, padded, classes=classes, head=head, several=several)
+    return np.asarray(logs)[:, :rows]
 
 
 def labelled_rows(embeddings: Any, labels: Any, weights: Any, classes: int) -> LabelledRows:
     """Checked training rows, identical ones of one label merged: a copy is weight, not evidence.
+
+    Args:
+        labels: (rows,), or (rows, classes) zeros and ones.
 
     Raises:
         InputError: arrays that do not fit together, or a label out of range.
@@ -187,27 +206,32 @@ def labelled_rows(embeddings: Any, labels: Any, weights: Any, classes: int) -> L
     check_rows("embeddings", embeddings)
     rows = embeddings.shape[0]
     labels = np.asarray(labels)
-    if labels.shape != (rows,):
+    if labels.shape not in ((rows,), (rows, classes)):
         raise InputError(f"labels: expected shape ({rows},), got {labels.shape}")
     if not np.issubdtype(labels.dtype, np.integer):
         raise InputError(f"labels: expected integers in [0, {classes}), got {labels.dtype}")
-    bad = np.flatnonzero((labels < 0) | (labels >= classes))
+    bad = np.argwhere((labels < 0) | (labels >= (classes if labels.ndim == 1 else 2)))
     if bad.size:
-        raise InputError(f"labels: row {bad[0]} is {labels[bad[0]]}, outside [0, {classes})")
+        raise InputError(f"labels: row {bad[0, 0]} is {labels[tuple(bad[0])]}, outside [0, {classes})")
     weights = np.ones(rows) if weights is None else weights
     check_weights("weights", weights, rows)
     embeddings = np.asarray(embeddings, np.float32)
     first: dict[tuple[bytes, int], int] = {}
     group = np.array(
         [
-            first.setdefault((e.tobytes(), int(y)), i)
-            for i, (e, y) in enumerate(zip(embeddings, labels, strict=True))
+            first.setdefault((e.tobytes(), y), i)
+            for i, (e, y) in enumerate(zip(embeddings, strata(labels).tolist(), strict=True))
         ]
     )
     merged = np.bincount(group, np.asarray(weights, np.float64), rows)
     distinct = np.flatnonzero((group == np.arange(rows)) & (merged > 0))
     merged = merged[distinct] / merged[distinct].mean()
     return LabelledRows(embeddings[distinct], labels[distinct].astype(np.int32), merged.astype(np.float32))
+
+
+def strata(labels: np.ndarray) -> np.ndarray:
+    """(rows,) a number for each of the labels, or for each combination of (rows, classes) zeros and ones."""
+    return labels if labels.ndim == 1 else np.unique(labels, axis=0, return_inverse=True)[1].reshape(-1)
 
 
 def thinned(
@@ -243,7 +267,7 @@ def _padded(rows: int) -> int:
 @partial(jax.jit, static_argnames=("classes", "head"))
 def _fit(
     x: Float[Array, "n d"],
-    labels: Int[Array, " n"],
+    labels: Int[Array, " n"] | Int[Array, "n classes"],
     weights: Float[Array, "students n"],
     keys: Key[Array, " students"],
     penalties: Float[Array, " students"],
@@ -267,7 +291,11 @@ def _fit(
 
         def loss(params: nnx.State) -> Float[Array, ""]:
             logits = nnx.merge(graph, params, constants)(x)
-            data = optax.softmax_cross_entropy_with_integer_labels(logits, labels) @ share
+            if labels.ndim == 2:
+                losses = optax.sigmoid_binary_cross_entropy(logits, labels).sum(axis=1)
+            else:
+                losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+            data = losses @ share
             squares = sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(params) if leaf.ndim == 2)
             return data + 0.5 * penalty * squares
 
@@ -282,9 +310,10 @@ def _fit(
     return jax.vmap(one)(keys, weights, penalties)
 
 
-@partial(jax.jit, static_argnames=("classes", "head"))
+@partial(jax.jit, static_argnames=("classes", "head", "several"))
 def _log_probabilities(
-    states: nnx.State, x: Float[Array, "n d"], *, classes: int, head: str
+    states: nnx.State, x: Float[Array, "n d"], *, classes: int, head: str, several: bool
 ) -> Float[Array, "students n classes"]:
     graph = nnx.graphdef(nnx.eval_shape(lambda: Student(x.shape[1], classes, head=head, rngs=nnx.Rngs(0))))
-    return jax.vmap(lambda state: jax.nn.log_softmax(nnx.merge(graph, state)(x)))(states)
+    of_logits = jax.nn.log_sigmoid if several else jax.nn.log_softmax
+    return jax.vmap(lambda state: of_logits(nnx.merge(graph, state)(x)))(states)

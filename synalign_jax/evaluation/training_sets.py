@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from synalign_jax.core.checks import are_label_sets
 from synalign_jax.core.effective import effective_rows
 
 from .measures.copying import keys, overlap
@@ -41,18 +42,19 @@ def training_sets(
     key: Any,
     notes: list[str],
 ) -> tuple[dict[str, LabelledSet], tuple[Side, np.ndarray]]:
-    """The training sets by name, none where no student can be judged; and the test rows."""
+    """The training sets by name, none where no student can be judged; and the test rows.
+
+    Args:
+        labels, test: as `label_array` gives them.
+    """
     real, pool = trained
-    if labels[0].dtype.kind != labels[1].dtype.kind:
+    several = labels[0].dtype == object
+    if not several and labels[0].dtype.kind != labels[1].dtype.kind:
         labels = labels[0].astype(str), labels[1].astype(str)
     if test is None:
         aside = _set_aside(labels[0], key)
         rest = np.flatnonzero(~aside)
-        if (
-            aside.sum() < _LEAST_TEST
-            or len(np.unique(labels[0][aside])) < 2
-            or len(np.unique(labels[0][rest])) < 2
-        ):
+        if aside.sum() < _LEAST_TEST or len(set(labels[0][aside])) < 2 or len(set(labels[0][rest])) < 2:
             notes.append(
                 f"students are not judged: a third of {len(labels[0]):,} real rows is too few to test on;"
                 " give test rows"
@@ -67,6 +69,8 @@ def training_sets(
             mask[[row for row, _ in found]] = False
             kept[1] = kept[1] & mask
             notes.append(f"{len(found):,} pool rows copy a row that was set aside, and were not trained on")
+    elif several:
+        testing = test
     else:
         testing = test[0], test[1].astype(labels[0].dtype.kind if labels[0].dtype.kind in "iu" else str)
         if labels[0].dtype.kind not in "iu":
@@ -88,19 +92,38 @@ def training_sets(
     return {name: own for name, own in sets.items() if len(own.labels)}, testing
 
 
+def label_array(labels: Any) -> np.ndarray:
+    """(rows,) text or integers; of rows that may have several, objects: the sorted tuple of each row's."""
+    if not are_label_sets(labels):
+        return np.asarray(labels)
+    found = np.empty(len(labels), object)
+    found[:] = [tuple(sorted({str(label) for label in row})) for row in labels]
+    return found
+
+
 def _note_labels(labels: tuple[np.ndarray, np.ndarray], test: np.ndarray, notes: list[str]) -> None:
-    known = set(labels[0].tolist())
-    for name, values in (("pool", labels[1]), ("test", test)):
-        strange = [y for y in values.tolist() if y not in known]
+    of_real, of_pool, of_test = (
+        [label for row in side for label in row] if side.dtype == object else side.tolist()
+        for side in (*labels, test)
+    )
+    known = set(of_real)
+    for name, values in (("pool", of_pool), ("test", of_test)):
+        strange = [y for y in values if y not in known]
         if strange:
             names = ", ".join(repr(y) for y in sorted(set(strange), key=str)[:5])
             notes.append(f"{len(strange):,} {name} rows have labels that no real row has ({names})")
 
 
 def _set_aside(labels: np.ndarray, key: Any) -> np.ndarray:
-    """(rows,) a random third of each label."""
+    """(rows,) a random third of each label; of combinations of several, of all that are alike or rare."""
     order = np.asarray(jax.random.permutation(key, len(labels)))
     aside = np.zeros(len(labels), bool)
+    if labels.dtype == object:
+        combinations = sorted(set(labels))
+        place = {own: number for number, own in enumerate(combinations)}
+        by_combination = sorted(order.tolist(), key=lambda row: place[labels[row]])
+        aside[by_combination[_HELD_OUT - 1 :: _HELD_OUT]] = True
+        return aside
     for label in np.unique(labels):
         own = order[labels[order] == label]
         aside[own[: len(own) // _HELD_OUT]] = True

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int, PRNGKeyArray
 
 from synalign_jax.core.align.align import align
 from synalign_jax.core.checkpoint import NO_CHECKPOINT, Checkpoint, Part
-from synalign_jax.core.checks import InputError, check_rows
+from synalign_jax.core.checks import InputError, are_label_sets, check_rows
 from synalign_jax.core.effective import effective_rows
 from synalign_jax.core.progress import Tell, silent
 
@@ -23,7 +23,7 @@ from .expected import Expected, expected
 from .families import FAMILIES, GROUPED, Weigher
 from .judge import MEAN, REAL_ALONE, Table, judge
 from .mixture import Candidate, Gain, Mixture
-from .several import are_sets, mix_sets
+from .several import FEWEST_OF_LABEL, mix_sets
 from .task import Labels, Task, build_task, deal
 from .verdict import not_judged, sureness, verdict
 
@@ -95,7 +95,7 @@ def mix(
         raise InputError(f"shares: {tuple(shares)}; give finite numbers above 0")
     if sample < 1:
         raise InputError(f"sample: {sample}; at least 1")
-    if are_sets(real_labels) and are_sets(pool_labels):
+    if are_label_sets(real_labels) and are_label_sets(pool_labels):
         return _several(
             real, real_labels, pool, pool_labels, key, on_progress, checkpoint,
             groups=groups, select=select, shares=shares, sample=sample,
@@ -170,7 +170,12 @@ def _several(
 
     sure_from = _SURE if len(real) > _FEW else 0.5
     found = mix_sets(real_labels, pool_labels, one, key=key, sure_from=sure_from, tell=tell)
-    return found if found is not None else _unlabelled(real, pool, key, tell, checkpoint)
+    if found is not None:
+        return found
+    return _unlabelled(
+        real, pool, key, tell, checkpoint,
+        why=f"no label is on {FEWEST_OF_LABEL} real rows and absent from {FEWEST_OF_LABEL}",
+    )  # fmt: skip
 
 
 def _candidates(
@@ -263,18 +268,32 @@ def _asked(select: Select, seen: np.ndarray, rows: np.ndarray) -> np.ndarray:
     return found
 
 
-def _unlabelled(real: Any, pool: Any, key: PRNGKeyArray, tell: Tell, checkpoint: Checkpoint) -> Mixture:
+def _unlabelled(
+    real: Any, pool: Any, key: PRNGKeyArray, tell: Tell, checkpoint: Checkpoint, **words: str
+) -> Mixture:
     check_rows("real", real, min_rows=FEWEST)
     check_rows("pool", pool, width=real.shape[1])
     if len(pool) == 1:
-        return unjudged(np.ones(1), len(real))
-    return unjudged(align(real, pool, key=key, on_progress=tell, checkpoint=checkpoint).weights, len(real))
+        return unjudged(np.ones(1), len(real), **words)
+    found = align(real, pool, key=key, on_progress=tell, checkpoint=checkpoint)
+    return unjudged(found.weights, len(real), **words)
 
 
-def unjudged(distribution: Any, real_rows: int) -> Mixture:
+def unjudged(
+    distribution: Any,
+    real_rows: int,
+    *,
+    why: str = "there are no labels, and the students that judge here learn labels",
+    rows: str = "rows",
+    learner: str = "model",
+) -> Mixture:
     """Weights of distribution matching on the scale of real rows, where no student can judge them.
 
     Together they count for the rows that they are worth, but for no more than the real rows.
+
+    Args:
+        why: no student can.
+        rows, learner: what the rows are and what learns from them, for the verdict.
     """
     relative = np.asarray(distribution, np.float64)
     total = min(effective_rows(relative), float(real_rows))
@@ -286,7 +305,7 @@ def unjudged(distribution: Any, real_rows: int) -> Mixture:
         expected_gain=nothing,
         loss_gain=nothing,
         candidates=(),
-        verdict=not_judged(real_rows),
+        verdict=not_judged(real_rows, why, rows, learner),
         effective_rows=effective_rows(weights),
         labels={},
     )

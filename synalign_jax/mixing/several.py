@@ -18,19 +18,9 @@ from .mixture import Candidate, Gain, Mixture
 from .verdict import error_of, gain_of, sureness, verdict_of_labels
 
 _MOST = 12  # labels that are judged, the most frequent ones
-_FEWEST = 5  # real rows that must have a label, and that must lack it
+FEWEST_OF_LABEL = 5  # real rows that must have a label, and that must lack it
 
 One = Callable[[list[bool], list[bool], PRNGKeyArray, Tell], Mixture]
-
-
-def are_sets(labels: Any) -> bool:
-    """Whether rows may have several labels: a collection of them for every row."""
-    return (
-        labels is not None
-        and not isinstance(labels, np.ndarray)
-        and len(labels) > 0
-        and all(isinstance(row, list | tuple | set | frozenset) for row in labels)
-    )
 
 
 def mix_sets(
@@ -60,7 +50,7 @@ def mix_sets(
     names = [
         label
         for label in by_size
-        if _FEWEST <= counts[label] <= len(real) - _FEWEST and 0 < made[label] < len(pool)
+        if FEWEST_OF_LABEL <= counts[label] <= len(real) - FEWEST_OF_LABEL and 0 < made[label] < len(pool)
     ][:_MOST]
     if not names:
         return None

@@ -103,11 +103,15 @@ def verdict_of_labels(
     )
 
 
-def not_judged(real_rows: int) -> Verdict:
+def not_judged(real_rows: int, why: str, rows: str, learner: str) -> Verdict:
+    """`rows` and `learner`: what the rows are and what learns from them, in words."""
     return Verdict(
         "unknown",
-        "Whether these rows help a student was not judged: that needs labels, two at least, on both sides."
-        f" The weights bring the pool nearer to the {real_rows:,} real rows and count for no more than they.",
+        f"Whether these {rows} make a {learner} better is not known: {why}. What is known is how near the"
+        " pool is to the real rows, and what in it repeats or copies; a nearer pool need not train better."
+        f" To find out, train a {learner} on the {real_rows:,} real rows alone, and one on these and the pool"
+        " with its weights, and compare them on real rows that neither has seen. The weights bring the pool"
+        " nearer to the real rows and together count for no more than they.",
         0.5,
     )
 

@@ -95,7 +95,8 @@ def _tables(source: Path) -> dict[str, pa.Table]:
         tables = {}
         for name in ("aligned", "weighted"):
             table = pq.read_table(source / f"{name}.parquet")
-            blank = set(table["label"].unique().to_pylist()) <= {""}
+            several = pa.types.is_list(table.schema.field("label").type)
+            blank = not several and set(table["label"].unique().to_pylist()) <= {""}
             tables[name] = table.drop_columns(["label"]) if blank else table
         return tables
     drawn = sorted(source.glob("resampled.*"))

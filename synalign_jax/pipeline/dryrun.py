@@ -67,12 +67,13 @@ def planned_requests(
     rows = view.read_rows("few_shot")
     texts = [row["text"] for row in rows]
     clusters = view.read_rows("clusters")
-    prompts = load_prompts(config)
+    fields = fields_in(view)
+    prompts = load_prompts(config, fields)
     if not prompts.attributes:
         prompts = prompts.with_attributes(FALLBACK)
     attributes = [attributes_request(config, prompts, cluster, texts, form) for cluster in clusters]
     requests: list[ChatRequest] = []
-    desk = make_desk(config, prompts, form, rows, fields_in(view))
+    desk = make_desk(config, prompts, form, rows, fields)
     for label, wanted in quotas(Counter(row["label"] for row in rows), config.generate.rows).items():
         own = [
             {**cluster, "attributes": dict.fromkeys(prompts.attributes, _PLACEHOLDER)}

@@ -201,7 +201,7 @@ def _make(
     texts = [row["text"] for row in real]
     clusters = view.read_rows("clusters")
     fields = fields_in(view)
-    shape = make_desk(config, load_prompts(config), form, real, fields).shape
+    shape = make_desk(config, load_prompts(config, fields), form, real, fields).shape
     labels = {
         label: math.ceil(wanted / shape.rows_per_call)
         for label, wanted in quotas(Counter(row["label"] for row in real), rows).items()
@@ -215,7 +215,7 @@ def _make(
     outcomes: Outcomes = {}
     made: list[PreviewRow] = []
     asker = askers.of(config.reason.llm)
-    prompts = named(view, config, asker, load_prompts(config), texts, clusters, form)
+    prompts = named(view, config, asker, load_prompts(config, fields), texts, clusters, form)
     found = reasoned(config, asker, prompts, chosen, texts, form, "preview: attributes")
     for cluster, outcome in zip(chosen, found.outcomes, strict=True):
         if outcome is not None:

@@ -18,7 +18,7 @@ STAGES = (
     Stage("embed_real", embed.real, ("few_shot",), ("real_vectors",)),
     Stage("explore", explore.run, ("few_shot", "real_vectors"), ("clusters", "coverage")),
     Stage("trial", trial.run, ("few_shot", "fields", "clusters"), ("form",)),
-    Stage("reason", reason.run, ("few_shot", "clusters", "form"), ("attributes",)),
+    Stage("reason", reason.run, ("few_shot", "fields", "clusters", "form"), ("attributes",)),
     Stage(
         "generate",
         generate.run,
@@ -29,7 +29,7 @@ STAGES = (
     Stage(
         "align",
         align.run,
-        ("few_shot", "real_vectors", "synthetic", "rejected", "synthetic_vectors"),
+        ("few_shot", "fields", "real_vectors", "synthetic", "rejected", "synthetic_vectors"),
         ("weights", "distribution", "alignment", "mixture"),
     ),
     Stage(

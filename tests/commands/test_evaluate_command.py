@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from synalign_jax.cli import main
+from synalign_jax.core.checks import InputError
+from synalign_jax.evaluation.evaluate import evaluate
 
 
 def _write(path: Path, seed: int, rows: int, shift: float = 0.0) -> Path:
@@ -66,6 +68,44 @@ def test_files_in_a_table_and_json_out(
         "a": 0.5,
         "b": 0.5,
     }
+
+
+def test_several_labels_a_row_are_told_label_by_label(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng, paths = np.random.default_rng(0), []
+    for name, rows in (("real", 90), ("pool", 60)):
+        paths.append(tmp_path / f"{name}.jsonl")
+        lines = []
+        for i in range(rows):
+            has = rng.random(2) < 0.5
+            vector = rng.normal(size=4) + 2 * np.pad(has, (0, 2))
+            labels = [label for label, one in zip(("Toxic", "insult"), has, strict=True) if one]
+            labels = [label.lower() for label in labels] if name == "pool" else labels
+            lines.append({"text": f"{name} {i}", "label": labels, "embedding": vector.tolist()})
+        paths[-1].write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    out, page = tmp_path / "evaluation.json", tmp_path / "report.html"
+    code = main(
+        [
+            "evaluate", "--real", str(paths[0]), "--synthetic", str(paths[1]), "--multi-label",
+            "--out", str(out), "--students", "linear", "--seeds", "2", "--report", str(page),
+        ]
+    )  # fmt: skip
+    assert code == 0
+    shown = capsys.readouterr().out
+    for words in ("yes or no to each label", "micro-F1", "F1 of each label", "label = Toxic"):
+        assert words in shown
+    found = json.loads(out.read_text(encoding="utf-8"))
+    scores = found["students"]["linear"]["scores"]
+    assert [score["name"] for score in scores] == ["real", "pool", "real + pool"]
+    assert found["students"]["linear"]["classes"] == ["Toxic", "insult"]
+    assert all(score["micro_f1"]["value"] > 0.7 for score in scores)
+    assert "It says yes or no to each label" in page.read_text(encoding="utf-8")
+    with pytest.raises(InputError, match="'encoder' learns one label a row"):
+        evaluate(
+            np.zeros((4, 2)), np.zeros((4, 2)), key=None, real_labels=[("a",)] * 4, pool_labels=[()] * 4,
+            students=["encoder"],
+        )  # fmt: skip
 
 
 @pytest.mark.parametrize(

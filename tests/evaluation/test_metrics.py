@@ -1,3 +1,5 @@
+from typing import Any
+
 import jax
 import numpy as np
 import pytest
@@ -5,6 +7,9 @@ import sklearn.metrics
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
+from sklearn.linear_model import LogisticRegression
+from sklearn.multiclass import OneVsRestClassifier
+from sklearn.preprocessing import MultiLabelBinarizer
 
 from synalign_jax.core.checks import InputError
 from synalign_jax.evaluation import (
@@ -47,6 +52,74 @@ def test_counts_of_a_resample_are_sample_weights() -> None:
             sklearn.metrics.f1_score(truth, predicted, average="macro", sample_weight=weights),
         ]
         np.testing.assert_allclose(ours, expected, rtol=1e-5)
+
+
+def test_counts_of_several_labels_are_those_of_scikit_learn() -> None:
+    rng = np.random.default_rng(0)
+    truth, predicted = (rng.random((60, 4)) < share for share in (0.4, 0.6))
+    counts = rng.integers(0, 4, (5, 60)).astype(np.float32)
+    for ours, weights in zip(score_counts(truth, predicted, counts, 4).T, counts, strict=True):
+        given: dict = {"y_true": truth, "y_pred": predicted, "sample_weight": weights}
+        scores: Any = sklearn.metrics
+        expected = [
+            np.average((truth == predicted).mean(axis=1), weights=weights),
+            scores.f1_score(**given, average="macro"),
+            *scores.f1_score(**given, average=None),
+            *scores.recall_score(**given, average=None),
+            scores.f1_score(**given, average="micro"),
+        ]
+        np.testing.assert_allclose(ours, expected, rtol=1e-5)
+
+
+def _several(rng: np.random.Generator, rows: int) -> tuple[np.ndarray, list[tuple[str, ...]]]:
+    """Each of three labels by a column of its own, hidden in noise."""
+    has = rng.random((rows, 3)) < (0.5, 0.3, 0.2)
+    x = rng.normal(size=(rows, 8))
+    x[:, :3] += np.where(has, 1.0, -1.0)
+    return x.astype(np.float32), [tuple(n for n, one in zip("abc", row, strict=True) if one) for row in has]
+
+
+def test_students_of_several_labels_are_as_good_as_one_against_the_rest() -> None:
+    rng = np.random.default_rng(1)
+    (x, labels), (test, truth) = _several(rng, 300), _several(rng, 400)
+    found = compare_training_sets(
+        {"few": (x[:40], labels[:40]), "all": (x, labels)}, test, truth, key=KEY, seeds=8
+    )
+    assert found.classes == ("a", "b", "c")
+    binarizer = MultiLabelBinarizer()
+    of_test: Any
+    y, of_test = binarizer.fit_transform(labels), binarizer.transform(truth)
+    theirs: Any = OneVsRestClassifier(LogisticRegression(C=1.0)).fit(x, y).predict(test)
+    few, score = found.scores
+    for average, own in (("micro", score.micro_f1), ("macro", score.macro_f1)):
+        assert own is not None
+        assert own.value == pytest.approx(
+            sklearn.metrics.f1_score(of_test, theirs, average=average),  # pyright: ignore[reportArgumentType]
+            abs=0.03,
+        )
+        assert own.lower < own.value < own.upper < own.lower + 0.2
+    assert score.accuracy.value == pytest.approx((of_test == theirs).mean(), abs=0.02)
+    by_label: Any = sklearn.metrics.f1_score(of_test, theirs, average=None)  # pyright: ignore[reportArgumentType]
+    assert [one.test_rows for one in score.classes] == of_test.sum(axis=0).tolist()
+    assert [one.f1.value for one in score.classes] == pytest.approx(list(by_label), abs=0.06)
+    assert few.micro_f1 is not None
+    assert score.micro_f1 is not None
+    assert few.micro_f1.value < score.micro_f1.value
+    # Copies are weight, and a set's order is none.
+    doubled = [list(reversed(row)) for row in labels] * 2
+    again = compare_training_sets({"twice": (np.tile(x, (2, 1)), doubled)}, test, truth, key=KEY, seeds=2)
+    whole = compare_training_sets({"once": (x, labels)}, test, truth, key=KEY, seeds=2)
+    assert again.scores[0].macro_f1.value == pytest.approx(whole.scores[0].macro_f1.value, abs=0.01)
+
+
+def test_sets_of_labels_that_do_not_fit_are_named() -> None:
+    x, labels = _several(np.random.default_rng(0), 12)
+    with pytest.raises(InputError, match="few labels: expected a tuple of labels for each of 12 rows"):
+        compare_training_sets({"few": (x, labels[:9])}, x, labels, key=KEY)
+    with pytest.raises(InputError, match="few labels: expected a tuple"):
+        compare_training_sets({"few": (x, ["a"] * 12)}, x, labels, key=KEY)
+    with pytest.raises(InputError, match="no row has any"):
+        compare_training_sets({"few": (x, [()] * 12)}, x, [()] * 12, key=KEY)
 
 
 @pytest.mark.parametrize(("right", "rows"), [(0, 10), (7, 10), (10, 10), (930, 1_000)])

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from datasets import load_dataset
 from stub_server import Stub
 
 import synalign_jax as sa
+from synalign_jax.cli import main
 from synalign_jax.pipeline.data.tables import read_table
 
 WORDS = [
@@ -118,6 +120,22 @@ def test_each_kind_from_file_to_report(tmp_path: Path, stub: Stub, kind: str) ->
     if kind == "many labels":
         assert again.label_sets is not None
         assert {"positive", "negative", "long"} == {one for labels in again.label_sets for one in labels}
-        assert isinstance(lines[0]["label"], list)
+        sets = [line["label"] for line in lines]
+        assert sets == [row["label"] for row in table] == list(map(list, again.label_sets))
+        for ending in ("csv", "parquet"):
+            read = read_table(out / f"weighted.{ending}", multi_label=True).label_sets
+            assert read is not None
+            assert list(map(list, read)) == sets
+        main(["push", str(out), "--local", str(tmp_path / "pushed")])
+        loaded = load_dataset(
+            str(tmp_path / "pushed"), "weighted", split="train", cache_dir=str(tmp_path / "c")
+        )
+        assert list(loaded["label"]) == sets  # pyright: ignore[reportArgumentType,reportCallIssue,reportIndexIssue]
+        mixture = json.loads((out / "mixture.json").read_text())
+        assert {one["label"] for one in mixture["labels"]} == {"positive", "negative", "long"}
+        assert "each judged by itself" in mixture["verdict"]
+        students = json.loads((out / "evaluation.json").read_text())["students"]
+        assert students["classes"] == ["long", "negative", "positive"]
+        assert students["scores"][0]["micro_f1"] is not None
     shown = [body for body in found.report.read_text().split("<") if WORDS[0] in body]
     assert shown

@@ -49,6 +49,7 @@ class Students(NamedTuple):
     scores: Comparison
     picture: Markup
     gains: list[Verdict]
+    several: bool  # whether it says yes or no to each of several labels
 
 
 def render_report(facts: ReportFacts) -> str:
@@ -154,7 +155,8 @@ def _sections(facts: ReportFacts, worth: Verdict | None, distance: Verdict | Non
 
 def _students(head: str, compared: Comparison, judged: tuple[str, ...]) -> Students:
     gains = [gain_verdict(s, compared.baseline) for s in compared.scores if s.gain and s.name in judged]
-    return Students(head, compared, accuracy_figure(compared), gains)
+    several = any(s.micro_f1 for s in compared.scores)
+    return Students(head, compared, accuracy_figure(compared), gains, several)
 
 
 def _all_kinds(facts: ReportFacts) -> list[Kinds]:

@@ -12,7 +12,7 @@ _HEADLINES = {
     "use": ("good", "Use these rows beside the real ones."),
     "use at this share": ("good", "Use these rows beside the real ones, with their weights."),
     "do not use": ("bad", "Do not use these rows: the real ones alone train a better student."),
-    "unknown": ("mixed", "Whether these rows help is not known."),
+    "unknown": ("mixed", "Whether these rows help is not known yet: train without them and with them."),
 }
 
 

@@ -13,7 +13,8 @@ from jinja2 import StrictUndefined, Template, TemplateError
 from jinja2.sandbox import SandboxedEnvironment
 
 from synalign_jax.pipeline.config import Config, ConfigError
-from synalign_jax.pipeline.data.values import SEPARATOR
+from synalign_jax.pipeline.data.fields import PLAIN, Fields
+from synalign_jax.pipeline.data.values import labels_in
 
 # Demonstrations of long documents are cut so that a cluster fits any context.
 _DEMONSTRATIONS_CHARACTERS = 2_400
@@ -49,8 +50,11 @@ class Prompts:
         return replace(self, attributes=dict(attributes))
 
 
-def load_prompts(config: Config) -> Prompts:
+def load_prompts(config: Config, fields: Fields = PLAIN) -> Prompts:
     """The preset that the config names, with the config's own task, attributes and templates in place.
+
+    Args:
+        fields: what the rows are made of, by which they are called where neither preset nor config does.
 
     Raises:
         ConfigError: an unknown preset, a template that is missing or does not compile or render.
@@ -60,7 +64,7 @@ def load_prompts(config: Config) -> Prompts:
         raise ConfigError(f"[reason] preset '{name}' is not known; use one of {', '.join(PRESETS)}")
     preset = tomllib.loads(_packaged(f"presets/{name}.toml"))
     prompts = Prompts(
-        task=config.reason.task or preset["task"],
+        task=config.reason.task or preset.get("task") or fields.nature.rows,
         attributes=config.reason.attributes or preset["attributes"],
         attributes_template=_template(config.reason.template, "attributes"),
         rows_template=_template(config.generate.template, "rows"),
@@ -105,7 +109,7 @@ def _template(path: str | None, name: str) -> Template:
 def labelled(config: Config, label: str) -> str:
     """How a prompt says which label texts have: words with a blank before them, or nothing."""
     if config.data.multi_label:
-        several = label.split(SEPARATOR) if label else []
+        several = labels_in(label)
         if len(several) != 1:
             quoted = [f'"{one}"' for one in several]
             return (

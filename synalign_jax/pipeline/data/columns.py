@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from .errors import DataError, listed
 from .formats.chat import CHATS, is_chat, roles_of
@@ -34,6 +34,41 @@ _LAYOUTS = (
     ("premise", "hypothesis"),
     ("sentence1", "sentence2"),
 )
+
+_PAIRS = {
+    ("instruction", "output"): "instruction-answer",
+    ("instruction", "response"): "instruction-answer",
+    ("sentence1", "sentence2"): "sentence",
+    ("chosen", "rejected"): "preference",
+    ("prompt", "chosen", "rejected"): "preference",
+}
+_ASKED = {"instruction", "prompt", "chosen"}  # fields of what language models learn from
+_SOUGHT = {"query", "anchor", "passage"}  # fields of what retrievers learn from
+
+
+class Nature(NamedTuple):
+    """What rows are called, and what learns from them: words for prompts and pages."""
+
+    rows: str = "texts"
+    learner: str = "model"
+
+
+def nature_of(fields: Iterable[str], chats: Iterable[str] = ()) -> Nature:
+    """
+    Args:
+        fields: the columns that make a row's text; none where it is one column.
+        chats: those of them that are conversations.
+    """
+    names = tuple(name for name in dict.fromkeys(fields) if name != "input")
+    learner = "language model" if _ASKED & set(names) or set(chats) & set(names) else "model"
+    learner = "retriever" if _SOUGHT & set(names) else learner
+    if len(names) == 1:
+        return Nature("conversations" if set(chats) & set(names) else "texts", learner)
+    if names in _PAIRS or len(names) == 2:
+        return Nature(f"{_PAIRS.get(names, '-'.join(names))} pairs", learner)
+    if set(names) & _SOUGHT and len(names) == 3:
+        return Nature(f"{'-'.join(names)} triplets", learner)
+    return Nature(f"rows of {', '.join(names[:-1])} and {names[-1]}" if names else "texts", learner)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from .columns import Template
+from .columns import Nature, Template, nature_of
 from .formats.chat import chat_turns
 
 OURS = frozenset(
@@ -61,6 +61,10 @@ class Fields:
     @property
     def descriptions(self) -> dict[str, str]:
         return {field.name: field.description for field in self.fields}
+
+    @property
+    def nature(self) -> Nature:
+        return nature_of(self.names, [field.name for field in self.fields if field.roles])
 
     def text(self, values: Mapping[str, str]) -> str:
         """The text of a row from the value of each field."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .columns import Template
+from .columns import Nature, Template, nature_of
 from .errors import DataError
 from .others import Others
 from .values import WORDS_FOR_NOTHING, bare
@@ -81,6 +81,11 @@ class Table:
         if source in self.chats:
             return f"{{{source}}}"
         return source if Template(source).fields and source not in self.others.names else ""
+
+    @property
+    def nature(self) -> Nature:
+        """What the rows are called."""
+        return nature_of(Template(self.template).fields, self.chats)
 
     def fields(self) -> list[dict[str, str]] | None:
         """The columns that each text is made of; None where it is one column, and no conversation."""

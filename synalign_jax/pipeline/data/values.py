@@ -36,6 +36,11 @@ SEPARATOR = " | "
 """Between the labels of a row that has several."""
 
 
+def labels_in(joined: str) -> tuple[str, ...]:
+    """The labels of a row that may have several, out of how they stand joined."""
+    return tuple(joined.split(SEPARATOR)) if joined else ()
+
+
 def bare(text: str) -> str:
     """Without the blanks around it, those that have no width and byte order marks included."""
     before = None

@@ -24,13 +24,17 @@ from synalign_jax.mixing.mix import FEWEST, Select, mix, unjudged
 from synalign_jax.mixing.mixture import Mixture
 from synalign_jax.pipeline.checkpoint import FileCheckpoint, fingerprint
 from synalign_jax.pipeline.config import Config
+from synalign_jax.pipeline.data.columns import Nature
+from synalign_jax.pipeline.data.values import labels_in
 from synalign_jax.pipeline.folder import StageView
 from synalign_jax.pipeline.progress import Steps
 from synalign_jax.pipeline.seeds import key
 from synalign_jax.pipeline.tools import Tools
 
-from .load import UNLABELLED
+from .load import UNLABELLED, fields_in
 from .sorted_rows import sorted_rows
+
+_ROWS = Nature("rows")
 
 
 def run(view: StageView, config: Config, tools: Tools) -> None:
@@ -69,9 +73,11 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
         rows.vectors,
         Steps(tools.reporter, "mix"),
         key=key(config.run.seed, "mix"),
-        real_labels=real_labels if labelled and config.align.weights == "student" else None,
-        synthetic_labels=rows.labels,
+        real_labels=_judged_by(real_labels, config) if labelled else None,
+        synthetic_labels=_judged_by(rows.labels, config),
         groups=rows.groups,
+        judge=config.align.weights == "student",
+        nature=fields_in(view).nature,
         select=partial(rows.selected, config, real, real_labels),
         checkpoint=kept.further(
             "mix", to_builtins(config.judge), rows.vectors[rows.kept :], rows.labels, rows.groups
@@ -96,6 +102,11 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
     )
 
 
+def _judged_by(labels: list[str], config: Config) -> Sequence[Any]:
+    """What a student learns of each row: its label, or the set of its labels, each a task of its own."""
+    return [labels_in(label) for label in labels] if config.data.multi_label else labels
+
+
 def weigh(
     real: np.ndarray, synthetic: np.ndarray, steps: Steps, **settings: Any
 ) -> tuple[Alignment, list[str]]:
@@ -115,17 +126,31 @@ def mix_rows(
     key: PRNGKeyArray,
     real_labels: Sequence[Any] | None,
     synthetic_labels: Sequence[Any] | None,
+    judge: bool = True,
     groups: Sequence[Any] | None = None,
+    nature: Nature = _ROWS,
     select: Select | None = None,
     checkpoint: Checkpoint = NO_CHECKPOINT,
 ) -> tuple[Mixture, list[str]]:
     """`mix` with a bar for each piece of its work, and the warnings that it gave.
 
     Without labels, or where they are too few to judge a student, the weights are those of `found`.
+
+    Args:
+        judge: whether a student is wanted at all.
+        nature: what the rows are called where none judges them.
     """
-    few = real_labels is None or len(real_labels) < FEWEST or len(set(map(str, real_labels))) < 2
-    if few or synthetic_labels is None:
-        return unjudged(found.weights, len(real)), []
+    why = ""
+    if not judge:
+        why = "weights that match the distribution were asked for, and no student"
+    elif real_labels is None or synthetic_labels is None:
+        why = "they have no labels, and the students that judge here learn labels"
+    elif len(real_labels) < FEWEST:
+        why = f"{len(real_labels)} real rows are too few to hold some of them out"
+    elif len(set(map(str, real_labels))) < 2:
+        why = "all real rows have one label, and the students that judge here tell labels apart"
+    if why or real_labels is None or synthetic_labels is None:
+        return unjudged(found.weights, len(real), why=why, **nature._asdict()), []
     with steps, warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always", UserWarning)
         mixture = mix(

@@ -18,6 +18,7 @@ from synalign_jax.core.mmd.splits import quadratic_forms
 from synalign_jax.evaluation.joined import JoinedRows
 from synalign_jax.evaluation.metrics import TrainingSet, compare_training_sets
 from synalign_jax.pipeline.config import Config
+from synalign_jax.pipeline.data.values import labels_in
 from synalign_jax.pipeline.folder import StageView
 from synalign_jax.pipeline.seeds import generator, key
 from synalign_jax.pipeline.tools import Tools
@@ -54,15 +55,24 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
         view.warn(
             "no real rows could be held out, so nothing can be evaluated; give more rows or [data] test"
         )
+    of_row = _several if config.data.multi_label else list
     labels = {row["label"] for row in few_shot}
     if is_test.any() and len(labels) > 1:
         worth = (weights, distribution)
-        sets = _training_sets(few_shot, real, made_labels, made, worth, held_out, vectors, is_test)
+        sets = _training_sets(
+            of_row([row["label"] for row in few_shot]),
+            real,
+            of_row(made_labels),
+            made,
+            worth,
+            of_row([row["label"] for row in held_out if row["part"] != "test"]),
+            vectors[~is_test],
+        )
         with tools.reporter.bar("evaluate: train students", len(sets), "sets") as bar:
             comparison = compare_training_sets(
                 sets,
                 vectors[is_test],
-                [row["label"] for row in held_out if row["part"] == "test"],
+                of_row([row["label"] for row in held_out if row["part"] == "test"]),
                 key=key(config.run.seed, "evaluate"),
                 seeds=config.evaluate.seeds,
                 on_progress=bar.advance,
@@ -129,18 +139,19 @@ def _to_test(
     ]
 
 
+def _several(labels: Sequence[str]) -> list[Any]:
+    return [labels_in(label) for label in labels]
+
+
 def _training_sets(
-    few_shot: list[dict[str, Any]],
+    real_labels: list[Any],
     real: np.ndarray,
-    made_labels: list[str],
+    made_labels: list[Any],
     made: Any,
     worth: tuple[np.ndarray, np.ndarray],
-    held_out: list[dict[str, Any]],
-    vectors: np.ndarray,
-    is_test: np.ndarray,
+    rest_labels: list[Any],
+    rest: np.ndarray,
 ) -> dict[str, TrainingSet]:
-    real_labels = [row["label"] for row in few_shot]
-    rest_labels = [row["label"] for row in held_out if row["part"] != "test"]
     weights, distribution = worth
     both, both_labels = JoinedRows([real, made]), real_labels + made_labels
     # Rows that are not worth using leave the real ones alone, and only their distribution can be shown.
@@ -152,7 +163,5 @@ def _training_sets(
         "real + aligned": TrainingSet(both, both_labels, np.concatenate([np.ones(len(real)), weights])),
     }
     if rest_labels:
-        sets["all real rows"] = TrainingSet(
-            np.concatenate([real, vectors[~is_test]]), real_labels + rest_labels
-        )
+        sets["all real rows"] = TrainingSet(np.concatenate([real, rest]), real_labels + rest_labels)
     return sets

@@ -141,7 +141,7 @@ def _generation(
     ]
     form, fields = view.read_json("form"), fields_in(view)
     hidden = hidden_rows(config.rules, texts, lambda _: None)
-    desk = make_desk(config, load_prompts(config), form["form"], real, fields, hidden)
+    desk = make_desk(config, load_prompts(config, fields), form["form"], real, fields, hidden)
     # In the order in which they were asked, so that each is known to the endpoint that it was put to.
     tried = [dataclasses.replace(desk, form=name) for name in form["usable"]]
     first = [call for own in tried for call in trial_calls(own, view.read_rows("clusters"))]

@@ -19,7 +19,7 @@ from synalign_jax.pipeline.data.copies import conflicting
 from synalign_jax.pipeline.data.errors import DataError, listed
 from synalign_jax.pipeline.data.fields import PLAIN, Fields, fields_of, template_of
 from synalign_jax.pipeline.data.sources import Rows, load_file, load_source
-from synalign_jax.pipeline.data.values import SEPARATOR
+from synalign_jax.pipeline.data.values import SEPARATOR, labels_in
 from synalign_jax.pipeline.folder import StageView
 from synalign_jax.pipeline.seeds import generator
 from synalign_jax.pipeline.tools import Tools
@@ -192,10 +192,7 @@ def _clean(
 def _renamed(rows: Rows, data: Data) -> tuple[list[str], list[bool]]:
     """The labels as [data] label_names has them, and which rows have no other than those of [data] labels."""
     labels = rows.labels or [UNLABELLED] * len(rows)
-    if not data.multi_label:
-        sets = [(label,) for label in labels]
-    else:
-        sets = [tuple(label.split(SEPARATOR)) if label else () for label in labels]
+    sets = [labels_in(label) if data.multi_label else (label,) for label in labels]
     _check_known(data.label_names, [label for each in sets for label in each], "label_names")
     sets = [tuple(sorted({data.label_names.get(label, label) for label in each})) for each in sets]
     if data.labels is not None:

@@ -26,6 +26,8 @@ from synalign_jax.pipeline.folder import StageView
 from synalign_jax.pipeline.seeds import generator
 from synalign_jax.pipeline.tools import Tools
 
+from .load import fields_in
+
 ATTRIBUTES = pa.schema(
     [
         ("cluster", pa.int64()),
@@ -53,7 +55,7 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
         NoAnswersError: no cluster of some label got a usable answer.
         LLMError: the endpoint refuses every request.
     """
-    prompts = load_prompts(config)
+    prompts = load_prompts(config, fields_in(view))
     texts = [row["text"] for row in view.read_rows("few_shot")]
     clusters = view.read_rows("clusters")
     form = view.read_json("form")["form"]

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from synalign_jax.evaluation.cleaning import readable
@@ -46,7 +47,7 @@ from synalign_jax.pipeline.asking.endpoints import shares_of
 from synalign_jax.pipeline.config import Config, Llm, endpoints_of, model_name
 from synalign_jax.pipeline.data.copies import find_copies
 from synalign_jax.pipeline.data.intake import Intake
-from synalign_jax.pipeline.data.values import SEPARATOR
+from synalign_jax.pipeline.data.values import SEPARATOR, labels_in
 from synalign_jax.pipeline.folder import StageView, values_of
 from synalign_jax.pipeline.tools import Tools
 
@@ -67,6 +68,9 @@ def run(view: StageView, config: Config, tools: Tools, records: Sequence[dict[st
     shown, note = weights_shown(weights, np.asarray(view.read_array("distribution")))
     real = view.read_rows("few_shot")
     weighted = view.read_table("weighted", _READ, coded=_CODED)
+    if config.data.multi_label:  # lists of them there
+        joined = pc.call_function("binary_join", [weighted["label"], pa.scalar(SEPARATOR)])
+        weighted = weighted.set_column(weighted.schema.get_field_index("label"), "label", joined)
     texts, real_texts = weighted["text"].to_pylist(), [row["text"] for row in real]
     vectors = np.asarray(view.read_array("real_vectors")), view.rows_on_disk("synthetic_vectors")
     chosen = set(view.read_column("aligned", "index"))
@@ -150,9 +154,9 @@ def _kinds(
     if labelled:
         labels, of_real = values_of(made["label"]), [row["label"] for row in real]
         if multi_label:
-            parts = [label.split(SEPARATOR) for label in labels]
+            parts = [labels_in(label) for label in labels]
             each = np.repeat(weights, [len(part) for part in parts])
-            theirs = [one for label in of_real for one in label.split(SEPARATOR)]
+            theirs = [one for label in of_real for one in labels_in(label)]
             found.append(kinds_by("label", [one for part in parts for one in part], each, theirs))
         name = "combination of labels" if multi_label else "label"
         found.append(kinds_by(name, labels, weights, of_real))
@@ -266,7 +270,7 @@ def _rows(
             nearest_text=texts[row["nearest_real"]],
             nearest_distance=row["nearest_distance"],
             model=row["model"],
-            labels=tuple(filter(None, row["label"].split(SEPARATOR))) if config.data.multi_label else None,
+            labels=labels_in(row["label"]) if config.data.multi_label else None,
         )
         for i, row in zip(rows.tolist(), weighted.take(rows).to_pylist(), strict=True)
     )
@@ -292,11 +296,15 @@ def numbers(folder: Path) -> str:
     if (distance := distance_of(evaluation)) is not None:
         lines += distance_lines(distance)
     if "students" in evaluation:
-        lines += ["", f"{'student trained on':<24} {'rows':>6}   {'accuracy (95 %)':<24} macro-F1"]
+        several = any(score.get("micro_f1") for score in evaluation["students"]["scores"])
+        head = f"{'student trained on':<24} {'rows':>6}   {'accuracy (95 %)':<24} macro-F1"
+        lines += ["", head + ("   micro-F1" if several else "")]
         for score in evaluation["students"]["scores"]:
             accuracy, f1 = score["accuracy"], score["macro_f1"]
             interval = f"{accuracy['value']:.3f} ({accuracy['lower']:.3f} to {accuracy['upper']:.3f})"
             lines.append(f"{score['name']:<24} {score['rows']:>6}   {interval:<24} {f1['value']:.3f}")
+            if several:
+                lines[-1] += f"      {score['micro_f1']['value']:.3f}"
     if len(models := models_of(folder)) > 1:
         lines += ["", f"{'model':<32} {'rows':>6} {'mean weight':>12} {'share of weights':>17}"]
         lines += [

@@ -4,7 +4,8 @@ Writes `aligned` (the rows drawn) and `weighted` (every row with its weight), fo
 in the formats that are asked for.
 `weight` is what the row counts for where each real row counts 1, `distribution` its share in the distribution
 that is nearest to the real rows'. Rows that are not worth using have weight 0, and none of them is drawn.
-Every row carries its nearest real row and the distance to it; a conversation is a list of turns.
+Every row carries its nearest real row and the distance to it; a conversation is a list of turns, and several
+labels are a list.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from synalign_jax.core.nearest import nearest_rows
 from synalign_jax.core.resample import resample
 from synalign_jax.pipeline.asking.quotas import quotas
 from synalign_jax.pipeline.config import Config
-from synalign_jax.pipeline.data.values import SEPARATOR
+from synalign_jax.pipeline.data.values import labels_in
 from synalign_jax.pipeline.data.written import write_blocks
 from synalign_jax.pipeline.folder import StageView
 from synalign_jax.pipeline.seeds import key
@@ -90,17 +91,17 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
             schema = schema.set(place, pa.field(field.column, _TURNS))
             turns = [field.turns(text) for text in rows[field.column].to_pylist()]
             columns[field.column] = pa.array(turns, _TURNS)
+    multi_label = config.data.multi_label
+    if multi_label:
+        schema = schema.set(schema.get_field_index("label"), pa.field("label", pa.list_(pa.string())))
+        columns["label"] = pa.array(map(labels_in, labels.tolist()), pa.list_(pa.string()))
     weighted = pa.table(columns, schema=schema)
     for name, table in (("weighted", weighted), ("aligned", weighted.take(pa.array(drawn, pa.int64())))):
         view.write_table(name, table)
-        multi_label = config.data.multi_label
         plain = len(table) and not multi_label and table["label"][0].as_py() == UNLABELLED
         names = [column for column in schema.names if not (plain and column == "label")]
         for suffix in ("jsonl", *config.resample.formats):
-            blocks = (
-                _shown(batch.to_pylist(), multi_label=multi_label)
-                for batch in table.to_batches(max_chunksize=_BLOCK)
-            )
+            blocks = (_shown(batch.to_pylist()) for batch in table.to_batches(max_chunksize=_BLOCK))
             with view.writing(name, f".{suffix}") as path:
                 write_blocks(path, blocks, f"{name}.{suffix}", names)
     view.facts.update(
@@ -122,14 +123,12 @@ def _quotas(config: Config, view: StageView, labels: np.ndarray, weights: np.nda
     return quotas(shares, size, floor=1, caps=made if size <= len(labels) else None)
 
 
-def _shown(rows: list[dict[str, Any]], *, multi_label: bool) -> list[dict[str, Any]]:
-    """Rows for the user: unlabelled ones have no label column, several labels are a list."""
+def _shown(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows for the user: unlabelled ones have no label column."""
     shown = []
     for row in rows:
         row = {**row, "attributes": json.loads(row["attributes"])}
-        if multi_label:
-            row["label"] = row["label"].split(SEPARATOR) if row["label"] else []
-        elif row["label"] == UNLABELLED:
+        if row["label"] == UNLABELLED:
             del row["label"]
         shown.append(row)
     return shown

@@ -117,7 +117,8 @@ def _usable(
 ) -> tuple[float | None, BudgetReached | None]:
     """Of the rows asked for in a few calls, the share of those that would be kept; None without an answer."""
     real = view.read_rows("few_shot")
-    desk = make_desk(config, load_prompts(config), form, real, fields_in(view))
+    fields = fields_in(view)
+    desk = make_desk(config, load_prompts(config, fields), form, real, fields)
     sieve = Sieve(desk, [row["label"] for row in real])
     calls = trial_calls(desk, view.read_rows("clusters"), count)
     outcomes, reached = asker.ask_within(f"trial: rows as {form}", [call.request for call in calls])

@@ -15,7 +15,7 @@ from synalign_jax.pipeline.asking.forms import JSON, LIST
 from synalign_jax.pipeline.asking.prompts import labelled, load_prompts, shown_values
 from synalign_jax.pipeline.asking.rows import FieldRows
 from synalign_jax.pipeline.config_file import parse_config
-from synalign_jax.pipeline.data.fields import OURS, Fields, fields_of
+from synalign_jax.pipeline.data.fields import OURS, Field, Fields, fields_of
 from synalign_jax.pipeline.loop.sieve import Sieve
 from synalign_jax.pipeline.stages.generate import REJECTED
 from synalign_jax.pipeline.stages.load import HELD_OUT
@@ -47,6 +47,30 @@ def _desk(form: str, **more: dict):
     config = _config(**more)
     rows = [{"text": FIELDS.text(row), "label": "sum", **FIELDS.columns(row)} for row in REAL]
     return make_desk(config, load_prompts(config), form, rows, FIELDS)
+
+
+@pytest.mark.parametrize(
+    ("columns", "chats", "words"),
+    [
+        ((), (), ("texts", "model")),
+        (("review",), (), ("texts", "model")),
+        (("messages",), ("messages",), ("conversations", "language model")),
+        (("instruction", "input", "output"), (), ("instruction-answer pairs", "language model")),
+        (("query", "passage"), (), ("query-passage pairs", "retriever")),
+        (("anchor", "positive", "negative"), (), ("anchor-positive-negative triplets", "retriever")),
+        (("prompt", "chosen", "rejected"), (), ("preference pairs", "language model")),
+        (("title", "body", "tags"), (), ("rows of title, body and tags", "model")),
+    ],
+)
+def test_rows_are_called_by_what_they_are_made_of(
+    columns: tuple[str, ...], chats: tuple[str, ...], words: tuple[str, str]
+) -> None:
+    fields = Fields("x", tuple(Field(n, n, "", False, ("user",) if n in chats else ()) for n in columns))
+    assert fields.nature == words
+    generic = _config(reason={"preset": "generic"})
+    assert load_prompts(generic, fields).task == words[0]
+    assert load_prompts(_config(reason={"preset": "generic", "task": "odes"}), fields).task == "odes"
+    assert load_prompts(_config(reason={"preset": "sst2"}), fields).task == "sentences from film reviews"
 
 
 def _outcome(call, text: str) -> Outcome:

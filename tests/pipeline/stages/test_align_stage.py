@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,6 +12,7 @@ from synalign_jax.mixing.mix import unjudged
 from synalign_jax.mixing.mixture import Mixture
 from synalign_jax.pipeline.config import Config
 from synalign_jax.pipeline.config_file import parse_config
+from synalign_jax.pipeline.data.fields import Field, Fields
 from synalign_jax.pipeline.folder import StageView
 from synalign_jax.pipeline.loop.student import FAILS, student_of
 from synalign_jax.pipeline.progress import Silent
@@ -69,7 +71,7 @@ class Folder:
     @staticmethod
     def _config(root: Path, judge: dict[str, Any]) -> Config:
         llm = {"base_url": "http://127.0.0.1:9/v1", "model": "m"}
-        source = {"source": "rotten_tomatoes"}
+        source = {"source": "rotten_tomatoes", "multi_label": judge.pop("multi_label", False)}
         return parse_config({"run": {"folder": str(root)}, "data": source, "llm": llm, "judge": judge})
 
 
@@ -125,3 +127,56 @@ def test_a_mixture_is_chosen_among_all_rows_that_were_sorted_and_weighs_those_th
         == folder.keeps.sum()
     )
     assert np.all(np.diff(weights) > 0)
+
+
+def test_rows_of_several_labels_are_judged_label_by_label(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, heard = Folder(tmp_path, monkeypatch, multi_label=True), {}
+    combinations = {"label 0": "a", "label 1": "a | b"}
+    for name in ("few_shot", "synthetic", "rejected"):
+        rows = pq.read_table(tmp_path / f"{name}.parquet")
+        for column in {"label", "asked_label"} & set(rows.column_names):
+            renamed = [combinations[label] for label in rows[column].to_pylist()]
+            rows = rows.set_column(rows.column_names.index(column), column, pa.array(renamed, pa.string()))
+        pq.write_table(rows, tmp_path / f"{name}.parquet")
+
+    def mixed(real: Any, real_labels: Any, pool: Any, pool_labels: Any, **settings: Any) -> Mixture:
+        heard.update(settings, real=real_labels, pool=pool_labels)
+        return unjudged(np.ones(MADE), REAL)
+
+    monkeypatch.setattr(align, "mix", mixed)
+    align.run(folder.view, folder.config, folder.tools)
+    assert set(heard["real"]) == set(heard["pool"]) == {("a",), ("a", "b")}
+    # Which rows are there is asked of combinations, as they were asked for.
+    assert heard["select"](np.arange(REAL) >= 12, np.arange(40)).any()
+
+
+def test_what_no_student_can_judge_is_called_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Folder(tmp_path, monkeypatch)
+    for name in ("few_shot", "synthetic"):
+        rows = pq.read_table(tmp_path / f"{name}.parquet")
+        blank = pa.array([""] * len(rows), pa.string())
+        pq.write_table(
+            rows.set_column(rows.column_names.index("label"), "label", blank), tmp_path / f"{name}.parquet"
+        )
+    fields = Fields("{messages}", (Field("messages", "messages", "", False, ("user", "assistant")),))
+    (tmp_path / "fields.json").write_text(json.dumps(fields.plain()), encoding="utf-8")
+    monkeypatch.setattr(
+        align,
+        "sorted_rows",
+        lambda _view, _config, _tools, made: sorted_rows.SortedRows(
+            made,
+            pa.table({"label": [""] * len(made), "cluster": [0] * len(made)}),
+            np.zeros(len(made), int),
+            len(made),
+        ),
+    )
+    align.run(folder.view, folder.config, folder.tools)
+    found = json.loads((tmp_path / "mixture.json").read_text(encoding="utf-8"))
+    assert found["decision"] == "unknown"
+    assert "Whether these conversations make a language model better is not known" in found["verdict"]
+    assert "they have no labels" in found["verdict"]
+    assert "train a language model on the 60 real rows alone" in found["verdict"]
