@@ -73,8 +73,7 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
         rows.vectors,
         Steps(tools.reporter, "mix"),
         key=key(config.run.seed, "mix"),
-        real_labels=_judged_by(real_labels, config) if labelled else None,
-        synthetic_labels=_judged_by(rows.labels, config),
+        labels=(_judged_by(real_labels, config) if labelled else None, _judged_by(rows.labels, config)),
         groups=rows.groups,
         judge=config.align.weights == "student",
         nature=fields_in(view).nature,
@@ -124,8 +123,7 @@ def mix_rows(
     steps: Steps,
     *,
     key: PRNGKeyArray,
-    real_labels: Sequence[Any] | None,
-    synthetic_labels: Sequence[Any] | None,
+    labels: tuple[Sequence[Any] | None, Sequence[Any] | None],
     judge: bool = True,
     groups: Sequence[Any] | None = None,
     nature: Nature = _ROWS,
@@ -137,10 +135,11 @@ def mix_rows(
     Without labels, or where they are too few to judge a student, the weights are those of `found`.
 
     Args:
+        labels: of the real and the synthetic rows; None where they have none.
         judge: whether a student is wanted at all.
         nature: what the rows are called where none judges them.
     """
-    why = ""
+    (real_labels, synthetic_labels), why = labels, ""
     if not judge:
         why = "weights that match the distribution were asked for, and no student"
     elif real_labels is None or synthetic_labels is None:
