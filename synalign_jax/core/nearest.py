@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 _BLOCK = 4_096  # rows compared at a time
 
 
-def nearest_rows(rows: np.ndarray, anchors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(index, Euclidean distance) of the nearest anchor of every row."""
+def nearest_rows(rows: Any, anchors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(index, Euclidean distance) of the nearest anchor of every row; `rows` may be read by slices."""
     index = np.empty(len(rows), np.int64)
     distance = np.empty(len(rows))
     norms = np.sum(anchors**2, axis=1)

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from .folder import replacing
+from .on_disk import RowsOnDisk
 
 _WORTH = 2.0  # seconds of work below which a piece is not kept: it is done again as fast
 _BLOCK = 65_536
@@ -86,7 +87,7 @@ def fingerprint(*parts: Any) -> str:
     for name in ("synalign-jax", "jax", "numpy"):
         digest.update(version(name).encode() + b"\0")
     for part in parts:
-        if isinstance(part, np.ndarray):
+        if isinstance(part, np.ndarray | RowsOnDisk):
             digest.update(f"{part.dtype.str} {part.shape}".encode())
             for start in range(0, len(part), _BLOCK):
                 digest.update(np.ascontiguousarray(part[start : start + _BLOCK]).data)

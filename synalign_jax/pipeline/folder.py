@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import fcntl
+import gc
 import json
 import os
 import resource
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,8 @@ import pyarrow.parquet as pq
 from .config import Config
 from .on_disk import RowsOnDisk
 from .outcome import differences, outcome_settings
+
+_ROW_GROUP = 65_536  # rows of a Parquet file that are written together
 
 
 class RunFolderError(ValueError):
@@ -69,8 +73,9 @@ class StageView:
         path = self._readable(name, ".parquet")
         return pq.read_table(path, columns=columns and list(columns), read_dictionary=list(coded))
 
-    def read_column(self, name: str, column: str) -> list[Any]:
-        return values_of(self.read_table(name, (column,))[column])
+    def read_column(self, name: str, column: str, *, coded: bool = False) -> list[Any]:
+        """The values of a column; where many rows share them, `coded` has one object for all of these."""
+        return values_of(self.read_table(name, (column,), (column,) if coded else ())[column])
 
     def write_rows(self, name: str, rows: list[dict[str, Any]], schema: pa.Schema) -> None:
         self.write_table(name, pa.Table.from_pylist(rows, schema=schema))
@@ -78,6 +83,17 @@ class StageView:
     def write_table(self, name: str, table: pa.Table) -> None:
         with self.writing(name, ".parquet") as path:
             pq.write_table(table, path)
+
+    def write_batches(self, name: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:
+        """`write_table` of rows that come in batches, of which some are held at a time."""
+        with self.writing(name, ".parquet") as path, pq.ParquetWriter(path, schema) as writer:
+            held = []
+            for batch in batches:
+                held.append(batch)
+                if sum(map(len, held)) >= _ROW_GROUP:
+                    writer.write_table(pa.Table.from_batches(held, schema))
+                    held = []
+            writer.write_table(pa.Table.from_batches(held, schema))
 
     def read_array(self, name: str) -> np.ndarray:
         array = np.load(self._readable(name, ".npy"), mmap_mode="r", allow_pickle=False)
@@ -122,6 +138,14 @@ class StageView:
             raise SealedError(f"stage '{self.stage.name}' does not declare that it writes '{name}'")
         with replacing(self.root / f"{name}{suffix}") as temporary:
             yield temporary
+
+
+def _give_back() -> None:
+    """Memory that a stage has freed, to the system: a stage after it may need as much, in other pieces."""
+    gc.collect()
+    pa.default_memory_pool().release_unused()
+    with contextlib.suppress(OSError, AttributeError):  # another C library than glibc
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def values_of(column: pa.ChunkedArray) -> list[Any]:
@@ -214,6 +238,7 @@ class RunFolder:
         view = self.view(stage)
         start, worked = time.monotonic(), time.process_time()
         stage.run(view, self.config, *arguments)
+        _give_back()
         record = {
             "stage": stage.name,
             "seconds": round(time.monotonic() - start, 3),

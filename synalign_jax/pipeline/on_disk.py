@@ -2,12 +2,45 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from synalign_jax.core.spacing import positions
+
+_TOGETHER = 8_192  # rows that are read together
+_SPREAD = 4  # rows read for one that is wanted, at most
+
+
+def read_rows(file: int, start: int, rows: np.ndarray, found: np.ndarray) -> None:
+    """Fill `found` with the rows at some positions of an open file, which begin at byte `start` there.
+
+    Rows that lie near to each other are read with those between them: a call for each would take longer.
+    """
+    for first in range(0, len(rows), _TOGETHER):
+        part = slice(first, first + _TOGETHER)
+        some = rows[part]
+        low, high = int(some.min()), int(some.max()) + 1
+        if high - low == len(some) or high - low > _SPREAD * len(some):
+            _read_runs(file, start, some, found[part])
+        else:
+            between = np.empty((high - low, *found.shape[1:]), found.dtype)
+            _read_runs(file, start, np.arange(low, high), between)
+            found[part] = between[some - low]
+
+
+def _read_runs(file: int, start: int, rows: np.ndarray, found: np.ndarray) -> None:
+    size = found[0].nbytes
+    begins = np.flatnonzero(np.diff(rows, prepend=-2) != 1)
+    for begin, end in zip(begins.tolist(), [*begins[1:].tolist(), len(rows)], strict=True):
+        place, left = start + int(rows[begin]) * size, found[begin:end].data.cast("B")
+        while len(left):  # one call reads 2 GiB at most
+            done = os.preadv(file, [left], place)
+            if not done:
+                raise OSError(f"rows on disk: the file ends before row {int(rows[end - 1])}")
+            place, left = place + done, left[done:]
 
 
 class RowsOnDisk:
@@ -35,14 +68,31 @@ class RowsOnDisk:
         found = np.empty((len(rows), self.shape[1]), self._on_disk)
         if not len(rows):
             return found.astype(np.float32)
-        begins = np.flatnonzero(np.diff(rows, prepend=-2) != 1)
         with self._path.open("rb") as file:
-            for begin, end in zip(begins, [*begins[1:], len(rows)], strict=True):
-                file.seek(self._start + int(rows[begin]) * self.shape[1] * self._on_disk.itemsize)
-                file.readinto(found[begin:end].data.cast("B"))
+            read_rows(file.fileno(), self._start, rows, found)
         return found.astype(np.float32, copy=False)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         if copy is False:
             raise ValueError("rows on disk become an array only by a copy")
         return np.asarray(self[:], dtype)
+
+
+class SomeRows:
+    """The rows at some positions of an array, read when they are asked for.
+
+    Args:
+        rows: (rows, width) an array, or what reads such rows by positions.
+        chosen: (some,) positions in it.
+    """
+
+    def __init__(self, rows: Any, chosen: np.ndarray) -> None:
+        self._rows, self._chosen = rows, chosen
+        self.shape, self.dtype = (len(chosen), rows.shape[1]), rows.dtype
+
+    def __len__(self) -> int:
+        return len(self._chosen)
+
+    def __getitem__(self, rows: Any) -> np.ndarray:
+        """(some, width) the rows at a slice or at positions from 0."""
+        return self._rows[self._chosen[rows]]

@@ -46,7 +46,10 @@ class VectorCache(Protocol):
 
 
 class EmbeddingCache:
-    """One SQLite file in `folder`, whole after a kill at any instant; several processes may share it."""
+    """One SQLite file in `folder`, whole after a kill at any instant; several processes may share it.
+
+    So may threads that take turns.
+    """
 
     def __init__(self, folder: str | Path) -> None:
         self._path = Path(folder).expanduser() / "embeddings.sqlite"
@@ -55,7 +58,7 @@ class EmbeddingCache:
             self._open()
 
     def _open(self) -> None:
-        self._database = sqlite3.connect(self._path, timeout=60)
+        self._database = sqlite3.connect(self._path, timeout=60, check_same_thread=False)
         self._database.execute("PRAGMA journal_mode = WAL")
         # A crash of the machine may lose the newest vectors, which are then computed again; never the file.
         self._database.execute("PRAGMA synchronous = NORMAL")

@@ -6,12 +6,15 @@ import numpy as np
 import pytest
 
 from synalign_jax.core.checks import InputError, check_rows
-from synalign_jax.pipeline.on_disk import RowsOnDisk
+from synalign_jax.pipeline import on_disk
+from synalign_jax.pipeline.on_disk import RowsOnDisk, SomeRows
 
 
 @pytest.mark.parametrize("dtype", ["f4", "f2", "f8"])
 @pytest.mark.parametrize("rows", [0, 1, 50])
-def test_they_read_as_the_array(tmp_path: Path, dtype: str, rows: int) -> None:
+@pytest.mark.parametrize("together", [1, 8, 8_192])
+def test_they_read_as_the_array(monkeypatch, tmp_path: Path, dtype: str, rows: int, together: int) -> None:
+    monkeypatch.setattr(on_disk, "_TOGETHER", together)
     rng = np.random.default_rng(rows)
     whole = rng.normal(size=(rows, 7)).astype(dtype)
     np.save(tmp_path / "rows.npy", whole)
@@ -23,6 +26,7 @@ def test_they_read_as_the_array(tmp_path: Path, dtype: str, rows: int) -> None:
     for count in (0, 1, 30) if rows else ():
         for places in (rng.integers(0, rows, count), np.sort(rng.integers(0, rows, count))):
             np.testing.assert_array_equal(found[places], whole[places])
+            np.testing.assert_array_equal(SomeRows(found, places)[::2], whole[places][::2])
 
 
 def test_a_row_that_cannot_be_used_is_named(tmp_path: Path) -> None:

@@ -82,26 +82,34 @@ class Turns:
         """The outcomes of requests put in between; to be called from the player's thread."""
 
         async def put() -> list[Outcome | None]:
-            return await self._put(requests).outcomes()
+            number, wave = self._put(requests)
+            found = await wave.outcomes()
+            del self._open[number]
+            return found
 
         return asyncio.run_coroutine_threadsafe(put(), self._loop).result()
 
     async def _direct(self) -> None:
-        before: tuple[int, _Wave] | None = None
+        before: tuple[int, int, _Wave] | None = None
         try:
             for number in itertools.count(1):
                 requests = [] if self._ended else await asyncio.to_thread(self._player.propose, number)
-                wave = self._put(requests)
+                opened, wave = self._put(requests)
+                empty = not requests
+                del requests
                 if number == 2:
                     await asyncio.to_thread(self._player.prepare)
                 if before is not None:
-                    async for part in before[1].parts():
-                        await asyncio.to_thread(self._player.take, before[0], part)
-                    await asyncio.to_thread(self._player.accept, before[0])
+                    of, taken, last = before
+                    async for part in last.parts():
+                        await asyncio.to_thread(self._player.take, of, part)
+                    # What has been taken is the player's: a run's answers are as large as its rows.
+                    del self._open[taken]
+                    await asyncio.to_thread(self._player.accept, of)
                     # With nothing in flight a player that asks for nothing has ended the game.
-                    if not requests and not before[1].size:
+                    if empty and not last.size:
                         break
-                before = (number, wave)
+                before = (number, opened, wave)
                 if self._ended and not wave.size:
                     break
         finally:
@@ -111,7 +119,7 @@ class Turns:
         while (job := await self._jobs.get()) is not None:
             yield job
 
-    def _put(self, requests: Sequence[ChatRequest]) -> _Wave:
+    def _put(self, requests: Sequence[ChatRequest]) -> tuple[int, _Wave]:
         number, wave = next(self._numbers), _Wave(len(requests))
         self._open[number] = wave
         self.total += len(requests)
@@ -119,7 +127,7 @@ class Turns:
             self._jobs.put_nowait(Job(request, tag=(number, position)))
         if self._ended:
             wave.close()
-        return wave
+        return number, wave
 
     def _end(self) -> None:
         """No more answers will come: whoever waits gets what there is."""
@@ -148,10 +156,14 @@ class _Wave:
             done.set()
 
     async def parts(self) -> AsyncIterator[list[Outcome | None]]:
-        """The same parts whatever the order of the answers: what is made of each can be made again."""
+        """The same parts whatever the order of the answers: what is made of each can be made again. Each is
+        handed over once."""
         for part, done in enumerate(self._done):
             await done.wait()
-            yield self._outcomes[part * PART : (part + 1) * PART]
+            rows = slice(part * PART, (part + 1) * PART)
+            outcomes = self._outcomes[rows]
+            self._outcomes[rows] = [None] * len(outcomes)
+            yield outcomes
 
     async def outcomes(self) -> list[Outcome | None]:
         for done in self._done:

@@ -2,51 +2,78 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
+import weakref
 from collections.abc import Iterator, Mapping
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
 from jaxtyping import Float, Int
 
+from synalign_jax.pipeline.on_disk import read_rows
+
 _ROWS = 4_096  # rows that are dictionaries before they become an Arrow batch
 _VECTORS = 8_192  # vectors that are held together
 
 
-class GrowingRows:
-    """Rows of one schema: an Arrow batch takes a quarter of what the same dictionaries take."""
+def _nameless(owner: object, folder: Path | None) -> IO[bytes]:
+    """A file of no name, which is closed, and its room free again, when its owner is gone."""
+    file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
+    weakref.finalize(owner, file.close)
+    return file
 
-    def __init__(self, schema: pa.Schema) -> None:
-        self._schema = schema
-        self._batches: list[pa.RecordBatch] = []
+
+class GrowingRows:
+    """Rows of one schema, which lie in a nameless file that is gone with them: a million take no memory.
+
+    Raises:
+        OSError: the disk of the folder is full.
+    """
+
+    def __init__(self, schema: pa.Schema, folder: Path | None = None) -> None:
+        """`folder` has room for them; None is where temporary files go."""
+        self.schema = schema
+        self._file = _nameless(self, folder)
+        self._places = [0]  # where each batch begins, and the next one will
         self._last: list[Mapping[str, Any]] = []
 
     def __len__(self) -> int:
-        return _ROWS * len(self._batches) + len(self._last)
+        return _ROWS * (len(self._places) - 1) + len(self._last)
 
     def append(self, row: Mapping[str, Any]) -> None:
         self._last.append(row)
         if len(self._last) == _ROWS:
-            self._batches.append(pa.RecordBatch.from_pylist(self._last, self._schema))
+            batch = pa.RecordBatch.from_pylist(self._last, self.schema).serialize()
+            self._file.write(batch)
+            self._file.flush()
+            self._places.append(self._places[-1] + batch.size)
             self._last = []
 
     def value(self, name: str, row: int) -> Any:
         """One value of one row."""
-        batch, place = divmod(row, _ROWS)
-        if batch < len(self._batches):
-            return self._batches[batch][name][place].as_py()
+        number, place = divmod(row, _ROWS)
+        if number < len(self._places) - 1:
+            return self._batch(number)[name][place].as_py()
         return self._last[place][name]
 
     def column(self, name: str) -> Iterator[Any]:
         """The values of all rows, a batch of them in memory at a time."""
-        for batch in self._batches:
+        for batch in self.batches():
             yield from batch[name].to_pylist()
-        yield from (row[name] for row in self._last)
 
-    def table(self) -> pa.Table:
-        """All rows; those that are batches are not copied."""
-        last = pa.RecordBatch.from_pylist(self._last, self._schema)
-        return pa.Table.from_batches([*self._batches, last], self._schema)
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """All rows, a batch of them in memory at a time."""
+        for number in range(len(self._places) - 1):
+            yield self._batch(number)
+        yield pa.RecordBatch.from_pylist(self._last, self.schema)
+
+    def _batch(self, number: int) -> pa.RecordBatch:
+        start, end = self._places[number : number + 2]
+        held = pa.py_buffer(os.pread(self._file.fileno(), end - start, start))
+        return pa.ipc.read_record_batch(held, self.schema)
 
 
 class GrowingVectors:
@@ -87,4 +114,34 @@ class GrowingVectors:
         for block in np.unique(blocks):
             of_block = blocks == block
             found[of_block] = self._held[block][rows[of_block] % self._together]
+        return found
+
+
+class VectorsOnDisk:
+    """`GrowingVectors` in a nameless file that is gone with them: for those of which few are looked at again.
+
+    Raises:
+        OSError: the disk of the folder is full.
+    """
+
+    def __init__(self, width: int, folder: Path | None = None) -> None:
+        """`folder` has room for them; None is where temporary files go."""
+        self._file = _nameless(self, folder)
+        self._rows, self._width = 0, width
+
+    def __len__(self) -> int:
+        return self._rows
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self._rows, self._width
+
+    def extend(self, vectors: Float[np.ndarray, "some width"]) -> None:
+        self._file.write(np.ascontiguousarray(vectors, np.float32).data)
+        self._file.flush()
+        self._rows += len(vectors)
+
+    def __getitem__(self, rows: Int[np.ndarray, " some"]) -> Float[np.ndarray, "some width"]:
+        found = np.empty((len(rows), self._width), np.float32)
+        read_rows(self._file.fileno(), 0, np.asarray(rows), found)
         return found

@@ -65,8 +65,8 @@ class Echoes:
             text = text[head.end() :].strip().strip('"').strip()
         return text
 
-    def verdict(self, text: str, attributes: Iterable[str] = ()) -> str | None:
-        """What the text echoes, or None."""
+    def verdict(self, text: str) -> str | None:
+        """What the text echoes, whatever was asked for, or None."""
         words = _words(text)
         if words and all(word in self._empty or word.isdigit() for word in words):
             return "says a label or field name alone"
@@ -75,9 +75,20 @@ class Echoes:
         pairs = set(itertools.pairwise(words))
         if len(pairs) >= _FEWEST_PAIRS and len(pairs & self._asked) >= _ECHOED * len(pairs):
             return "echoes the request"
+        return None
+
+    def of_attributes(self, text: str, attributes: Iterable[str]) -> str | None:
+        """Whether the text echoes one of the attributes that it was asked for with."""
+        pairs = _pairs(text)
+        if len(pairs) < _FEWEST_PAIRS:
+            return None
         for value in attributes:
             told = _told(value)
-            if len(pairs) >= _FEWEST_PAIRS and len(pairs & told) >= _ECHOED * len(pairs | told):
+            # As many pairs at most are shared as the smaller set has.
+            most = min(len(pairs), len(told))
+            if most >= _ECHOED * max(len(pairs), len(told)) and len(pairs & told) >= _ECHOED * len(
+                pairs | told
+            ):
                 return "echoes its attributes"
         return None
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,10 +16,11 @@ from synalign_jax.llm.driver import Outcome
 from synalign_jax.llm.protocol import ChatRequest
 from synalign_jax.pipeline.asking.ask import prices_of
 from synalign_jax.pipeline.asking.calls import Call, Desk, mixed_attributes
-from synalign_jax.pipeline.data.growing import GrowingRows, GrowingVectors
+from synalign_jax.pipeline.data.growing import GrowingRows, VectorsOnDisk
 from synalign_jax.pipeline.seeds import generator
 
 from .course import ALL_CALLS, ALL_ROWS, DRY, Point, ahead, reason_to_stop
+from .label_state import LabelState
 from .loss import StudentLoss
 from .meaning import Meanings
 from .sieve import Sieve
@@ -26,7 +28,7 @@ from .steer import attribute_odds, contrast, demonstrations, nearest_cluster
 from .till import Till
 from .weights import Picture, Weigher
 
-_DRY_WAVES = 3  # waves in a row without a new row, after which a label is given up
+_BLOCK = 16_384  # rows whose vectors are held together
 _FEWEST_CALLS = 8  # in a wave, of all labels: fewer would leave slots idle and teach little
 
 
@@ -36,34 +38,6 @@ class Check(Protocol):
     def verdicts(
         self, rows: Sequence[dict[str, Any]], vectors: np.ndarray
     ) -> list[tuple[str | None, str | None]]: ...
-
-
-@dataclass
-class LabelState:
-    """How far the rows of one label are. Positions count among the label's real rows."""
-
-    label: str
-    wanted: int
-    most_calls: int
-    clusters: list[dict[str, Any]]
-    calls: int = 0
-    answered: int = 0
-    brought: int = 0
-    dry: int = 0
-    rows: list[int] = field(default_factory=list)  # positions among all rows kept
-    looked_at: deque[list[int]] = field(default_factory=lambda: deque([[], []], maxlen=2))
-
-    @property
-    def missing(self) -> int:
-        return self.wanted - len(self.rows)
-
-    def calls_for(self, target: int, rows_per_call: int) -> int:
-        """Calls still to make to reach `target` rows, at the yield seen so far, with those in flight."""
-        if self.dry >= _DRY_WAVES:
-            return 0
-        rows_a_call = max(self.brought / self.answered, 0.5) if self.answered else float(rows_per_call)
-        missing = target - len(self.rows) - (self.calls - self.answered) * rows_a_call
-        return min(max(math.ceil(missing / rows_a_call), 0), self.most_calls - self.calls)
 
 
 class Generation:
@@ -79,6 +53,7 @@ class Generation:
         kept, rejected: take the rows; a rejected one has its `reason` besides.
         till: counts what the answers cost; those of a judge are counted by whoever asks it.
         told: called after every wave, for whoever watches.
+        scratch: a folder with room for the rows' vectors, in a file that is gone with them.
     """
 
     def __init__(
@@ -97,6 +72,7 @@ class Generation:
         checks: Callable[[], Iterable[Check]] = tuple,
         till: Till | None = None,
         told: Callable[[Generation], None] = lambda _: None,
+        scratch: Path | None = None,
     ) -> None:
         self._desk, self._config, self.labels = desk, desk.config, labels
         self._vectors, self._sieve, self._embed = vectors, sieve, embed
@@ -117,7 +93,8 @@ class Generation:
         self._waves: dict[int, list[Call]] = {}
         # Of the wave that is being taken: how many of its calls, and the rows of the kind with their vectors.
         self._taken, self._rows = 0, list[dict[str, Any]]()
-        self._row_vectors = GrowingVectors(vectors.shape[1])
+        self._new_vectors = partial(VectorsOnDisk, vectors.shape[1], scratch)
+        self._row_vectors = self._new_vectors()
         self._first = [call for call in first if call.label in labels]
         for call in self._first:
             labels[call.label].calls += 1
@@ -126,7 +103,7 @@ class Generation:
         self.dropped: Counter[str] = Counter()
         self.failed: list[Outcome] = []
         self.relabelled = 0
-        self.made, self._of_made = GrowingVectors(vectors.shape[1]), list[str]()
+        self.made, self._of_made = self._new_vectors(), list[str]()
         self.points: list[Point] = []
         self.picture: Picture | None = None
         self.stopped: str | None = None
@@ -175,9 +152,7 @@ class Generation:
         told: tuple[Sequence[str], Sequence[str]] = ((), ())
         relative = known.relative if known is not None else np.ones(0)
         if known is not None and settings.attributes:
-            same: dict[str, str] = {}  # one string for the rows of a call
-            every = [same.setdefault(text, text) for text in self.kept.column("attributes")]
-            odds = attribute_odds([every[i] for i in state.rows], relative)
+            odds = attribute_odds(state.attributes, relative)
         if known is not None and settings.contrast:
             heavy, light = (
                 [self.kept.value("text", state.rows[i]) for i in some] for some in contrast(relative)
@@ -243,7 +218,7 @@ class Generation:
         if self._rows:
             self._keep(self._rows, self._row_vectors)
         self._taken, self._rows = 0, []
-        self._row_vectors = GrowingVectors(self._vectors.shape[1])
+        self._row_vectors = self._new_vectors()
         for label in {call.label for call in calls}:
             state = self.labels[label]
             new = len(state.rows) - before[label]
@@ -262,7 +237,7 @@ class Generation:
                 self._reject(row, reason)
         return good
 
-    def _keep(self, rows: list[dict[str, Any]], vectors: GrowingVectors) -> None:
+    def _keep(self, rows: list[dict[str, Any]], vectors: VectorsOnDisk) -> None:
         """Of rows of the kind, those that say something new under a label that holds and still wants rows."""
         distinct = list(range(len(rows)))
         if self._meanings is not None:
@@ -293,10 +268,12 @@ class Generation:
                 continue
             self.relabelled += row["label"] != row["asked_label"]
             state.rows.append(len(self.kept))
+            state.attributes.append(row["attributes"])
             self.kept.append(row)
             self._of_made.append(row["label"])
             accepted.append(number)
-        self.made.extend(vectors[np.array(accepted, int)])
+        for start in range(0, len(accepted), _BLOCK):
+            self.made.extend(vectors[np.array(accepted[start : start + _BLOCK])])
 
     def _reject(self, row: dict[str, Any], reason: str) -> None:
         self.rejected.append({**row, "reason": reason})
@@ -347,4 +324,4 @@ class Generation:
         if all(state.missing <= 0 for state in self.labels.values()):
             return ALL_ROWS
         short = [state for state in self.labels.values() if state.missing > 0]
-        return DRY if all(state.dry >= _DRY_WAVES for state in short) else ALL_CALLS
+        return DRY if all(state.given_up for state in short) else ALL_CALLS

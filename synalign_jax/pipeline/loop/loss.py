@@ -10,7 +10,7 @@ from jaxtyping import Float
 from synalign_jax.core.spacing import evenly_spaced
 from synalign_jax.mixing.judge import PENALTIES
 from synalign_jax.mixing.logistic import fit, log_probabilities
-from synalign_jax.pipeline.data.growing import GrowingVectors
+from synalign_jax.pipeline.data.growing import VectorsOnDisk
 
 from .weights import Picture, Weigher
 
@@ -39,7 +39,7 @@ class StudentLoss:
         self.alone = self._loss(self._real[:0], self._codes[:0], None) if enough else None
 
     def __call__(
-        self, made: Float[np.ndarray, "m d"] | GrowingVectors, labels: Sequence[str], picture: Picture
+        self, made: Float[np.ndarray, "m d"] | VectorsOnDisk, labels: Sequence[str], picture: Picture
     ) -> float | None:
         """The loss with the new rows; None where `alone` is None."""
         if self.alone is None or not len(made):

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from threadpoolctl import ThreadpoolController
 
 from synalign_jax.core.spacing import evenly_spaced
-from synalign_jax.pipeline.data.growing import GrowingVectors
+from synalign_jax.pipeline.data.growing import GrowingVectors, VectorsOnDisk
 
 # Products of a few rows with a cell: threads would take longer to meet than one takes to compute, and where
 # other work keeps a core busy they wait for each other ten times as long.
@@ -38,7 +38,7 @@ class Meanings:
         self._pivots: np.ndarray | None = None
         self._cells = [GrowingVectors(self._real.shape[1], _TOGETHER)]
 
-    def verdicts(self, vectors: Float[np.ndarray, "m d"] | GrowingVectors) -> list[str | None]:
+    def verdicts(self, vectors: Float[np.ndarray, "m d"] | VectorsOnDisk) -> list[str | None]:
         """Why each row is dropped, or None where it is remembered; the first of two that mean the same is."""
         found: list[str | None] = []
         with _BLAS.limit(limits=1, user_api="blas"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from synalign_jax.llm.driver import Outcome
@@ -76,7 +76,7 @@ class Sieve:
         if self._checks_ends and (reason := breaks_off(text, most=most)) is not None:
             return reason
         if self._checks_echoes:
-            return self._echoes.verdict(text, json.loads(row["attributes"]).values())
+            return self._echoes.of_attributes(text, _values(row["attributes"]))
         return None
 
     def _fault(self, row: dict[str, Any]) -> str | None:
@@ -99,6 +99,12 @@ class Sieve:
             return "repeats an earlier row"
         self._earlier.add(text)
         return None
+
+
+@lru_cache(maxsize=64)
+def _values(attributes: str) -> tuple[str, ...]:
+    """Of JSON that the rows of a call share."""
+    return tuple(json.loads(attributes).values())
 
 
 def _cut_off(value: str, *, most: int) -> str | None:

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float
 from threadpoolctl import ThreadpoolController
 
-from synalign_jax.pipeline.data.growing import GrowingVectors
+from synalign_jax.pipeline.data.growing import VectorsOnDisk
 
 FACTORS = 4.0 ** np.arange(-2, 5)  # candidate penalties, in units of the noise band
 _FOLDS = 5
@@ -106,7 +106,7 @@ class Weigher:
         return [label for label, rows in self.rows.items() if len(rows) < FEWEST_REAL]
 
     def picture(
-        self, made: Float[np.ndarray, "m d"] | GrowingVectors, labels: Sequence[str]
+        self, made: Float[np.ndarray, "m d"] | VectorsOnDisk, labels: Sequence[str]
     ) -> Picture | None:
         """What the pool leaves open; None while no label that can be learnt of has two rows."""
         of_label = np.asarray(labels)

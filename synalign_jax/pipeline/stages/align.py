@@ -42,9 +42,9 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
     those with which a student gains most from them.
     """
     real_labels = view.read_column("few_shot", "label")
-    made_labels = view.read_column("synthetic", "label")
+    made_labels = view.read_column("synthetic", "label", coded=True)
     labelled, present = set(real_labels) != {UNLABELLED}, set(made_labels)
-    real, made = (np.asarray(view.read_array(name)) for name in ("real_vectors", "synthetic_vectors"))
+    real, made = np.asarray(view.read_array("real_vectors")), view.rows_on_disk("synthetic_vectors")
     settings = (config.run.seed, config.align.regularization, config.align.spectral_power)
     kept = FileCheckpoint(
         view.root / ".align.unfinished", fingerprint(settings, real, made, real_labels, made_labels)
@@ -106,9 +106,7 @@ def _judged_by(labels: list[str], config: Config) -> Sequence[Any]:
     return [labels_in(label) for label in labels] if config.data.multi_label else labels
 
 
-def weigh(
-    real: np.ndarray, synthetic: np.ndarray, steps: Steps, **settings: Any
-) -> tuple[Alignment, list[str]]:
+def weigh(real: np.ndarray, synthetic: Any, steps: Steps, **settings: Any) -> tuple[Alignment, list[str]]:
     """`align` with a bar for each piece of its work, and the warnings that it gave."""
     with steps, warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always", UserWarning)
@@ -119,7 +117,7 @@ def weigh(
 def mix_rows(
     found: Alignment,
     real: np.ndarray,
-    synthetic: np.ndarray,
+    synthetic: Any,
     steps: Steps,
     *,
     key: PRNGKeyArray,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from pathlib import Path
+
 import numpy as np
 
 from synalign_jax.pipeline.config import Config
@@ -10,6 +13,7 @@ from synalign_jax.pipeline.tools import Tools
 from synalign_jax.text import EmbeddingCache, embed_texts
 
 _NEGLIGIBLE = 1e-6  # of the spread, squared
+_BLOCK = 16_384
 
 
 def real(view: StageView, config: Config, tools: Tools) -> None:
@@ -25,12 +29,19 @@ def synthetic(view: StageView, config: Config, tools: Tools) -> None:
 def _embed(view: StageView, config: Config, tools: Tools, names: tuple[str, str], title: str) -> None:
     source, target = names
     texts = view.read_column(source, "text")
-    vectors = vectors_of(view, tools, texts, title)
-    if config.encoder.vectors == "float16":
-        vectors, note = halved(vectors)
-        if note:
-            view.warn(f"{title}: {note}")
-    view.write_array(target, vectors)
+    with view.writing(target, ".npy") as path:
+        try:
+            vectors = vectors_of(view, tools, texts, title, out=path)
+        finally:
+            path.with_name(f"{path.name}.progress").unlink(missing_ok=True)
+        if config.encoder.vectors == "float16":
+            half, note = halved(vectors)
+            if note:
+                view.warn(f"{title}: {note}")
+            else:
+                path.unlink()  # what is mapped of it stays
+                with path.open("wb") as file:
+                    np.save(file, half, allow_pickle=False)
     view.facts.update(rows=len(texts), width=int(vectors.shape[1]))
 
 
@@ -41,12 +52,17 @@ def halved(vectors: np.ndarray) -> tuple[np.ndarray, str | None]:
     spread about their mean, an MMD² moves by about as little, far less than a thousandth of any noise band
     that a few thousand real rows have.
     """
-    with np.errstate(over="ignore"):
-        half = vectors.astype(np.float16)
-    if not np.isfinite(half).all():
-        return vectors, "kept in float32, for they hold numbers that float16 does not ([encoder] vectors)"
-    lost = np.square(vectors - half.astype(np.float32), dtype=np.float64).sum()
-    spread = np.square(vectors - vectors.mean(axis=0), dtype=np.float64).sum()
+    half, mean = np.empty(vectors.shape, np.float16), vectors.mean(axis=0, dtype=np.float64)
+    lost = spread = 0.0
+    for start in range(0, len(vectors), _BLOCK):
+        rows = np.asarray(vectors[start : start + _BLOCK])
+        with np.errstate(over="ignore"):
+            half[start : start + _BLOCK] = rows
+        own = half[start : start + _BLOCK]
+        if not np.isfinite(own).all():
+            return vectors, "kept in float32, for they hold numbers that float16 does not ([encoder] vectors)"
+        lost += float(np.square(rows - own.astype(np.float32), dtype=np.float64).sum())
+        spread += float(np.square(rows - mean).sum())
     if lost > _NEGLIGIBLE * spread:
         return vectors, (
             f"kept in float32, for float16 would lose {lost / max(spread, 1e-300):.1g} of their spread"
@@ -55,11 +71,25 @@ def halved(vectors: np.ndarray) -> tuple[np.ndarray, str | None]:
     return half, None
 
 
-def vectors_of(view: StageView, tools: Tools, texts: list[str], title: str) -> np.ndarray:
-    """(len(texts), width) vectors. What was embedded before, in any run, is not embedded again."""
+def vectors_of(
+    view: StageView,
+    tools: Tools,
+    texts: list[str],
+    title: str,
+    *,
+    out: Path | None = None,
+    cache: EmbeddingCache | None = None,
+) -> np.ndarray:
+    """(len(texts), width) vectors. What was embedded before, in any run, is not embedded again.
+
+    Args:
+        out: a .npy file to write them to, instead of holding them.
+        cache: one that is open already.
+    """
     embedder = tools.open_embedder()
-    with tools.reporter.bar(title, len(texts), "texts") as bar, EmbeddingCache(tools.cache_folder) as cache:
-        embedded = embed_texts(embedder, texts, cache=cache, on_progress=bar.advance)
+    opened = EmbeddingCache(tools.cache_folder) if cache is None else contextlib.nullcontext(cache)
+    with tools.reporter.bar(title, len(texts), "texts") as bar, opened as known:
+        embedded = embed_texts(embedder, texts, cache=known, out=out, on_progress=bar.advance)
     if embedded.truncated:
         view.warn(
             f"{title}: {embedded.truncated} of {len(texts)} texts are longer than the encoder reads;"

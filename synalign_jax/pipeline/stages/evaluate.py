@@ -35,7 +35,7 @@ _ALL_PAIRS = 32_768  # new rows up to which all pairs are summed
 def run(view: StageView, config: Config, tools: Tools) -> None:
     """MMD^2 to held-out real rows before and after; students trained on each set (SynAlign, section 4)."""
     few_shot = view.read_rows("few_shot")
-    made_labels = view.read_column("synthetic", "label")
+    made_labels = view.read_column("synthetic", "label", coded=True)
     held_out = view.read_rows("held_out")
     vectors = vectors_of(view, tools, [row["text"] for row in held_out], "evaluate: embed held-out rows")
     is_test = np.array([row["part"] == "test" for row in held_out])

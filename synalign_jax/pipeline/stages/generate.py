@@ -38,12 +38,14 @@ from synalign_jax.pipeline.data.growing import GrowingRows
 from synalign_jax.pipeline.folder import StageView
 from synalign_jax.pipeline.loop.checks import Checks, judging
 from synalign_jax.pipeline.loop.course import BUDGET
-from synalign_jax.pipeline.loop.generation import Generation, LabelState
+from synalign_jax.pipeline.loop.generation import Generation
+from synalign_jax.pipeline.loop.label_state import LabelState
 from synalign_jax.pipeline.loop.rules import hidden_rows, personal_data, user_rules
 from synalign_jax.pipeline.loop.sieve import Sieve
 from synalign_jax.pipeline.loop.till import Till
 from synalign_jax.pipeline.progress import Silent
 from synalign_jax.pipeline.tools import Tools
+from synalign_jax.text import EmbeddingCache
 
 from .embed import vectors_of
 from .load import fields_in, with_fields
@@ -74,14 +76,15 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
     with (
         open_asker(view, config, tools, config.generate.llm) as asker,
         _open_judge(view, config, tools) as judge,
+        EmbeddingCache(tools.cache_folder) as cache,
     ):
-        loop, checks = _generation(view, config, tools, asker, judge)
+        loop, checks = _generation(view, config, tools, asker, judge, cache)
         reached = asker.take_turns("generate: rows", loop)
     if reached is not None:
         loop.stop(BUDGET)
         view.warn(f"{reached}: the run goes on with the {len(loop.kept)} rows that it has")
     _tell(view, config, loop, ended=True)
-    view.write_table("rejected", loop.rejected.table())
+    view.write_batches("rejected", loop.rejected.schema, loop.rejected.batches())
     dropped = loop.dropped
     if not len(loop.kept):
         raise NoAnswersError("row", "", loop.failed, view.root, dropped, reached)
@@ -127,7 +130,12 @@ def _open_judge(view: StageView, config: Config, tools: Tools) -> Iterator[Asker
 
 
 def _generation(
-    view: StageView, config: Config, tools: Tools, asker: Asker, judge: Asker | None
+    view: StageView,
+    config: Config,
+    tools: Tools,
+    asker: Asker,
+    judge: Asker | None,
+    cache: EmbeddingCache,
 ) -> tuple[Generation, Checks]:
     real = view.read_rows("few_shot")
     texts = [row["text"] for row in real]
@@ -167,14 +175,15 @@ def _generation(
         vectors,
         real_labels,
         Sieve(desk, real_labels, user_rules(config.rules)),
-        embed=lambda texts: vectors_of(view, quiet, texts, "generate: embed rows"),
+        embed=lambda texts: vectors_of(view, quiet, texts, "generate: embed rows", cache=cache),
         length_scale=_length_scale(vectors),
-        kept=GrowingRows(with_fields(SYNTHETIC, fields)),
-        rejected=GrowingRows(with_fields(REJECTED, fields)),
+        kept=GrowingRows(with_fields(SYNTHETIC, fields), view.root),
+        rejected=GrowingRows(with_fields(REJECTED, fields), view.root),
         first=first,
         checks=checks,
         till=till,
         told=lambda loop: _tell(view, config, loop),
+        scratch=view.root,
     )
     return loop, checks
 
@@ -188,7 +197,7 @@ def _length_scale(vectors: np.ndarray) -> float:
 
 def _tell(view: StageView, config: Config, loop: Generation, *, ended: bool = False) -> None:
     """Leave what there is for whoever looks into the folder."""
-    view.write_table("synthetic", loop.kept.table())
+    view.write_batches("synthetic", loop.kept.schema, loop.kept.batches())
     view.write_json(
         "loop",
         {

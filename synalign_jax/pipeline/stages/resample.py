@@ -25,6 +25,7 @@ from synalign_jax.pipeline.config import Config
 from synalign_jax.pipeline.data.values import labels_in
 from synalign_jax.pipeline.data.written import write_blocks
 from synalign_jax.pipeline.folder import StageView
+from synalign_jax.pipeline.on_disk import SomeRows
 from synalign_jax.pipeline.seeds import key
 from synalign_jax.pipeline.tools import Tools
 
@@ -50,7 +51,7 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
     rows = view.read_table("synthetic")
     weights = np.asarray(view.read_array("weights"))
     distribution = np.asarray(view.read_array("distribution"))
-    vectors = np.asarray(view.read_array("synthetic_vectors"))
+    vectors = view.rows_on_disk("synthetic_vectors")
     nearest, distance = nearest_rows(vectors, np.asarray(view.read_array("real_vectors")))
     labels = np.array(rows["label"].to_pylist())
     wanted = _quotas(config, view, labels, weights) if weights.any() else {}
@@ -65,7 +66,7 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
                 share / share.sum(),
                 size,
                 key=key(config.run.seed, "resample", label),
-                embeddings=vectors[members],
+                embeddings=SomeRows(vectors, members),
                 distinct=True,
             )
             drawn += members[np.asarray(picked)].tolist()

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from jaxtyping import Bool, Float, Int
 
+from synalign_jax.evaluation.joined import JoinedRows
 from synalign_jax.pipeline.config import Config
-from synalign_jax.pipeline.folder import StageView
+from synalign_jax.pipeline.folder import StageView, values_of
 from synalign_jax.pipeline.loop.student import FAILS, student_of
 from synalign_jax.pipeline.tools import Tools
 
@@ -27,20 +29,20 @@ class SortedRows:
     another label, as they came to it.
 
     Attributes:
-        vectors: (m, d).
+        vectors: (m, d), read by slices or positions.
         table: m rows with their label here and the one that was asked for.
         centers: (m,) the real row about which each one's demonstrations were chosen.
         kept: how many the run kept; they come first.
     """
 
-    vectors: Float[np.ndarray, "m d"]
+    vectors: Any
     table: pa.Table
     centers: Int[np.ndarray, " m"]
     kept: int
 
     @property
     def labels(self) -> list[str]:
-        return self.table["label"].to_pylist()
+        return values_of(self.table["label"].dictionary_encode())
 
     @property
     def groups(self) -> list[tuple[str, int]]:
@@ -93,8 +95,8 @@ class SortedRows:
         )
 
 
-def sorted_rows(view: StageView, config: Config, tools: Tools, made: Float[np.ndarray, "k d"]) -> SortedRows:
-    """Read `synthetic`, whose vectors are `made`, and of `rejected` what the student has thrown out.
+def sorted_rows(view: StageView, config: Config, tools: Tools, made: Any) -> SortedRows:
+    """Read `synthetic`, whose (k, d) vectors are `made`, and of `rejected` what the student has thrown out.
 
     A label that a model has found counts as asked for: the model was asked after the student, whatever that
     had seen of the real rows.
@@ -115,7 +117,7 @@ def sorted_rows(view: StageView, config: Config, tools: Tools, made: Float[np.nd
         vectors.append(vectors_of(view, tools, out["text"].to_pylist(), "align: embed sorted rows"))
     table = pa.concat_tables(parts)
     return SortedRows(
-        np.concatenate(vectors) if len(vectors) > 1 else made,
+        JoinedRows(vectors) if len(vectors) > 1 else made,
         table,
         pc.call_function("list_element", [table["demonstrations"], pa.scalar(0)]).to_numpy(),
         kept,

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from synalign_jax.pipeline.data import growing
-from synalign_jax.pipeline.data.growing import GrowingRows, GrowingVectors
+from synalign_jax.pipeline.data.growing import GrowingRows, GrowingVectors, VectorsOnDisk
 
 SCHEMA = pa.schema([("text", pa.string()), ("of", pa.list_(pa.int64()))])
 
@@ -18,7 +18,7 @@ def test_rows_come_out_as_they_went_in(monkeypatch, count: int) -> None:
     for row in rows:
         held.append({**row, "besides": 1})
     assert len(held) == count
-    assert held.table() == pa.Table.from_pylist(rows, SCHEMA)
+    assert pa.Table.from_batches(held.batches(), held.schema) == pa.Table.from_pylist(rows, SCHEMA)
     assert list(held.column("text")) == [row["text"] for row in rows]
     assert [held.value("of", i) for i in range(count)] == [row["of"] for row in rows]
 
@@ -33,3 +33,16 @@ def test_vectors_are_found_by_their_positions() -> None:
     for some in (np.array([10, 0, 5, 5]), np.zeros(0, int), np.arange(11)):
         np.testing.assert_array_equal(held[some], rows[some])
     np.testing.assert_array_equal(np.concatenate(held.blocks), rows)
+
+
+def test_vectors_on_disk_are_found_by_their_positions_and_leave_nothing(tmp_path) -> None:
+    rows = np.random.default_rng(0).normal(size=(11, 3)).astype(np.float32)
+    held = VectorsOnDisk(3, tmp_path)
+    for some in np.split(rows, [1, 3, 3, 10]):
+        held.extend(some)
+    assert (len(held), held.shape) == (11, (11, 3))
+    for some in (np.array([10, 0, 5, 5]), np.zeros(0, int), np.arange(11)):
+        np.testing.assert_array_equal(held[some], rows[some])
+    with pytest.raises(OSError, match="ends before row 11"):
+        held[np.array([11])]
+    assert list(tmp_path.iterdir()) == []

@@ -40,11 +40,12 @@ def test_what_stands_before_a_row_is_taken_off(echoes: Echoes, text: str, clean:
     ],
 )
 def test_echoes_are_named(echoes: Echoes, text: str, reason: str) -> None:
-    verdict = echoes.verdict(text, ["a slow heist with a tired old crew"])
+    verdict = echoes.verdict(text) or echoes.of_attributes(text, ["a slow heist with a tired old crew"])
     assert verdict is not None
     assert verdict.startswith(reason)
 
 
 def test_a_text_that_shares_a_few_words_with_the_request_is_none(echoes: Echoes) -> None:
     assert echoes.verdict("each scene is about something else , and the film reviews itself") is None
-    assert echoes.verdict("a negative portrait of a positive man", ["a positive man"]) is None
+    assert echoes.verdict("a negative portrait of a positive man") is None
+    assert echoes.of_attributes("a negative portrait of a positive man", ["a positive man"]) is None

@@ -99,7 +99,8 @@ def test_rows_are_sorted_anew_by_a_student_of_the_real_rows_that_are_seen(
     some = all_rows[5::3]
     of_some = rows.selected(folder.config, folder.real, folder.labels, seen, some)
     np.testing.assert_array_equal(of_some, there[some])
-    left = {(place[rows.vectors[i].tobytes()], rows.labels[i]) for i in np.flatnonzero(there)}
+    vectors = np.asarray(rows.vectors)
+    left = {(place[vectors[i].tobytes()], rows.labels[i]) for i in np.flatnonzero(there)}
     assert left <= wanted
     # A row that a student of all real rows leaves alone has no second label here.
     missing = {i for i, _ in wanted - left}
