@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 
 from synalign_jax.commands import COMMANDS
@@ -19,7 +20,7 @@ def parser() -> argparse.ArgumentParser:
     result.set_defaults(again="To go on where it stopped")
     result.add_argument("--version", action=_Version, nargs=0, help="show the versions and stop")
     result.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    subparsers = result.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    subparsers = result.add_subparsers(dest="command", metavar="COMMAND")
     for command in COMMANDS:
         command.register(subparsers)
     return result
@@ -47,10 +48,13 @@ def main(arguments: list[str] | None = None) -> int:
 
         argcomplete.autocomplete(known)
     options = known.parse_args([word for word in words if word != "--debug"])
+    if options.command is None:
+        known.print_help(sys.stderr)
+        return 2
     try:
         return options.run(options)
     except KeyboardInterrupt:
-        print(f"\nStopped. {options.again}: {_again(words)}", file=sys.stderr)
+        print(f"\nStopped. {options.again}: {shlex.join(['synalign', *words])}", file=sys.stderr)
         return 130
     except BrokenPipeError:
         # The reader of our output went away (as `| head` does): nobody is left to tell.
@@ -61,10 +65,6 @@ def main(arguments: list[str] | None = None) -> int:
             raise
         print(f"synalign: {_explained(error)}", file=sys.stderr)
         return 1
-
-
-def _again(words: list[str]) -> str:
-    return " ".join(["synalign", *words])
 
 
 def _explained(error: Exception) -> str:

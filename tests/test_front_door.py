@@ -4,6 +4,7 @@ import ast
 import importlib
 import inspect
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import synalign_jax as sa
+from synalign_jax.cli import main
 from synalign_jax.commands import COMMANDS
 
 HEAVY = {
@@ -107,3 +109,22 @@ printf '%s\\n' "${{COMPREPLY[@]}}"
         text=True,
     )
     assert offered <= {line.strip() for line in done.stdout.splitlines()}, done.stderr
+
+
+def test_without_a_command_the_commands_are_shown(capsys: pytest.CaptureFixture) -> None:
+    assert main([]) == 2
+    shown = capsys.readouterr().err
+    assert all(f"  {name}" in shown for name in NAMES)
+
+
+def test_the_command_to_go_on_with_after_ctrl_c_can_be_pasted(
+    capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("synalign_jax.commands.embed.run", stopped)
+    words = ["embed", "my rows/*.csv", "--text", r"{question}\n{answer}", "--out", "v.npy"]
+    assert main(words) == 130
+    pasted = capsys.readouterr().err.strip().partition(": synalign ")[2]
+    assert shlex.split(pasted) == words

@@ -148,7 +148,7 @@ def distance_of(
         after=after,
         noise=(float(low), float(high)),
         rows=f"{counted:,} real rows; “weighted” by cross-validation, on rows left out of the fit"
-        + (f"; without {left_out:,} labels of one real row each" if left_out else ""),
+        + (f"; labels of a single real row are left out ({left_out:,})" if left_out else ""),
     )
 
 

@@ -62,6 +62,7 @@ def register(subparsers: argparse._SubParsersAction) -> None:
         " alignment.json (how both were found) and report.html. --real and --synthetic are files,"
         " folders of shards, patterns or URLs of JSONL, JSON, CSV, TSV, Parquet or Arrow with a column 'text'"
         " or 'embedding' and perhaps 'label', or .npy embeddings.",
+        usage="%(prog)s [-h] --real FILE --synthetic FILE --out FOLDER [OPTION ...]",
         epilog=EXAMPLE,
         formatter_class=HelpFormatter,
     )

@@ -26,6 +26,7 @@ def register(subparsers: argparse._SubParsersAction) -> None:
         help="turn texts into vectors",
         description="Embed the texts of a JSONL, CSV, TSV or Parquet file, one float32 row a text. Stopped at"
         " any moment, the same command goes on where it was; no text is ever embedded twice.",
+        usage="%(prog)s [-h] DATA --out FILE [OPTION ...]",
         epilog=EXAMPLE,
         formatter_class=HelpFormatter,
     )

@@ -28,6 +28,8 @@ def register(subparsers: argparse._SubParsersAction) -> None:
         description="Compare a pool of synthetic rows, from anywhere, with real rows: students trained on"
         " each and on both, distance, likeness, variety, wording, copied rows. With a run's FOLDER, repeat"
         " the evaluation and the report of that run. No LLM is called.",
+        usage="%(prog)s [-h] --real FILE --synthetic FILE [OPTION ...]\n"
+        "       %(prog)s [-h] folder [--seeds SEEDS]",
         epilog=(
             "Examples:\n"
             "  synalign evaluate --real real.jsonl --synthetic pool.jsonl\n"
@@ -132,25 +134,26 @@ def _evaluate(options: argparse.Namespace, terminal: Terminal) -> tuple[Evaluati
         intake = [intake_of(f"{side} rows", table, vectors=source) for side, table in tables.items()]
         print("\n".join(line for side in intake for line in side.lines()))
         test = tables.get("test")
-        result = evaluate(
-            vectors["real"],
-            vectors["synthetic"],
-            key=jax.random.key(options.seed),
-            real_labels=labels["real"],
-            pool_labels=labels["synthetic"],
-            weights=weights,
-            test=vectors.get("test"),
-            test_labels=labels.get("test"),
-            real_texts=tables["real"].texts,
-            pool_texts=tables["synthetic"].texts,
-            test_texts=None if test is None else test.texts,
-            attributes=_attributes(options.by, tables, paths),
-            students=options.students,
-            encoder=_encoder(options, tables, paths) if "encoder" in options.students else None,
-            overlapping="drop" if options.drop_overlap else "refuse",
-            seeds=16 if options.seeds is None else options.seeds,
-            on_progress=Steps(terminal, "Evaluate"),
-        )
+        with Steps(terminal, "Evaluate") as steps:
+            result = evaluate(
+                vectors["real"],
+                vectors["synthetic"],
+                key=jax.random.key(options.seed),
+                real_labels=labels["real"],
+                pool_labels=labels["synthetic"],
+                weights=weights,
+                test=vectors.get("test"),
+                test_labels=labels.get("test"),
+                real_texts=tables["real"].texts,
+                pool_texts=tables["synthetic"].texts,
+                test_texts=None if test is None else test.texts,
+                attributes=_attributes(options.by, tables, paths),
+                students=() if options.multi_label else options.students,
+                encoder=_encoder(options, tables, paths) if "encoder" in options.students else None,
+                overlapping="drop" if options.drop_overlap else "refuse",
+                seeds=16 if options.seeds is None else options.seeds,
+                on_progress=steps,
+            )
         if not options.report:
             return result, None
         with terminal.console.status("Writing the report"):

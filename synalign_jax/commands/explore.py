@@ -17,6 +17,7 @@ def register(subparsers: argparse._SubParsersAction) -> None:
         "explore",
         help="choose the rows of a file that show most of it",
         description="Choose clusters of rows that together leave as little as possible unknown of DATA.",
+        usage="%(prog)s [-h] data --rounds ROUNDS --out OUT [OPTION ...]",
         epilog=(
             "Examples:\n"
             "  synalign explore reviews.csv --rounds 20 --out clusters.jsonl\n"

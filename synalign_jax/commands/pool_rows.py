@@ -149,7 +149,7 @@ def _without_copies(
         count = int(conflicting(real.texts, real.labels).sum())
         if count:
             remarks.append(
-                f"{options.real}: conflicting labels: {count:,} rows have a text that another one has"
+                f"{options.real}: conflicting labels: {count:,} rows whose text another one has"
                 " under another label; look which is right"
             )
     told = copies_of(copies, pool.texts, real.texts)

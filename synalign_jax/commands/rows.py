@@ -231,6 +231,9 @@ def embed_rows(
             with terminal.bar(f"Embedding {Path(path).name}", len(texts), "texts") as bar:
                 embedded = embed_texts(encoder, texts, cache=cache, on_progress=bar.advance)
             if embedded.truncated:
-                terminal.say(f"{path}: {embedded.truncated:,} texts are longer than the encoder reads")
+                terminal.say(
+                    f"{path}: {embedded.truncated:,} texts are longer than the encoder reads;"
+                    " their ends do not count"
+                )
             found.append(ours.gathered(embedded.vectors, rows))
     return found, source

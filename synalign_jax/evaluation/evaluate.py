@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -109,14 +110,7 @@ def evaluate(
     if min(len(real), len(pool)) < _LEAST_HALVES:
         notes.append(f"likeness and variety are not measured: they need {_LEAST_HALVES} rows on each side")
     else:
-        done = 0
-
-        def step(_: int) -> None:
-            nonlocal done
-            done += 1
-            tell("measures", done, splits)
-
-        tell("measures", 0, splits)
+        step = _counted(tell, "measures", splits)
         measures = measure(
             trained[0], Side(pool, pool_texts, given), key=split_key, splits=splits, on_progress=step
         )
@@ -127,10 +121,9 @@ def evaluate(
             None if test is None else (Side(test, test_texts), label_array(test_labels)), test_key, notes,
         )  # fmt: skip
         if sets:
-            for i, head in enumerate(students):
-                tell(f"{head} students", i, len(students))
-                compared[head] = _compare(head, sets, testing, student_key, encoder, seeds, confidence)
-            tell("students", len(students), len(students))
+            for head in students:
+                step = _counted(tell, f"{head} students", len(sets))
+                compared[head] = _compare(head, sets, testing, student_key, encoder, seeds, confidence, step)
     elif students:
         notes.append("students are not trained: they need labels of the real rows and of the pool")
     return Evaluation(
@@ -189,6 +182,13 @@ def _check(
             )
 
 
+def _counted(tell: Callable[[str, int, int], None], what: str, total: int) -> Callable[[int], None]:
+    """To be called after each of `total` pieces of a work, which is told of from its beginning."""
+    done = itertools.count(1)
+    tell(what, 0, total)
+    return lambda _: tell(what, next(done), total)
+
+
 def _without_overlap(
     trained: tuple[Side, Side], test: Side, overlapping: str, notes: list[str]
 ) -> list[np.ndarray]:
@@ -203,7 +203,7 @@ def _without_overlap(
             raise InputError(
                 f"test: row {of_test} is row {row} of the {name} rows, too ({len(found)} such): a student"
                 " would be asked what it was told. Take them out of one of the two, or drop them from what is"
-                " trained on with overlapping='drop'"
+                " trained on with overlapping='drop' (--drop-overlap)"
             )
         mask = np.ones(len(own), bool)
         mask[[row for row, _ in found]] = False
@@ -252,12 +252,15 @@ def _compare(
     encoder: Any,
     seeds: int,
     confidence: float,
+    step: Callable[[int], None],
 ) -> Comparison:
     if head == "encoder":
         if test[0].texts is None:
             raise InputError("students: 'encoder' needs test_texts=")
         named = {name: (own.texts or [], own.labels, own.weights) for name, own in sets.items()}
-        return compare_tuned(named, test[0].texts, test[1], encoder=encoder, key=key, confidence=confidence)
+        return compare_tuned(
+            named, test[0].texts, test[1], encoder=encoder, key=key, confidence=confidence, on_progress=step
+        )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         return compare_training_sets(
@@ -268,6 +271,7 @@ def _compare(
             seeds=seeds,
             confidence=confidence,
             head=head,
+            on_progress=step,
         )
 
 

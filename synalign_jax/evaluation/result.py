@@ -162,7 +162,8 @@ def _distance_lines(d: Distances) -> list[str]:
 def _copying_lines(c: Copying) -> list[str]:
     lines = [
         "copying",
-        f"  {c.distinct:,} of {c.rows:,} pool rows are distinct; {c.copies:,} copy a real row",
+        f"  {c.distinct:,} of {c.rows:,} pool rows are distinct, {c.copies:,} copy a real row"
+        " (case and punctuation aside)",
     ]
     if c.passages is not None:
         lines.append(f"  {c.passages:,} share eight words in a row with one ({c.passages / c.rows:.1%})")

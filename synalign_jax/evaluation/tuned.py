@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -25,6 +25,7 @@ def compare_tuned(
     encoder: Encoder,
     key: Any,
     confidence: float = 0.95,
+    on_progress: Callable[[int], None] | None = None,
 ) -> Comparison:
     """`compare_training_sets` for the encoder fine-tuned end to end, once a set.
 
@@ -36,6 +37,7 @@ def compare_tuned(
         test_texts, test_labels: real rows that nothing was trained on.
         encoder: the encoder to start from; it is left as it is.
         key: starts, batches and resamples.
+        on_progress: called with 1 after each set.
 
     Raises:
         ModelError: texts, labels or an encoder that cannot be trained on.
@@ -61,6 +63,8 @@ def compare_tuned(
             spread=np.zeros(2 + 2 * len(classes)),
             resampled=score_counts(truth, predicted, resamples, len(classes)),
         )
+        if on_progress is not None:
+            on_progress(1)
     base = next(iter(sets))
     return Comparison(
         tuple(

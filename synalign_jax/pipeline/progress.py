@@ -110,8 +110,16 @@ def _clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
+def _rate(a_second: float) -> str:
+    return f"{a_second:,.1f}" if a_second >= 0.1 else f"{a_second:.2g}"
+
+
 class Steps:
-    """A bar for each piece of work that a function of the core tells of. Use as a context manager."""
+    """A bar for each piece of work that a function of the core tells of. Use as a context manager.
+
+    Work that tells what it begins, or that ends early, leaves its bar short of the end: it is brought there
+    when the next piece begins, or at the end if no error came between.
+    """
 
     def __init__(self, reporter: Reporter, title: str) -> None:
         self._reporter, self._title = reporter, title
@@ -121,15 +129,23 @@ class Steps:
     def __enter__(self) -> Steps:
         return self
 
-    def __exit__(self, *error: Any) -> None:
-        self._open.__exit__(*error)
+    def __exit__(self, kind: type[BaseException] | None, *error: Any) -> None:
+        if kind is None:
+            self._finish()
+        self._open.__exit__(kind, *error)
 
     def __call__(self, what: str, done: int, total: int) -> None:
         if what != self._what:
+            self._finish()
             self._open.close()
             self._what = what
             self._bar = self._open.enter_context(self._reporter.bar(f"{self._title}: {what}", total, ""))
+        self._total = total
         self._bar.reach(done)
+
+    def _finish(self) -> None:
+        if self._what:
+            self._bar.reach(self._total)
 
 
 class _Live:
@@ -145,7 +161,7 @@ class _Live:
     def reach(self, done: int, total: int | None = None) -> None:
         self._done = done
         rate = done / max(time.monotonic() - self._start, 1e-9)
-        text = f"{rate:,.1f} {self._unit}/s" if self._unit else f"{rate:,.1f}/s"
+        text = f"{_rate(rate)} {self._unit}/s" if self._unit else f"{_rate(rate)}/s"
         if total is None:
             self._live.update(self._task, completed=done, rate=text)
         else:
@@ -159,7 +175,7 @@ class _Lines:
     def __init__(self, title: str, total: int | None, unit: str) -> None:
         self._title, self._total, self._unit = title, total, unit
         self._start = self._last = time.monotonic()
-        self._done = 0
+        self._done = self._printed = 0
         self._note = ""
 
     def advance(self, count: int) -> None:
@@ -175,11 +191,11 @@ class _Lines:
         self._note = text
 
     def close(self) -> None:
-        if self._done:
+        if self._done > self._printed:
             self._print()
 
     def _print(self) -> None:
-        self._last = time.monotonic()
+        self._last, self._printed = time.monotonic(), self._done
         elapsed = self._last - self._start
         rate = self._done / max(elapsed, 1e-9)
         of = f"/{self._total:,}" if self._total else ""
@@ -187,7 +203,7 @@ class _Lines:
         note = f"  {self._note}" if self._note else ""
         unit = f" {self._unit}" if self._unit else ""
         print(
-            f"  {self._title}: {self._done:,}{of}{unit}, {rate:,.1f}/s, {elapsed:,.0f} s{left}{note}",
+            f"  {self._title}: {self._done:,}{of}{unit}, {_rate(rate)}/s, {elapsed:,.0f} s{left}{note}",
             file=sys.stderr,
             flush=True,
         )

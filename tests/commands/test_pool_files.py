@@ -269,7 +269,7 @@ def test_rows_of_conflicting_labels_are_named_and_left_out_as_asked(
     assert np.flatnonzero(weights[[7, 40, 41]]).size == 0
     assert weights.shape == (42,)
     said = capsys.readouterr().out
-    assert "conflicting labels: 3 rows have a text" in said
+    assert "conflicting labels: 3 rows whose text" in said
     assert "real.jsonl: conflicting labels: 2 rows" in said
 
 
@@ -286,7 +286,7 @@ def test_repetitions_count_as_asked(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert weights.shape == (63,)
     said = capsys.readouterr().out
     assert "2 of 63 rows repeat an earlier one: 2 exactly" in said
-    assert "1 rows copy a real row (rows 62," in said
+    assert "copies of real rows: 1 (rows 62," in said
     if way == "drop":
         assert not weights[60:].any()
     else:

@@ -92,7 +92,12 @@ def explore(
         raise InputError(f"noise: {noise}; it must be positive")
     acquisition = _acquisition(acquisition)
     embeddings, observed = as_floats(embeddings), as_floats(observed)
-    check_rows("embeddings", embeddings, min_rows=neighbors + 1)
+    check_rows("embeddings", embeddings)
+    if embeddings.shape[0] <= neighbors:
+        raise InputError(
+            f"embeddings: {embeddings.shape[0]} row(s), one cluster needs {neighbors + 1};"
+            " ask for fewer neighbors"
+        )
     if observed is not None:
         check_rows("observed", observed, width=embeddings.shape[1])
     pick = functools.partial(

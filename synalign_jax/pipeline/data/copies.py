@@ -58,14 +58,14 @@ class Copies:
         if leaks.size:
             some = listed([where(int(row)) for row in leaks], 5).replace("'", "")
             said.append(
-                f"{leaks.size:,} rows copy a real row (rows {some}, counted from 0): a student trained on"
+                f"copies of real rows: {leaks.size:,} (rows {some}, counted from 0); a student trained on"
                 " them and tested on such rows is flattered; --leaks drop leaves them out"
             )
         if self.conflict.any():
             some = listed([where(int(row)) for row in np.flatnonzero(self.conflict)], 5).replace("'", "")
             said.append(
-                f"conflicting labels: {self.conflict.sum():,} rows have a text that another row, of the pool"
-                f" or a real one, has under another label (rows {some}, counted from 0); --conflicts drop"
+                f"conflicting labels: {self.conflict.sum():,} rows whose text another row, of the pool or a"
+                f" real one, has under another label (rows {some}, counted from 0); --conflicts drop"
                 " leaves them out"
             )
         return said

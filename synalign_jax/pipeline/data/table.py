@@ -113,7 +113,7 @@ def without_blank(name: str, table: Table) -> Table:
         said.append(f"{name}: {count:,} texts are {word!r}, which looks like a missing value")
     for looks, what in _ODD.items():
         if count := sum(1 for text in table.texts if looks.search(text)):
-            said.append(f"{name}: {count:,} texts hold {what}")
+            said.append(f"{name}: texts with {what}: {count:,}")
     full = np.fromiter((bool(bare(text)) for text in table.texts), bool, len(table.texts))
     if full.all():
         return replace(table, said=tuple(said))

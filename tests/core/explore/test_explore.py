@@ -181,7 +181,7 @@ def test_one_row() -> None:
 
 def test_bad_input_is_named() -> None:
     x = clustered(30, 4)
-    with pytest.raises(InputError, match="at least 4 needed"):
+    with pytest.raises(InputError, match="one cluster needs 4"):
         explore(x[:3], rounds=1, key=KEY)
     with pytest.raises(InputError, match="rounds: 0"):
         explore(x, rounds=0, key=KEY)

@@ -61,7 +61,7 @@ def test_each_kind_is_counted_and_leaks_are_named() -> None:
     assert found.leak.tolist() == [-1, -1, -1, -1, -1, 0]
     said = " ".join(found.remarks(lambda row: row + 10))
     assert "3 of 6 rows repeat an earlier one: 1 exactly, 1 nearly, 1 by their vectors" in said
-    assert "1 rows copy a real row (rows 15, counted from 0)" in said
+    assert "copies of real rows: 1 (rows 15, counted from 0)" in said
 
 
 def test_one_text_under_two_labels_is_a_conflict_and_no_repetition() -> None:

@@ -229,9 +229,9 @@ _REFUSED = {
 @pytest.mark.parametrize(
     ("text", "label", "said"),
     [
-        ("a &amp; b", "x", "1 texts hold HTML entities"),
-        ("caf\u00c3\u00a9", "x", "1 texts hold letters that were decoded wrongly"),
-        ("lost \ufffd", "x", "1 texts hold signs that stand for lost letters"),
+        ("a &amp; b", "x", "texts with HTML entities, as &amp;: 1"),
+        ("caf\u00c3\u00a9", "x", "texts with letters that were decoded wrongly"),
+        ("lost \ufffd", "x", "texts with signs that stand for lost letters (U+FFFD): 1"),
         ("a", "1e0", "the labels '1', '1e0' are one number as text; kept apart"),
         ("a", "['x', 'y']", "looks like several; if rows have several labels, say so with --multi-label"),
         ("a", "1|1", "the label '1|1' looks like several"),

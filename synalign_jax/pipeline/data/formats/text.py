@@ -120,7 +120,7 @@ class Lines:
         with opened(self.file) as stream:
             guess = likely_encoding(stream.read(2**20))
         mend = (
-            f"give --file-encoding {guess}, or convert it, for example with: iconv -f {guess} -t utf-8"
+            f"give --file-encoding {guess} ([data] file_encoding in a run), or save it as UTF-8"
             if guess
             else "save it as UTF-8, or name its encoding with --file-encoding"
         )
