@@ -58,10 +58,9 @@ def register(subparsers: argparse._SubParsersAction) -> None:
         description="Weigh the rows of a pool, and say whether they are worth training on beside the real"
         " rows. FOLDER gets weights.npy (what each row of the pool counts for in training, where each real"
         " row counts 1), resampled.jsonl (rows drawn by them, with all their columns), distribution.npy"
-        " (weights that bring the pool nearest to the distribution of the real rows), mixture.json and"
-        " alignment.json (how both were found) and report.html. --real and --synthetic are files,"
-        " folders of shards, patterns or URLs of JSONL, JSON, CSV, TSV, Parquet or Arrow with a column 'text'"
-        " or 'embedding' and perhaps 'label', or .npy embeddings.",
+        " (weights of distribution matching alone), mixture.json and alignment.json (how both were found) and"
+        " report.html. --real and --synthetic are files, folders of shards, patterns or URLs of JSONL, JSON,"
+        " CSV, TSV, Parquet or Arrow with a column 'text' or 'embedding' and perhaps 'label', or .npy.",
         usage="%(prog)s [-h] --real FILE --synthetic FILE --out FOLDER [OPTION ...]",
         epilog=EXAMPLE,
         formatter_class=HelpFormatter,
