@@ -80,12 +80,12 @@ def told_usage(value: Any) -> tuple[int | None, int | None, int | None]:
         "candidatesTokenCount",
         "outputTokens",
     )
-    total = _first(usage, "total_tokens", "totalTokens", "totalTokenCount")
-    if total is not None:
-        if prompt is None and completion is not None:
-            prompt = max(0, total - completion)
-        elif completion is None and prompt is not None:
-            completion = max(0, total - prompt)
+    if (prompt is None) != (completion is None):
+        total = _first(usage, "total_tokens", "totalTokens", "totalTokenCount")
+        if total is not None and prompt is None:
+            prompt = max(0, total - (completion or 0))
+        elif total is not None:
+            completion = max(0, total - (prompt or 0))
     details = usage.get("completion_tokens_details") or usage.get("output_tokens_details")
     reasoning = _first(details if isinstance(details, dict) else usage, "reasoning_tokens")
     return prompt, completion, reasoning
@@ -176,11 +176,13 @@ def _choice(choice: Any) -> Choice | None:
             raise NotAnAnswerError("a choice has no message")
         message = {"content": choice.get("text")}
     content = message.get("content")
-    if not isinstance(content, str | list | dict | None):
+    if isinstance(content, str):
+        text = content
+    elif isinstance(content, list | dict | None):  # some gateways parse the content
+        text = json.dumps(content) if isinstance(content, dict) and "type" not in content else _text(content)
+    else:
         raise NotAnAnswerError(f"content is a {type(content).__name__}")
-    # Some gateways parse the content, and some have it written as a tool's arguments.
-    text = json.dumps(content) if isinstance(content, dict) and "type" not in content else _text(content)
-    text = text if text.strip() else _called(message)
+    text = text if text.strip() else _called(message)  # and some have it written as a tool's arguments
     reason = _name(choice.get("finish_reason")) or "stop"
     reason = _REASONS.get(reason, reason)
     if not text.strip() and _declined([choice]):
@@ -232,7 +234,7 @@ def _text(content: Any) -> str:
 def _reasoning(message: Mapping[str, Any]) -> str:
     """What the server keeps apart as thoughts."""
     for name in _REASONING:
-        if text := _text(message.get(name)):
+        if name in message and (text := _text(message[name])):
             return text
     details, content = message.get("reasoning_details"), message.get("content")
     if isinstance(details, list):
@@ -271,6 +273,10 @@ def _larger(before: Mapping[str, Any] | None, usage: Mapping[str, Any]) -> Mappi
 def _first(counts: Mapping[str, Any], *names: str) -> int | None:
     for name in names:
         value = counts.get(name)
+        if value is None:
+            continue
+        if type(value) is int and 0 <= value <= _MOST_TOKENS:  # what it nearly always is
+            return value
         if isinstance(value, str) and value.isdecimal() and len(value) < 13:
             value = int(value)
         if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _MOST_TOKENS:

@@ -11,7 +11,7 @@ from typing import Any
 
 from .answers.usable import ThoughtsAlone, asked_again, used
 from .budget import most
-from .desk import Desk
+from .desk import Deadline, Desk
 from .protocol import (
     LLM,
     BadAnswer,
@@ -31,7 +31,7 @@ from .protocol import (
     Usage,
     error_of,
 )
-from .records import Elsewhere, Known, OverBudget, Ticket
+from .records import Elsewhere, Known, OverBudget, Ticket, keyed
 
 _POLL = 0.25  # seconds between two looks at a request that another run has in flight
 _MOST_LESSONS = 48  # times that one request may be put otherwise
@@ -87,9 +87,11 @@ class Conversation:
         """
         end: Known | float = 0.0
         request = self._request
-        await self._desk.lessons.recall(request.model)
+        if not self._desk.lessons.recalled(request.model):
+            await self._desk.lessons.recall(request.model)
         while not isinstance(end, Known):
-            await self._desk.gate.sleep(end, self._why)
+            if end:
+                await self._desk.gate.sleep(end, self._why)
             end, request = await self._attempt(request)
         return end
 
@@ -171,13 +173,11 @@ class Conversation:
         started = time.monotonic()
         self.attempts += 1
         try:
-            async with asyncio.timeout(desk.limits.attempt_timeout):
+            with Deadline(desk.deadlines):
                 if desk.batches is not None:
                     response = await desk.batches.ask(self._key, request, ticket)
                 else:
-                    response = await desk.llm.complete(
-                        replace(request, idempotency_key=f"{self._key}-{self._reasks}")
-                    )
+                    response = await desk.llm.complete(keyed(request, f"{self._key}-{self._reasks}"))
             answer, self.value = used(self._request, response, limit=request.max_tokens)
             desk.used = True
         except LLMError as error:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
+from types import TracebackType
 
 from .answers.usable import ThoughtsAlone
 from .batches.batches import Batches
@@ -30,6 +32,67 @@ _PROBES_OF_A_STRANGER = 3  # probes after which an endpoint that never answered 
 _ALL_REFUSED = (3, 12)  # refusals in a row that blame the endpoint: before any answer, and after one
 
 
+class Deadlines:
+    """asyncio.timeout for many that may all take equally long: one timer for them, and not one for each."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._running: dict[Deadline, None] = {}  # the first is the next to be late
+        self._alarm: asyncio.TimerHandle | None = None
+
+    def begin(self, deadline: Deadline) -> None:
+        loop = asyncio.get_running_loop()
+        deadline.at = loop.time() + self.seconds
+        self._running[deadline] = None
+        if self._alarm is None:
+            self._alarm = loop.call_at(deadline.at, self._look)
+
+    def end(self, deadline: Deadline) -> None:
+        self._running.pop(deadline, None)
+
+    def close(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+
+    def _look(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._alarm = None
+        while self._running:
+            deadline = next(iter(self._running))
+            if deadline.at > loop.time():
+                self._alarm = loop.call_at(deadline.at, self._look)
+                return
+            del self._running[deadline]
+            deadline.expire()
+
+
+class Deadline:
+    """`with Deadline(deadlines):` in a task raises TimeoutError where the block takes too long."""
+
+    __slots__ = ("_cancelled", "_deadlines", "_expired", "_task", "at")
+
+    def __init__(self, deadlines: Deadlines) -> None:
+        self._deadlines, self._expired, self.at = deadlines, False, 0.0
+
+    def __enter__(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._task, self._cancelled = task, task.cancelling()
+        self._deadlines.begin(self)
+
+    def expire(self) -> None:
+        self._expired = True
+        self._task.cancel()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        self._deadlines.end(self)
+        # Where somebody else has cancelled the task too, that is what it must hear of.
+        if self._expired and self._task.uncancel() <= self._cancelled and kind is asyncio.CancelledError:
+            raise TimeoutError from error
+
+
 @dataclass(slots=True)
 class Desk:
     """What every conversation of a run works with."""
@@ -41,6 +104,7 @@ class Desk:
     gate: Gate
     tally: Tally
     lessons: Lessons
+    deadlines: Deadlines  # of single attempts
     batches: Batches | None = None  # where requests go in these
     refused: list[str] = field(default_factory=list)  # keys, since the last answer, for no clear reason
     given_up: list[str] = field(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Sized
-from contextlib import aclosing
+import gc
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Iterator, Sized
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +15,7 @@ from .batches.limits import Batching
 from .batches.register import Register
 from .budget import Budget
 from .conversation import Conversation
-from .desk import Desk
+from .desk import Deadlines, Desk
 from .gate import Closed, Gate
 from .lessons import Lessons
 from .limits import Limits
@@ -35,6 +36,7 @@ _DEFAULTS = Limits()
 _TICK = 0.5  # seconds between two calls of on_progress
 _NEVER = 1e8  # seconds
 _AT_ONCE = 0.01  # seconds
+_SOUGHT = 50_000  # objects more than before at which cycles are sought
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +90,30 @@ async def stream(
         Each after the requests in flight have ended, been recorded and been yielded.
     """
     run = _Run(llm, jobs, ledger, limits, budget or Budget(), batching, on_progress)
-    async with aclosing(run.outcomes()) as outcomes:
-        async for outcome in outcomes:
-            yield outcome
+    with _cycles_sought_rarely():
+        async with aclosing(run.outcomes()) as outcomes:
+            async for outcome in outcomes:
+                yield outcome
+
+
+_before: list[tuple[int, int, int]] = []  # gc's thresholds; one a stream that is under way
+
+
+@contextmanager
+def _cycles_sought_rarely() -> Iterator[None]:
+    """Python looks for cycles among objects whenever hundreds more are alive than before. With hundreds of
+    requests under way that is all the time, for a third of what a request costs, and there are none."""
+    usual = _before[0] if _before else gc.get_threshold()
+    ours = max(usual[0], _SOUGHT), usual[1], usual[2]
+    if not _before and usual[0]:  # 0: switched off
+        gc.set_threshold(*ours)
+    _before.append(usual)
+    try:
+        yield
+    finally:
+        _before.pop()
+        if not _before and gc.get_threshold() == ours:
+            gc.set_threshold(*usual)
 
 
 class _Run:
@@ -120,7 +143,10 @@ class _Run:
         )
         self._tally = Tally(len(jobs) if isinstance(jobs, Sized) else None)
         lessons = Lessons(llm, ledger, limits.reasoning_tokens)
-        self._desk = Desk(llm, ledger, limits, self._budget, self._gate, self._tally, lessons, batches)
+        self._deadlines = Deadlines(limits.attempt_timeout)
+        self._desk = Desk(
+            llm, ledger, limits, self._budget, self._gate, self._tally, lessons, self._deadlines, batches
+        )
         self._ended: asyncio.Queue[Outcome | None] = asyncio.Queue()
         # So many jobs are alive at once, in flight, waiting or unread: it bounds the memory.
         self._room = asyncio.Semaphore(2 * limits.concurrency + 64)
@@ -150,6 +176,7 @@ class _Run:
             for task in unfinished:
                 task.cancel()
             await asyncio.gather(*unfinished, return_exceptions=True)
+            self._deadlines.close()
             if self._desk.batches:
                 await self._desk.batches.aclose()
 
@@ -172,7 +199,7 @@ class _Run:
         await self._room.acquire()
         if self._gate.closed:
             raise Closed
-        task = asyncio.ensure_future(self._work(job))
+        task = asyncio.create_task(self._work(job))
         self._tasks.add(task)
         task.add_done_callback(self._worked)
 

@@ -21,6 +21,7 @@ from .protocol import (
 )
 from .rates import Bucket
 
+_OF_THE_ENDPOINT = (RateLimited, Overloaded, Loading, Timeout, ServerError, Unreachable)
 _TOLD_AT = 3  # refusals in a row that name a wait, after which it is everybody's
 
 
@@ -147,11 +148,11 @@ class Gate:
             self._tokens.give_back(
                 most.prompt_tokens + most.completion_tokens - usage.prompt_tokens - usage.completion_tokens
             )
-        if isinstance(error, RateLimited | Overloaded | Loading | Timeout):
-            self.concurrency.refused()
-        elif error is None:
+        if error is None:
             self.concurrency.answered(seconds)
-        if isinstance(error, RateLimited | Overloaded | Loading | Timeout | ServerError | Unreachable):
+        elif isinstance(error, RateLimited | Overloaded | Loading | Timeout):
+            self.concurrency.refused()
+        if isinstance(error, _OF_THE_ENDPOINT):
             self.breaker.failure(now, probe=probe, wait=error.retry_after or 0.0)
             if isinstance(error, RateLimited | Loading):
                 self._share_wait(error)

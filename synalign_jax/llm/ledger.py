@@ -42,7 +42,8 @@ class Ledger(Entries):
         self._run: int | None = None
         self._run_lock = -1
         self._number = 0
-        self._queue: queue.SimpleQueue[Order | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[list[Order] | None] = queue.SimpleQueue()
+        self._gathering: dict[asyncio.AbstractEventLoop, list[Order]] = {}  # not in the queue yet
         self._writer = threading.Thread(target=self._write_on, name="ledger", daemon=True)
         self._writer.start()
 
@@ -56,6 +57,8 @@ class Ledger(Entries):
         """Write what has gathered; a request that is still in flight counts as lost."""
         if not self._writer.is_alive():
             return
+        for orders in list(self._gathering.values()):
+            self._queue.put(orders)
         self._queue.put(None)
         self._writer.join()
         try:
@@ -197,9 +200,17 @@ class Ledger(Entries):
 
     def order(self, verb: str, argument: Any) -> asyncio.Future[Any]:
         """Have the writing thread do something."""
-        future = asyncio.get_running_loop().create_future()
-        self._queue.put(Order(verb, argument, future))
-        return future
+        loop = asyncio.get_running_loop()
+        order = Order(verb, argument, loop.create_future())
+        if (gathering := self._gathering.get(loop)) is not None:
+            gathering.append(order)
+        else:  # what else this turn of the loop orders goes with it: the thread is woken once
+            self._gathering[loop] = [order]
+            loop.call_soon(self._hand_over, loop)
+        return order.future
+
+    def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._queue.put(self._gathering.pop(loop))
 
     def _write_on(self) -> None:
         """Take whatever has gathered, write it as one transaction, answer, until the ledger is closed."""
@@ -209,7 +220,7 @@ class Ledger(Entries):
             while not self._queue.empty():
                 gathered.append(self._queue.get())
             open_ = None not in gathered
-            orders = [order for order in gathered if order and not order.future.cancelled()]
+            orders = [order for given in gathered for order in given or () if not order.future.cancelled()]
             try:
                 self._write(orders)
             except Exception as error:  # whatever it is, whoever waits must hear of it

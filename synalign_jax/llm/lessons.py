@@ -26,6 +26,10 @@ class Lessons:
         self._kept: dict[str, dict[str, Any]] = {}
         self._headroom: dict[str, int] = {}
 
+    def recalled(self, model: str) -> bool:
+        """Whether `recall` has nothing more to do."""
+        return model in self._kept
+
     async def recall(self, model: str) -> None:
         """Make use of what was learnt of the model before; the first call for a model reads, others wait."""
         reading = self._recalled.get(model)
