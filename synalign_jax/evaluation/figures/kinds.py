@@ -32,7 +32,8 @@ def shares_figure(kinds: Sequence[Shares]) -> Markup:
     if not kinds:
         raise InputError("kinds: none; give one at least")
     largest = max(max(k.real or 0.0, k.before, k.after or 0.0) for k in kinds)
-    left, right, top = 128, svg.WIDTH - 12, 30
+    letters = 16 if all(len(kind.name) <= 16 for kind in kinds) else 24
+    left, right, top = 128 if letters == 16 else 176, svg.WIDTH - 12, 30
     bottom = top + _LINE * len(kinds)
     high = max(1.05 * largest, 0.001)
     to_x = svg.scale(0, high, left, right)
@@ -41,7 +42,7 @@ def shares_figure(kinds: Sequence[Shares]) -> Markup:
         y = top + _LINE * number + _LINE / 2
         before = float(to_x(kind.before))
         parts += [
-            svg.text(left - 10, y + 4, short(kind.name, 16), class_="label small-label end"),
+            svg.text(left - 10, y + 4, short(kind.name, letters), class_="label small-label end"),
             svg.line(left, y, right, y, "grid"),
         ]
         words = [] if kind.real is None else [f"real {kind.real:.1%}"]

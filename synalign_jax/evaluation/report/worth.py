@@ -11,7 +11,7 @@ from .verdict import Verdict
 _HEADLINES = {
     "use": ("good", "Use these rows beside the real ones."),
     "use at this share": ("good", "Use these rows beside the real ones, with their weights."),
-    "do not use": ("bad", "Do not use these rows: the real ones alone train a better student."),
+    "do not use": ("bad", "Do not use these rows: that a student gains by them is not shown."),
     "unknown": ("mixed", "Whether these rows help is not known yet: train without them and with them."),
 }
 

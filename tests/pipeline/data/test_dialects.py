@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from pyarrow import feather
 
 from synalign_jax.pipeline.data.errors import DataError
+from synalign_jax.pipeline.data.formats.text import likely_encoding
 from synalign_jax.pipeline.data.tables import read_table
 
 
@@ -197,3 +198,40 @@ def test_parquet_and_arrow_give_the_same_table(tmp_path_factory: pytest.TempPath
         found = read_table(folder / name)
         assert (found.texts, found.labels) == ([r[0] for r in rows], [r[1] for r in rows])
         assert found.others.take([len(rows) - 1]) == [{"note": rows[-1][2]}]
+
+
+def test_single_quotes_hold_separators_line_ends_and_doubled_ones(tmp_path: Path) -> None:
+    (tmp_path / "r.csv").write_bytes(b"text,label\n'it''s, well','x'\n'two\nlines','y'\n'c','z'\n")
+    table = read_table(tmp_path / "r.csv")
+    assert (table.texts, table.labels) == (["it's, well", "two\nlines", "c"], ["x", "y", "z"])
+    # Texts that begin with an apostrophe are no quoted ones.
+    for body in (b"'tis late,x\n'twas early,y\n", b"'good' film,x\n'bad' film,y\n", b"'a',x\nb,y\n"):
+        (tmp_path / "r.csv").write_bytes(b"text,label\n" + body)
+        assert read_table(tmp_path / "r.csv").texts == [
+            line.rpartition(",")[0] for line in body.decode().splitlines()
+        ]
+
+
+def test_a_line_that_describes_the_columns_is_said(tmp_path: Path) -> None:
+    rows = "".join(f"text {i},l{i % 2},{i}\n" for i in range(6))
+    (tmp_path / "r.csv").write_text("text,label,score\nwhat was said,l1,0 to 10\n" + rows)
+    (said,) = read_table(tmp_path / "r.csv").said
+    assert "line 2 is read as a row, though in 'score' it alone has no number ('0 to 10')" in said
+    (tmp_path / "r.csv").write_text("text,label,score\n" + rows)
+    assert not read_table(tmp_path / "r.csv").said
+
+
+@pytest.mark.parametrize(
+    ("encoding", "text"),
+    [
+        ("cp1252", "\u201cIt\u2019s d\u00e9j\u00e0 vu\u201d \u2013 na\u00efve caf\u00e9, \u20ac5"),
+        ("cp1252", "Stra\u00dfe, \u00c4rger, sch\u00f6n, \u00dcbel, gr\u00f6\u00dfer"),
+        ("cp1252", "\u00a1Ma\u00f1ana ser\u00e1 otro d\u00eda! \u00bfQu\u00e9? Espa\u00f1a"),
+        ("mac_roman", "\u201cIt\u2019s d\u00e9j\u00e0 vu\u201d \u2013 na\u00efve caf\u00e9, don\u2019t"),
+        ("mac_roman", "sch\u00f6n gr\u00fcn, f\u00fcr M\u00e4nner, \u00c4rger"),
+        ("cp850", "caf\u00e9 tr\u00e8s na\u00efve, gar\u00e7on, \u00e9t\u00e9"),
+        ("cp1250", "\u017c\u00f3\u0142ty, ma\u0142y ch\u0142opiec, dzi\u0119kuj\u0119, s\u0105siad"),
+    ],
+)
+def test_the_one_byte_encoding_is_told(encoding: str, text: str) -> None:
+    assert likely_encoding(f"text,label\n{text},x\nplain words of the same,y\n".encode(encoding)) == encoding

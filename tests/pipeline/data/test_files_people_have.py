@@ -43,6 +43,27 @@ _READ = {
         b'{"text":"a","label":"x"}\n\xef\xbb\xbf{"text":"b","label":"y"}\n',
         "",
     ),
+    "a comment on top": (
+        "r.csv",
+        b"# by me\ntext,label\na,x\nb,y\n",
+        "the names of the columns stand in line 2; what is above it ('# by me') is left out",
+    ),
+    "a title and a header over groups of columns": (
+        "r.csv",
+        b"Export of May,,\n\nrow,,meta\ntext,label,id\na,x,1\nb,y,2\n",
+        "stand in line 4; what is above it ('Export of May,,') is left out",
+    ),
+    "the header again in capitals": (
+        "r.csv",
+        b"text,label\nText,LABEL\na,x\nb,y\n",
+        "line 2 repeats the header",
+    ),
+    "single quotes": (
+        "r.csv",
+        b"'text','label'\n'a','x'\n'b','y'\n",
+        "read as quoted by single quotes (')",
+    ),
+    "single quotes around texts alone": ("r.tsv", b"text\tlabel\n'a'\tx\n'b'\ty\n", "by single quotes"),
     "a Markdown table": (
         "r.csv",
         b"| text | label |\n|------|:-----:|\n| a    | x     |\n| b    | y     |\n",
@@ -177,11 +198,6 @@ _REFUSED = {
     "zip without a format": ("r.zip", _zipped("a.csv"), "name the format inside"),
     "zip cut off": ("r.csv.zip", _zipped("a.csv")[:60], "not a whole compressed file"),
     "plain text": ("r.txt", b"a\nb\n", "one JSON object a line"),
-    "a comment on top": (
-        "r.csv",
-        b"# by me\ntext,label\na,x\n",
-        "line 2 has 2 fields.*is '# by me' the header",
-    ),
     "texts with commas": ("r.csv", b"text\na, b\n", "line 2 has 2 fields.*need quotes"),
     "other names": ("r.csv", b"Text,Label\na,x\n", "Is 'Text' the text"),
     "splits in one object": (

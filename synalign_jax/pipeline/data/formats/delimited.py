@@ -8,42 +8,24 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from synalign_jax.pipeline.data.errors import DataError
 from synalign_jax.pipeline.data.shards import SourceFile
 from synalign_jax.pipeline.data.values import bare
 
+from .dialect import Dialect, find_dialect
 from .opened import opened
 from .rows import REPORT_EVERY, RowList, Tell
 from .text import Lines
 
-_SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 _ESCAPED = re.compile(r'(?<!\\)((?:\\\\)*)\\"')  # a quote behind an odd number of backslashes
 _QUOTE, _RETURN = "\0q", "\0r"  # stand for such a quote and for a lone "\r": no line holds a NUL
 _RULE = re.compile(r"\s*:?-{3,}:?\s*")  # a cell of the line below the header of a Markdown table
 _MARK = "\ufeff"  # a byte order mark: inside a file, where files were joined
+_FEWEST = 5  # rows from which a first one that is unlike all others tells
 _SHOWN = 3  # lines of a file that one remark names
-_JSON = re.compile(r'\[?\s*\{\s*"[^"]*"\s*:|[\[{]\s*$')
-
-
-@dataclass(frozen=True)
-class _Dialect:
-    separator: str
-    quotes: bool
-    skips_space: bool
-    skipped: int  # lines before the header
-    escaped: bool = False  # quotes inside a text have a backslash before them
-
-    def reader(self, lines: Iterator[str]) -> Any:
-        return csv.reader(
-            lines,
-            delimiter=self.separator,
-            quoting=csv.QUOTE_MINIMAL if self.quotes else csv.QUOTE_NONE,
-            skipinitialspace=self.skips_space,
-            strict=True,
-        )
 
 
 def read_delimited(file: SourceFile, wanted: set[str], encoding: str | None, tell: Tell | None) -> RowList:
@@ -57,7 +39,7 @@ def read_delimited(file: SourceFile, wanted: set[str], encoding: str | None, tel
     """
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
     lines = Lines(file, encoding)
-    dialect = _dialect(file, lines, wanted)
+    dialect = find_dialect(file, lines, wanted)
     try:
         found, doubtful = _read(file, lines, dialect, tell)
     except DataError as error:
@@ -88,41 +70,8 @@ def read_delimited(file: SourceFile, wanted: set[str], encoding: str | None, tel
     return found
 
 
-def _dialect(file: SourceFile, lines: Lines, wanted: set[str]) -> _Dialect:
-    with lines.open() as stream:  # blank lines before the header are none
-        filled = ((number, line.rstrip("\r\n")) for number, line in enumerate(stream) if line.strip())
-        skipped, header = next(filled, (0, ""))
-    if not header.strip():
-        raise DataError(f"{file.name}: the file is empty")
-    if _JSON.match(header):
-        raise DataError(f"{file.name}: this is JSON under another name; rename it to .json or .jsonl")
-    usual = "\t" if file.suffix == ".tsv" else ","
-    if header.lower().startswith("sep=") and len(header) == 5:  # Excel's own hint
-        return _Dialect(header[4], True, False, skipped + 1)
-    separator = _separator(header, usual, wanted)
-    if separator != usual:
-        lines.said.append(f"{file.name}: read as separated by {_SEPARATORS[separator]}")
-    after = header.split(separator)[1:]
-    return _Dialect(separator, True, bool(after) and all(part.startswith(" ") for part in after), skipped)
-
-
-def _separator(header: str, usual: str, wanted: set[str]) -> str:
-    """The one that cuts the header into the most wanted names; the usual one unless another does better."""
-
-    def score(separator: str) -> tuple[int, bool, bool, int]:
-        try:
-            names = next(csv.reader([header], delimiter=separator))
-        except (csv.Error, StopIteration):
-            names = [header]
-        cut = len(names) > 1
-        known = sum(name.strip().strip('"') in wanted for name in names)
-        return known, cut and separator == usual, cut, len(names)
-
-    return max((usual, *(s for s in _SEPARATORS if s != usual)), key=score)
-
-
 def _read(
-    file: SourceFile, lines: Lines, dialect: _Dialect, tell: Tell | None
+    file: SourceFile, lines: Lines, dialect: Dialect, tell: Tell | None
 ) -> tuple[RowList, list[tuple[int, int]]]:
     """The rows; and first and last line of those over several lines each of which looks like a row itself."""
     found = RowList(said=list(lines.said))
@@ -148,7 +97,7 @@ def _read(
                         f"{file.name}: line {start} has {len(fields)} fields, the header has {len(header)};"
                         f" {mend}"
                     )
-                if len(header) > 1 and [bare(field) for field in fields] == [bare(name) for name in header]:
+                if len(header) > 1 and all(map(_is_name, fields, header)):
                     headers.append(start)
                     continue
                 if not found.rows and dialect.separator == "|" and _is_rule(fields):
@@ -183,10 +132,11 @@ def _read(
         )
     _drop_empty_end(file, found)
     _drop_unnamed(found)
+    _say_second_header(file, found)
     return found, doubtful
 
 
-def _marked(lines: Iterator[str], dialect: _Dialect, returns: list[int]) -> Iterator[str]:
+def _marked(lines: Iterator[str], dialect: Dialect, returns: list[int]) -> Iterator[str]:
     """What the parser would stumble over, replaced; `returns` gets the lines with a lone carriage return.
 
     Writers that end lines in "\n" leave it without quotes (pandas, and Python's csv before 3.13). In the
@@ -274,6 +224,33 @@ def _drop_unnamed(found: RowList) -> None:
             del found.names[name]
             for row in found.rows:
                 del row[name]
+
+
+def _say_second_header(file: SourceFile, found: RowList) -> None:
+    """A line below the header that describes the columns: it alone has no number where others have one."""
+    if len(found.rows) < _FEWEST:
+        return
+    first, *others = found.rows
+    for name in found.names:
+        if first[name].strip() and not _is_number(first[name]) and all(_is_number(r[name]) for r in others):
+            found.said.append(
+                f"{file.name}: line {found.places[0]} is read as a row, though in '{name}' it alone has no"
+                f" number ({first[name][:40]!r}); if it is a second header, remove it"
+            )
+            return
+
+
+def _is_number(value: str) -> bool:
+    try:
+        float(value)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_name(field: str, name: str) -> bool:
+    """Whether a cell repeats its column's name, in whatever case."""
+    return len(field) <= len(name) + 8 and bare(field).casefold() == bare(name).casefold()
 
 
 def _is_cut(file: SourceFile, error: DataError) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import contextlib
 import io
+import unicodedata
 from collections.abc import Generator, Iterator
 from typing import Any
 
@@ -21,8 +22,10 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-# Bytes that Windows-1252 leaves undefined: text that has one is in another encoding.
-_NOT_CP1252 = frozenset(b"\x81\x8d\x8f\x90\x9d")
+# Of the West, of the Macintosh, of DOS, of Central Europe; quotes and dashes lie elsewhere in each.
+_ONE_BYTE = ("cp1252", "mac_roman", "cp850", "cp1250")
+_INSIDE_WORDS = "\u2019\u2018\u2013\u2014\u00b7\u00ad\u00a0"
+_ODD_AT_MOST = 0.2
 
 
 class Lines:
@@ -133,8 +136,8 @@ class Lines:
 def likely_encoding(data: bytes) -> str | None:
     """What bytes that are not UTF-8 most likely are; None where nothing can be told.
 
-    A few lone bytes above 127 among ASCII are a Western one-byte encoding: Windows-1252, whose quotes and
-    dashes lie at 80 to 9F, where latin-1 has control characters. Mostly such bytes are another script.
+    A few lone bytes above 127 among ASCII are a Western one-byte encoding: of those the one under which
+    fewest of them come out where no letter or sign of that kind stands. Mostly such bytes are another script.
     """
     high = sum(byte > 127 for byte in data)
     if high > 0.3 * sum(byte > 32 for byte in data):
@@ -144,7 +147,26 @@ def likely_encoding(data: bytes) -> str | None:
                 if _one_script(text, name):
                     return name
         return None
-    return None if any(byte in _NOT_CP1252 for byte in data) else "cp1252"
+    odd = {name: _odd(data.decode(name, errors="replace")) for name in _ONE_BYTE}
+    best = min(odd, key=lambda name: odd[name])  # the first of equals
+    return best if odd[best] <= _ODD_AT_MOST * high else None
+
+
+def _odd(text: str) -> int:
+    """Letters and signs above 127 in places where none of their kind stands: capitals behind small letters,
+    signs between letters, what is no character.
+    """
+    count = 0
+    for before, sign, after in zip(" " + text, text, text[1:] + " ", strict=False):
+        if sign < "\x80":
+            continue
+        if sign == "\ufffd" or unicodedata.category(sign) == "Cc":
+            count += 1
+        elif sign.isalpha():
+            count += sign.isupper() and before.islower()
+        else:
+            count += before.isalpha() and after.isalpha() and sign not in _INSIDE_WORDS
+    return count
 
 
 _SCRIPTS = {
