@@ -35,6 +35,7 @@ class StudentLoss:
         self._room = min(most, _MOST)
         self._center = self._real.mean(axis=0)
         self._size = float(np.sqrt(np.square(self._real - self._center).sum(axis=1).mean())) or 1.0
+        self._before: np.ndarray | None = None  # students of the wave before: those of the next begin as they
         enough = len(self._code) > 1 and np.bincount(self._codes).min() >= _FEWEST
         self.alone = self._loss(self._real[:0], self._codes[:0], None) if enough else None
 
@@ -65,13 +66,16 @@ class StudentLoss:
         if held is not None:
             weights[:, n : n + len(made)] = held
         classes = len(self._code)
-        students = fit(
+        found = fit(
             rows,
             of_row,
             np.tile(weights, (len(PENALTIES), 1)),
             np.repeat(PENALTIES, folds),
             classes=classes,
-        ).reshape(len(PENALTIES), folds, -1, classes - 1)
+            start=self._before,
+        )
+        self._before = found
+        students = found.reshape(len(PENALTIES), folds, -1, classes - 1)
         logs = np.empty((len(PENALTIES), n, classes))
         for fold in range(folds):
             seen = self._fold == fold

@@ -28,11 +28,13 @@ FEWEST_REAL = 10  # real rows of a label below which nothing is learnt of it
 
 
 class _Solved(NamedTuple):
-    """The weights of a label for the penalties that were tried, (m, tried, folds + 1), and the best one."""
+    """The weights of a label's rows from the `first` on for the penalties that were tried, (m, tried, folds
+    + 1), and the best one."""
 
     tried: list[int]
     best: int
     weights: np.ndarray
+    first: int
 
 
 @dataclass(frozen=True)
@@ -134,8 +136,7 @@ class Weigher:
     def _label(self, label: str, real: np.ndarray, kept: np.ndarray, rows: int) -> LabelPicture:
         """The picture of a label of so many rows, from the last of them."""
         n, m = len(real), len(kept)
-        within, cross, own = _rbf(real, real, self._scale), _rbf(kept, real, self._scale), None
-        own = _rbf(kept, kept, self._scale)
+        within, cross = _rbf(real, real, self._scale), _rbf(kept, real, self._scale)
         pairs = (within.sum() - n) / (n * (n - 1))
         band = (1.0 - pairs) / n
         fold = self._folds[label]
@@ -148,16 +149,19 @@ class Weigher:
         tried = [i for i in tried if 0 <= i < len(FACTORS)]
         start = np.full((m, len(tried), folds + 1), 1.0 / m)
         if last is not None:
-            # New rows begin with the mean weight, and a penalty that is new with what its neighbour found.
+            # New rows begin with none, as most will have none, and a penalty that is new with what its
+            # neighbour found.
             nearest = [int(np.argmin(np.abs(np.array(last.tried) - i))) for i in tried]
-            scaled = last.weights[-m:, nearest] * len(last.weights) / m
-            start[: len(scaled)] = scaled
+            known = last.weights[rows - m - last.first :, nearest]
+            start[:] = 0.0
+            start[: len(known)] = known
         with _BLAS.limit(limits=1, user_api="blas"):
+            own = _rbf(kept, kept, self._scale)
             w = minimise(own, targets, band * FACTORS[tried], start)
-        errors = [_errors(own, cross, w[:, i, :-1], fold) + pairs for i in range(len(tried))]
-        plain = _errors(own, cross, np.full((m, folds), 1.0 / m), fold) + pairs
+            errors = [_errors(own, cross, w[:, i, :-1], fold) + pairs for i in range(len(tried))]
+        plain = own.sum() / m**2 - 2.0 * cross.mean(axis=0) + pairs
         best = int(np.argmin([error.mean() for error in errors]))
-        self._last[label] = _Solved(tried, tried[best], w)
+        self._last[label] = _Solved(tried, tried[best], w, rows - m)
         gain = plain - errors[best]
         # Weights that do not beat equal ones by one standard error are not trusted (Breiman et al., 1984).
         trusted = gain.mean() > gain.std(ddof=1) / np.sqrt(n)
@@ -196,8 +200,9 @@ def minimise(
     w = project(start.reshape(m, -1))
     found, open_ = w.copy(), np.arange(p * c)
     ahead, momentum = w, np.ones(p * c)
+    weighed = _Weighed(K)
     for number in range(1, _STEPS + 1):
-        gradient = 2.0 * (K @ ahead + ridge * ahead - a)
+        gradient = 2.0 * (weighed.times(ahead) + ridge * ahead - a)
         new = project(ahead - step * gradient)
         restart = np.sum((ahead - new) * (new - w), axis=0) > 0
         momentum = np.where(restart, 1.0, momentum)
@@ -216,23 +221,49 @@ def minimise(
     return found.reshape(m, p, c)
 
 
+class _Weighed:
+    """K @ w by the rows of K that have a weight in any column: after a few steps these are few."""
+
+    def __init__(self, K: Float[np.ndarray, "m m"]) -> None:
+        self._K, self._rows, self._part = K, np.arange(len(K)), K
+
+    def times(self, w: Float[np.ndarray, "m c"]) -> Float[np.ndarray, "m c"]:
+        rows = np.flatnonzero(w.any(axis=1))
+        if len(rows) > len(w) // 2:
+            return self._K @ w
+        if not np.array_equal(rows, self._rows):
+            self._rows, self._part = rows, self._K[rows]
+        return self._part.T @ w[rows]
+
+
 def project(v: Float[np.ndarray, "m c"]) -> Float[np.ndarray, "m c"]:
-    """Each column's nearest point of the simplex (Held, Wolfe and Crowder, Math. Programming 1974)."""
+    """Each column's nearest point of the simplex (Michelot, J. Optim. Theory Appl. 1986): what lies below the
+    level of those that are left is left out, until nothing does. No column has to be sorted.
+    """
     m = len(v)
-    falling = -np.sort(-v, axis=0)
-    excess = np.cumsum(falling, axis=0) - 1.0
-    count = (falling * np.arange(1, m + 1)[:, None] > excess).sum(axis=0)
-    level = excess[count - 1, np.arange(v.shape[1])] / count
-    return np.maximum(v - level, 0.0)
+    above, count, level = np.ones(v.shape, bool), np.full(v.shape[1], m), (v.sum(axis=0) - 1.0) / m
+    while True:
+        above &= v > level
+        left = above.sum(axis=0)
+        if (left == count).all():
+            return np.maximum(v - level, 0.0)
+        count, level = left, (np.where(above, v, 0.0).sum(axis=0) - 1.0) / left
 
 
 def _errors(own: np.ndarray, cross: np.ndarray, w: np.ndarray, fold: np.ndarray) -> np.ndarray:
     """(n,) for each real row w'Kw - 2 w'k(., z) of the weights learnt without its fold."""
-    square = np.einsum("mc,mc->c", w, own @ w)
+    square = np.einsum("mc,mc->c", w, _Weighed(own).times(w))
     towards = w.T @ cross
     return square[fold] - 2.0 * towards[fold, np.arange(len(fold))]
 
 
 def _rbf(x: np.ndarray, y: np.ndarray, scale: float) -> np.ndarray:
-    squares = np.sum(x**2, axis=1)[:, None] + np.sum(y**2, axis=1)[None] - 2.0 * x @ y.T
-    return np.exp(-np.maximum(squares, 0.0) / (2.0 * scale**2))
+    # Single precision is enough for the values and takes half the time; their sums are not left to it.
+    x, y = np.asarray(x, np.float32), np.asarray(y, np.float32)
+    squares = x @ y.T
+    squares *= -2.0
+    squares += np.sum(x**2, axis=1)[:, None]
+    squares += np.sum(y**2, axis=1)[None]
+    np.maximum(squares, 0.0, out=squares)
+    squares *= -1.0 / (2.0 * scale**2)
+    return np.exp(squares, out=squares).astype(np.float64)
