@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -18,7 +19,7 @@ from synalign_jax.pipeline.seeds import generator
 
 from .generation import Check
 from .judge import Judge
-from .student import student_of
+from .student import FEWEST, student_of
 from .till import Till
 
 
@@ -64,15 +65,26 @@ class Checks:
         return itertools.chain(self._student(), self._judged())
 
     def _student(self) -> list[Check]:
+        if not self._desk.config.judge.student:
+            return []
+        rare = sorted(label for label, count in Counter(self._labels).items() if count < FEWEST)
         student = student_of(self._desk.config, self._vectors, self._labels)
         if student is None:
+            self._say(
+                f"fewer than two labels have {FEWEST} real rows, too few for a student of them to check the"
+                " labels of new ones"
+            )
             return []
         self.facts["student_accuracy"] = round(student.accuracy, 3)
         if student.usable:
+            if rare:
+                self._say(
+                    f"labels with fewer than {FEWEST} real rows are not checked: {', '.join(map(repr, rare))}"
+                )
             return [student]
         self._say(
-            f"a student of the real rows names {student.accuracy:.0%} of their labels, no better than"
-            " chance: it does not check the new ones"
+            f"a student of the real rows names {student.accuracy:.0%} of the labels of {len(self._labels)} of"
+            " them, which guessing might do as well: it does not check the new ones"
         )
         return []
 

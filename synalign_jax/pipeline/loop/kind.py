@@ -27,6 +27,8 @@ _FOREIGN = 0.1  # share of letters in scripts that no real row uses
 _WINDOW = 50  # words among which repetitions are counted
 _FEW = 8  # words below which repetitions say nothing
 _LONGEST_RUN = 8  # words that are said again together
+_WORD_SLACK = 1.5  # times the longest word of the real rows
+_LONG_WORD = 20  # characters that any word may have
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class Kind:
     variety: float
     run: int
     marks: frozenset[str]
+    word: float
 
     def verdict(self, text: str) -> str | None:
         """Why the text is unlike every real row, or None."""
@@ -62,6 +65,8 @@ class Kind:
             low, high = self.shares[name]
             if not low - slack <= share <= high + slack:
                 return f"made up otherwise than the real rows ({name})"
+        if max(map(len, words), default=0) > self.word:
+            return "a word longer than any real row has"
         if _marks(text) - self.marks:
             return "markup or code that no real row has"
         if _run(words) > self.run or _variety(words) < self.variety:
@@ -87,6 +92,7 @@ def learn_kind(texts: Sequence[str]) -> Kind:
         variety=min(map(_variety, words)) - 0.1,
         run=max(map(_run, words)) + 1,
         marks=frozenset().union(*(_marks(text) for text in texts)),
+        word=_WORD_SLACK * max(_LONG_WORD, *(len(word) for of_text in words for word in of_text), 0),
     )
 
 
@@ -178,13 +184,21 @@ def breaks_off(text: str, *, most: int) -> str | None:
     """Says so if the text is as long as it was allowed to be and does not end as a sentence does."""
     if len(text) < 0.95 * most:
         return None
-    ends = text.rstrip(_AFTER)[-1:] in tuple(_ENDS + ":")
-    return None if ends else "breaks off"
+    return None if ends_as_a_sentence(text) else "breaks off"
+
+
+def ends_as_a_sentence(text: str) -> bool:
+    return text.rstrip(_AFTER)[-1:] in tuple(_ENDS + ":")
+
+
+def sentence_ends(text: str) -> list[int]:
+    """Where the whole sentences of a text end, but for a last one that nothing follows."""
+    return [match.end() for match in _SENTENCE_END.finditer(text)]
 
 
 def without_the_last(text: str, *, most: int) -> str:
     """A text that breaks off, as far as its last whole sentence, if that leaves at least half of it."""
     if breaks_off(text, most=most) is None:
         return text
-    whole = [match.end() for match in _SENTENCE_END.finditer(text)]
+    whole = sentence_ends(text)
     return text[: whole[-1]] if whole and 2 * whole[-1] >= len(text) else text

@@ -58,7 +58,8 @@ class Sieve:
             if self._fields is None:
                 row["text"] = self._echoes.strip(row["text"])
                 if self._of_the_kind:
-                    row["text"] = without_the_last(row["text"], most=call.characters)
+                    text = without_the_last(row["text"], most=call.characters)
+                    row["text"] = self._repeats.beginning(text, row["asked_label"])
             found.append((row, self._verdict(row, call.characters)))
         return found
 

@@ -88,6 +88,61 @@ def test_texts_that_say_the_same_again_and_again_are_found_out() -> None:
     assert said_again(" ".join("abcdefgh" * 4)) == pytest.approx(1 - 8 / 30)
 
 
+PAGES = [
+    "the bank of japan said it will hold its rates this month although traders had expected a cut of"
+    " a quarter point after figures showed that prices fell again and factories closed for want of orders",
+    "officials in lagos told oil companies on monday to pump less crude until stocks go down which analysts"
+    " called a bluff since no minister has ever named how many barrels each field may bring to market",
+    "grain shipments left new orleans late because ice kept barges on the upper river for two weeks and"
+    " farmers who had sold forward must now pay for storage they never planned nor put into their contracts",
+]
+CIRCLES = (
+    "the market sold and market sold bank rose sold bank and market bank rose market"
+    " sold rose and market rose sold market and bank sold market bank sold rose bank"
+)
+
+
+def test_rows_that_go_in_circles_of_few_words_are_found_out_and_kept_as_far_as_they_do_not() -> None:
+    repeats = learn_repeats(PAGES, ["news"] * 3)
+    assert [repeats.verdict(text, "news") for text in PAGES] == [None] * 3
+    assert repeats.verdict(CIRCLES, "news") == "goes in circles of few words"
+    begun = f"{PAGES[1]} {CIRCLES} {CIRCLES}"
+    kept = repeats.beginning(begun, "news")
+    assert begun.startswith(kept)
+    assert len(PAGES[1]) - 60 < len(kept) < len(PAGES[1]) + 60
+    assert repeats.verdict(kept, "news") is None
+    assert repeats.beginning(PAGES[0], "news") == PAGES[0]
+    assert repeats.beginning(CIRCLES, "news") == CIRCLES, "nothing that is worth keeping"
+
+
+def test_a_beginning_ends_as_the_real_rows_do() -> None:
+    repeats = learn_repeats([f"{text}." for text in PAGES], ["news"] * 3)
+    first = "Officials in lagos told oil companies on monday to pump less crude until stocks go down again."
+    begun = f"{first} {PAGES[2]} {CIRCLES}"
+    assert repeats.beginning(begun, "news") == first
+    assert repeats.beginning(f"{PAGES[2]} {CIRCLES}", "news") == f"{PAGES[2]} {CIRCLES}", "no whole sentence"
+
+
+@given(st.lists(st.text("ab .", max_size=120), min_size=1, max_size=8), st.text("abc .", max_size=300))
+def test_a_beginning_is_one_and_not_cut_again(texts: list[str], text: str) -> None:
+    repeats = learn_repeats(texts, ["x"] * len(texts))
+    kept = repeats.beginning(text, "x")
+    assert text.startswith(kept)
+    assert kept == text or repeats.verdict(kept, "x") is None
+    assert repeats.beginning(kept, "x") == kept
+
+
+def test_a_word_of_endless_syllables_is_none() -> None:
+    kind = learn_kind(REAL)
+    assert (
+        kind.verdict(
+            f"a warm , mad and well made film of shak{'iri' * 9} , with a dose of darkness . ( it is good )"
+        )
+        == "a word longer than any real row has"
+    )
+    assert kind.verdict("a warm and incomprehensibilities-laden film .") is None
+
+
 def test_babble_is_told_by_its_words_and_a_rich_vocabulary_is_not() -> None:
     real = [f"the company said that it {verb} shares of the bank in {month}" for verb in
             ("sold", "bought", "kept", "holds") for month in ("march", "april", "may")]  # fmt: skip

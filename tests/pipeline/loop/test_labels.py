@@ -1,7 +1,11 @@
 """Judges and students of labels: believed when they know something, and not when they do not."""
 
+from types import SimpleNamespace
+from typing import Any
+
 import jax
 import numpy as np
+import pytest
 
 from synalign_jax.llm.driver import Job, Outcome
 from synalign_jax.llm.protocol import BadAnswer, ChatRequest, ChatResponse, Choice, Usage
@@ -9,8 +13,10 @@ from synalign_jax.pipeline.asking.prompts import load_prompts
 from synalign_jax.pipeline.config import Config
 from synalign_jax.pipeline.config_file import parse_config
 from synalign_jax.pipeline.loop.chance import beats_chance
+from synalign_jax.pipeline.loop.checks import Checks
 from synalign_jax.pipeline.loop.judge import FAILS, UNANSWERED, Judge
 from synalign_jax.pipeline.loop.student import StudentCheck, student_of
+from synalign_jax.pipeline.loop.till import Till
 
 TEXTS = [f"{'good' if i % 2 else 'bad'} film number {i}" for i in range(40)]
 LABELS = ["positive" if i % 2 else "negative" for i in range(40)]
@@ -135,3 +141,27 @@ def test_rows_of_a_rare_label_pass_and_do_not_keep_the_others_from_being_checked
     found = student.verdicts(rows, np.eye(8, dtype=np.float32)[[1, 1]])
     assert [better for _, better in found] == ["b", None]
     assert student_of(_config(), vectors[:42], ["a"] * 40 + ["c"] * 2) is None
+
+
+@pytest.mark.parametrize(
+    ("each", "labels", "used", "said"),
+    [
+        (3, "ab", False, "fewer than two labels have 5 real rows"),
+        (0, "ab", False, "of the labels of 40 of them, which guessing might do as well"),
+        (20, "abc", True, "labels with fewer than 5 real rows are not checked: 'c'"),
+        (20, "ab", True, None),
+    ],
+)
+def test_what_is_not_checked_is_said(each: int, labels: str, used: bool, said: str | None) -> None:
+    vectors = np.repeat(np.eye(8, dtype=np.float32)[: len(labels)], each or 20, axis=0)
+    names = [label for label in labels for _ in range(each or 20)]
+    if "c" in labels:
+        vectors, names = vectors[: 2 * each + 2], names[: 2 * each + 2]
+    if not each:  # halves that do not know of each other
+        names = ["a", "b"] * 20
+    heard: list[str] = []
+    desk: Any = SimpleNamespace(config=_config())
+    checks = Checks(desk, names, vectors, between=lambda _: [], judge=None, till=Till(), say=heard.append)
+    assert len(list(checks())) == used
+    assert len(heard) == (said is not None)
+    assert all(said in one for one in heard if said)

@@ -9,6 +9,7 @@ from scipy.optimize import minimize
 
 from synalign_jax.core.align.align import align
 from synalign_jax.core.kernels import rbf
+from synalign_jax.pipeline.loop import weights
 from synalign_jax.pipeline.loop.weights import Weigher, minimise, project
 
 
@@ -68,6 +69,33 @@ def test_waves_that_begin_where_the_last_ended_find_the_same_weights() -> None:
     assert cold is not None
     np.testing.assert_allclose(warm.labels["a"].relative, cold.labels["a"].relative, atol=0.02)
     assert warm.distance == pytest.approx(cold.distance, rel=1e-2)
+
+
+def test_the_last_rows_alone_are_weighed_and_begin_with_their_own_weights(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rng = np.random.default_rng(6)
+    real, made = _rows(rng, 40, 0.3), _rows(rng, 90, 0.0)
+    growing = Weigher(real, ["a"] * 40, 1.0, 0)
+    monkeypatch.setattr(weights, "_MOST", 40)
+    for m in (20, 50, 70, 90):
+        picture = growing.picture(made[:m], ["a"] * m)
+    last = Weigher(real, ["a"] * 40, 1.0, 0).picture(made[50:], ["a"] * 40)
+    assert picture is not None
+    assert last is not None
+    assert picture.labels["a"].relative[:50] == pytest.approx(np.ones(50))
+    np.testing.assert_allclose(picture.labels["a"].relative[50:], last.labels["a"].relative, atol=0.02)
+
+
+def test_products_with_few_weights_are_those_with_all_rows() -> None:
+    rng = np.random.default_rng(7)
+    x = rng.normal(size=(30, 3))
+    K = x @ x.T
+    product = weights._Weighed(K)
+    for rows in ([2, 5], [2, 5], [5, 7, 9], range(30), [1]):
+        w = np.zeros((30, 4))
+        w[list(rows), : 1 + len(rows) % 4] = 1.0
+        np.testing.assert_allclose(product.times(w), K @ w, atol=1e-12)
 
 
 def test_the_witness_is_largest_where_no_row_stands_for_real_text() -> None:
