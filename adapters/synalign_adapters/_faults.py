@@ -18,7 +18,7 @@ from synalign_jax.llm.protocol import (
     ServerError,
 )
 
-from ._waits import retry_after
+from ._waits import retry_after, used_up
 
 _SHOWN = 300  # characters of a server's message that an error repeats
 _STATUS_OF_WORD = {
@@ -237,7 +237,7 @@ def error_for(status: int, value: Any, body: str, headers: Mapping[str, str], bl
     if status == 429 or (status in (400, 403) and _RATE.search(everything)):
         if _never_fits(everything):
             return _refused(message, body, "too_long")
-        return RateLimited(message, retry_after=wait, raw=body)
+        return RateLimited(message, retry_after=used_up(headers) if wait is None else wait, raw=body)
     if status in (400, 403, 405) and _PAGE.match(body):  # of a proxy on the way, not of the endpoint
         return ServerError(message, retry_after=wait, raw=body)
     if status in (408, 409, 423, 424, 425, 440, 498, 499):  # gateways' own, for what lies behind them

@@ -116,6 +116,15 @@ def quota(headers: Mapping[str, str]) -> Quota | None:
     )
 
 
+def used_up(headers: Mapping[str, str]) -> float | None:
+    """Seconds until something is left again, where a refusal's rate-limit headers say that nothing is."""
+    left = quota(headers)
+    if left is None:
+        return None
+    counts = ((left.requests, left.requests_reset), (left.tokens, left.tokens_reset))
+    return max((reset for count, reset in counts if count == 0), default=0.0) or None
+
+
 def _pairs(kind: str) -> Iterator[tuple[str, str]]:
     """The names of headers that count requests or tokens: what remains, and the reset."""
     for span in ("", "-minute", "-hour", "-day"):

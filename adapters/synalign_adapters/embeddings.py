@@ -158,7 +158,9 @@ class OpenAIEmbeddings:
                     await self._check_that_any_is_taken(error)
                 if len(texts) == 1:
                     raise ValueError(f"text {start} cannot be embedded: {error}") from None
-                return await self._halved(texts, start)
+                vectors = await self._halved(texts, start)
+                self._learn_size(len(texts))  # each half is taken: whatever it said, it was too large
+                return vectors
             except (RateLimited, Loading, Overloaded) as error:
                 self._pause.told(error, self._patience)
             except (LLMError, TimeoutError) as error:

@@ -22,7 +22,8 @@ from .protocol import (
 from .rates import Bucket
 
 _OF_THE_ENDPOINT = (RateLimited, Overloaded, Loading, Timeout, ServerError, Unreachable)
-_TOLD_AT = 3  # refusals in a row that name a wait, after which it is everybody's
+_TOLD_AT = 3  # refusals in a row after which the wait that the last names is everybody's; by bad luck there
+_TOLD_SHARE = 6  # are as many now and then where many are in flight, so that it is this part of them at least
 
 
 class Closed(Exception):
@@ -181,7 +182,8 @@ class Gate:
         """A wait that one request after another is told is meant for all of them."""
         self._limited += 1
         wait = error.retry_after or 0.0
-        if wait and self._limited >= _TOLD_AT and wait <= self._patience:
+        enough = max(_TOLD_AT, self.in_flight // _TOLD_SHARE)
+        if wait and self._limited >= enough and wait <= self._patience:
             self._pause(
                 wait, "it loads its model" if isinstance(error, Loading) else "its rate limit is reached"
             )

@@ -36,10 +36,11 @@ def check_schema(schema: Mapping[str, Any]) -> None:
 def parse(text: str, schema: Mapping[str, Any]) -> Any:
     """The JSON value in `text` that fits `schema`.
 
-    Thoughts before the answer are passed over; of several values the last that fits is taken. Fences, words
-    around the JSON, trailing commas, Python's words and bare line ends in strings are mended. Of an answer
-    that was cut off the whole items are kept; if the schema refuses those, a string that lacks its end is
-    closed where it stands.
+    Thoughts before the answer are passed over; of several values the last that fits is taken, but values that
+    each hold some of the items of the one list that is asked for, and together no more than that, are one.
+    Fences, words around the JSON, trailing commas, Python's words and bare line ends in strings are mended.
+    Of an answer that was cut off the whole items are kept; if the schema refuses those, a string that lacks
+    its end is closed where it stands.
 
     The value fits the schema but for `minItems`, `maxItems` and `maxLength`: those are wishes, which a model
     keeps only where a grammar makes it (a stated number of items, `minItems` = `maxItems`, is none). What
@@ -52,6 +53,8 @@ def parse(text: str, schema: Mapping[str, Any]) -> Any:
     validator, lenient = _validators(json.dumps(schema, sort_keys=True))
     refusal = ""
     readings: list[tuple[Any, bool]] = []
+    if (whole := _in_portions(text, schema)) is not None and (fit := _fit(whole, schema, lenient, False)):
+        return fit[0]
     for candidate in found.candidates(text):
         try:
             value = _clean_value(found.decoded(candidate.text))
@@ -75,6 +78,30 @@ def parse(text: str, schema: Mapping[str, Any]) -> Any:
     if (fit := _fit(found.lines(text), schema, lenient, True)) is not None:
         return fit[0]
     raise BadAnswer(refusal or found.why_nothing(text), raw=text)
+
+
+def _in_portions(text: str, schema: Mapping[str, Any]) -> dict[str, list[Any]] | None:
+    """The list that comes in several values, one behind the other: what is the same counts once."""
+    wanted = schema.get("properties") or {}
+    name = next(iter(wanted), "")
+    most = wanted[name].get("maxItems") if len(wanted) == 1 and isinstance(wanted[name], Mapping) else None
+    if not isinstance(most, int) or text.count(f'"{name}"') < 2:
+        return None
+    items: list[Any] = []
+    try:
+        values = [found.decoded(value) for value in found.series(text)]
+        listed = not values  # one list of them
+        if listed:
+            values = found.decoded(found.without_thoughts(text.strip()))
+        if not isinstance(values, list):
+            return None
+        for value in values:
+            if not isinstance(value, dict) or not isinstance(value.get(name), list):
+                return None
+            items += [item for item in value[name] if item not in items]
+    except (ValueError, RecursionError):
+        return None
+    return _clean_value({name: items}) if items and (listed or len(items) <= most) else None
 
 
 def _fit(value: Any, schema: Mapping[str, Any], lenient: Validator, loose: bool) -> tuple[Any] | None:

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from synalign_jax.llm.breaker import Breaker
 from synalign_jax.llm.concurrency import Concurrency
+from synalign_jax.llm.gate import Gate
+from synalign_jax.llm.protocol import RateLimited, Usage
 from synalign_jax.llm.rates import Bucket
 
 
@@ -87,6 +89,18 @@ def test_the_limit_stays_between_one_and_the_ceiling(events: list[str], ceiling:
         else:
             control.answered(0.1 if event == "fast" else 100.0)
         assert 1 <= control.limit <= ceiling
+
+
+def test_refusals_in_a_row_that_name_a_wait_stop_all_the_more_of_them_the_more_are_in_flight() -> None:
+    """Among 36 in flight three such in a row are bad luck; where three are, it is the endpoint's limit."""
+    for in_flight, enough in ((3, 3), (36, 6)):
+        rates = {"requests_per_minute": None, "tokens_per_minute": None}
+        gate = Gate(concurrency=36, first_wait=0.5, longest_wait=60.0, **rates)
+        gate.in_flight = in_flight
+        for _ in range(enough):
+            assert gate.pause_left() == 0
+            gate.learn(False, Usage(1, 1), 0.1, error=RateLimited("wait", retry_after=5.0))
+        assert gate.pause_left() > 4
 
 
 def test_the_breaker_opens_after_failures_in_a_row_and_lets_probes_through() -> None:

@@ -39,6 +39,30 @@ def test_usual_damage_is_mended(text: str, value: object) -> None:
     assert parse(text, ROW) == value
 
 
+TEXTS = {
+    "type": "object",
+    "properties": {"texts": {"type": "array", "items": {"type": "string", "minLength": 2}, "maxItems": 3}},
+    "required": ["texts"],
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "texts"),
+    [
+        ('{"texts": ["one"]}\n{"texts": ["two"]}', ["one", "two"]),
+        ('1. {"texts": ["one"]}\n2. {"texts": ["two", "x"]}', ["one", "two"]),
+        ('```json\n{"texts": ["one"]}\n```\n```json\n{"texts": ["two"]}\n```', ["one", "two"]),
+        ('[{"texts": ["one"]}, {"texts": ["two"]}]', ["one", "two"]),
+        ('{"texts": ["one", "two"]}{"texts": ["one", "two"]}', ["one", "two"]),  # said twice
+        ('{"texts": ["one", "two"]}\n{"texts": ["three", "four"]}', ["three", "four"]),  # more than asked for
+        ('{"texts": ["one"]} Better: {"texts": ["two"]}', ["two"]),
+        ('{"texts": ["one", "the \\"texts\\" of it"]}', ["one", 'the "texts" of it']),
+    ],
+)
+def test_values_that_together_are_what_was_asked_for_are_all_used(text: str, texts: list[str]) -> None:
+    assert parse(text, TEXTS)["texts"] == texts
+
+
 def test_of_a_list_that_was_cut_off_only_whole_items_are_kept() -> None:
     assert parse('[{"text": "a"}, {"text": "b, and th', ROWS) == [{"text": "a"}]
     assert parse("[1, 2, 34", {"type": "array"}) == [1, 2]  # 34 may have been 345

@@ -41,6 +41,12 @@ def drafts_before_the_answer(visit: Visit) -> Reply:
 
 
 @sound
+def answers_a_row_at_a_time(visit: Visit) -> Reply:
+    rows = [json.dumps({"texts": [text]}) for text in answer(visit.body)["texts"]]
+    return coat(visit, "```json\n" + "\n".join(rows) + "\n```")
+
+
+@sound
 def answers_in_reasoning_content(visit: Visit) -> Reply:
     return coat(visit, None, reasoning_content=content(visit))  # type: ignore[arg-type]
 

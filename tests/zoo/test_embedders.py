@@ -63,6 +63,18 @@ def test_one_text_that_is_refused_is_named_and_only_its_batch_is_halved() -> Non
         assert len(heard) <= 4 + 2 * 4
 
 
+def test_a_limit_told_in_unknown_words_is_learnt_from_halves_that_are_taken() -> None:
+    def behave(ask: Ask) -> Answer:
+        return refusal("E_7: nope") if len(ask.texts) > 2 else good(ask)
+
+    with endpoint(behave) as (url, heard):
+        made = embedder(url)
+        made.embed(TEXTS)
+        before = len(heard)
+        made.embed(TEXTS[:4])
+        assert len(heard) - before == 2
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [  # of the second text

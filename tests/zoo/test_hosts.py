@@ -61,6 +61,26 @@ def test_the_words_of_hosts_are_understood(name: str, answered: bool) -> None:
         assert lesson.without == {expected}
 
 
+LEFT = "x-ratelimit-remaining"
+RESET = "x-ratelimit-reset"
+MANY = {f"{LEFT}-requests": "9", f"{RESET}-requests": "6h"}
+
+
+@pytest.mark.parametrize(
+    ("headers", "wait"),
+    [
+        ({LEFT: "0", RESET: "12"}, 12),
+        ({f"{LEFT}-tokens": "0", f"{RESET}-tokens": "1m3s"}, 63),
+        (MANY | {f"{LEFT}-tokens": "0", f"{RESET}-tokens": "2s"}, 2),
+        (MANY, None),  # there is too little of something else
+        ({"Retry-After": "3", LEFT: "0", RESET: "12"}, 3),
+    ],
+)
+def test_a_429_that_has_only_quota_headers_waits_for_their_reset(headers: dict, wait: float | None) -> None:
+    blame = Blame("http://host", "m", "the key was refused", True)
+    assert error_for(429, None, "", headers, blame).retry_after == wait
+
+
 def test_free_text_whose_stream_has_its_mark_and_no_reason_is_whole() -> None:
     chunk = {"choices": [{"delta": {"content": "Once upon"}}]}
 

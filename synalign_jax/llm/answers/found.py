@@ -41,6 +41,8 @@ _BLOCK = re.compile(
     r"|◁think▷.*?◁/think▷|\[THINK\].*?\[/THINK\]",
     re.IGNORECASE | re.DOTALL,
 )
+# What stands between values that belong together: a word between them may say that the last is meant.
+_BETWEEN = re.compile(r"(?:[\s,;`*#>-]|json[l5]?\b|(?:[A-Za-z]{1,12} ?)?\d{1,3}[.:)])*", re.IGNORECASE)
 _NUMBERED = re.compile(r"^\s*(?:\(?\d{1,3}[.):]|[-*•])\s+(\S.*)$", re.MULTILINE)
 
 
@@ -87,6 +89,18 @@ def candidates(text: str) -> Iterator[Candidate]:
         yield Candidate("[" + ",".join(values) + "]")  # one row a line
     for value in cut:
         yield Candidate(value, whole=False)
+
+
+def series(text: str) -> list[str]:
+    """The values of an answer that is nothing but several, one behind the other; empty where it is not."""
+    answer = without_thoughts(text.strip())
+    if _THOUGHTS.match(answer):
+        return []
+    values, cut = _values(answer)
+    around = answer
+    for value in values:  # what was mended does not stand there as it is
+        around = around.replace(value, " ", 1)
+    return values if len(values) > 1 and not cut and _BETWEEN.fullmatch(around) else []
 
 
 def without_thoughts(text: str) -> str:
