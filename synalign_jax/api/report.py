@@ -13,7 +13,7 @@ import numpy as np
 
 from synalign_jax.core.align.align import align
 from synalign_jax.core.align.alignment import Alignment
-from synalign_jax.core.checks import InputError, check_rows, check_weights
+from synalign_jax.core.checks import InputError, check_prng_key, check_rows, check_weights
 from synalign_jax.core.resample import resample
 from synalign_jax.evaluation.report import write_report
 from synalign_jax.evaluation.report.facts import Use, WentIn
@@ -75,6 +75,7 @@ def report(
     real_table = _table("real", real, real_texts, real_labels)
     pool_table = _table("pool", pool, pool_texts, pool_labels)
     vectors = np.asarray(real_table.embeddings), np.asarray(pool_table.embeddings)
+    check_prng_key(key)
     check_rows("real", vectors[0])
     check_rows("pool", vectors[1], width=vectors[0].shape[1])
     if (real_table.labels is None) != (pool_table.labels is None):

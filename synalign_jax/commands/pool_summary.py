@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from synalign_jax.evaluation.report.facts import Distance
     from synalign_jax.mixing.mixture import Mixture
 
+_ALL_BUT_EQUAL = 0.99  # of the rows, that are worth as much as all by the weights
+
 
 def tell(
     results: tuple[Alignment, Mixture],
@@ -29,6 +31,11 @@ def tell(
     print(f"{mixture.verdict.text}\n")
     if distance is not None:
         print("\n".join(distance_lines(distance)) + "\n")
+        if found.ess > _ALL_BUT_EQUAL * len(found.weights):
+            print(
+                "The weights are all but equal, since no others were surely nearer to real rows left out of"
+                " the fit.\nThe two distances are measured on all real rows, and on those left out.\n"
+            )
     grid = Grid(show_header=False, box=None)
     for name, value in _facts(found, drawn):
         grid.add_row(name, value)

@@ -95,6 +95,19 @@ def check_weights(name: str, weights: Any, rows: int) -> None:
         raise InputError(f"{name}: the weights sum to 0; at least one row needs weight")
 
 
+def check_prng_key(key: Any) -> None:
+    """Raise unless `key` is one PRNG key, as `jax.random.key` or `jax.random.PRNGKey` makes it.
+
+    Raises:
+        InputError: a number, None, a batch of keys or anything else.
+    """
+    dtype, shape = getattr(key, "dtype", None), getattr(key, "shape", None)
+    typed = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key) and shape == ()
+    raw = dtype == jnp.uint32 and shape is not None and len(shape) == 1
+    if not (typed or raw):
+        raise InputError(f"key: {key!r} is no PRNG key; give jax.random.key(0), or one of another number")
+
+
 def are_label_sets(labels: Any) -> bool:
     """Whether rows may have several labels: a tuple, list or set of them for every row."""
     if labels is None or len(labels) == 0:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from .checks import InputError, check_rows, check_weights
+from .checks import InputError, check_prng_key, check_rows, check_weights
 from .kernels import Kernel, diagonal, gram, pooled_rbf
 from .padding import padded_cloud, size_class
 
@@ -58,6 +58,7 @@ def resample(
     check_weights("weights", weights, len(weights))
     if method not in ("auto", "independent", "systematic", "herding"):
         raise InputError(f"method: {method!r}; choose 'auto', 'independent', 'systematic' or 'herding'")
+    check_prng_key(key)
     if size < 1:
         raise InputError(f"size: {size}; at least one row is needed")
     if label_proportions is not None and labels is None:

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from synalign_jax.core.checks import InputError, are_label_sets, check_rows, check_weights
+from synalign_jax.core.checks import InputError, are_label_sets, check_prng_key, check_rows, check_weights
 from synalign_jax.core.effective import effective_rows
 from synalign_jax.core.mmd.two_sample import two_sample_test
 
@@ -85,6 +85,7 @@ def evaluate(
             are training rows, a test of one class, an unknown student.
     """
     tell = on_progress or (lambda *_: None)
+    check_prng_key(key)
     check_rows("real", real, min_rows=2)
     check_rows("pool", pool, min_rows=2, width=real.shape[1])
     _check(real, pool, real_labels, pool_labels, weights, test, test_labels, students, overlapping)

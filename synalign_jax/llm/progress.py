@@ -28,21 +28,6 @@ class Progress:
     seconds: float
     note: str = ""
 
-    @property
-    def rows_per_second(self) -> float:
-        """Answers that came from the endpoint, a second."""
-        return (self.done - self.cached) / self.seconds if self.seconds else 0.0
-
-    @property
-    def tokens_per_second(self) -> float:
-        return self.completion_tokens / self.seconds if self.seconds else 0.0
-
-    @property
-    def seconds_left(self) -> float | None:
-        if self.total is None or not self.rows_per_second:
-            return None
-        return (self.total - self.done) / self.rows_per_second
-
 
 class Tally:
     """The running counts behind Progress."""

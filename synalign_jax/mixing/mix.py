@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int, PRNGKeyArray
 
 from synalign_jax.core.align.align import align
 from synalign_jax.core.checkpoint import NO_CHECKPOINT, Checkpoint, Part
-from synalign_jax.core.checks import InputError, are_label_sets, check_rows
+from synalign_jax.core.checks import InputError, are_label_sets, check_prng_key, check_rows
 from synalign_jax.core.effective import effective_rows
 from synalign_jax.core.progress import Tell, silent
 
@@ -93,6 +93,7 @@ def mix(
         raise InputError("labels: given for one side only; give real_labels and pool_labels, or neither")
     if not len(shares) or not all(0 < share < float("inf") for share in shares):
         raise InputError(f"shares: {tuple(shares)}; give finite numbers above 0")
+    check_prng_key(key)
     if sample < 1:
         raise InputError(f"sample: {sample}; at least 1")
     if are_label_sets(real_labels) and are_label_sets(pool_labels):

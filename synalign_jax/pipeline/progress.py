@@ -124,7 +124,7 @@ class Steps:
     def __init__(self, reporter: Reporter, title: str) -> None:
         self._reporter, self._title = reporter, title
         self._open = contextlib.ExitStack()
-        self._what = ""
+        self._piece = "", 0
 
     def __enter__(self) -> Steps:
         return self
@@ -135,17 +135,17 @@ class Steps:
         self._open.__exit__(kind, *error)
 
     def __call__(self, what: str, done: int, total: int) -> None:
-        if what != self._what:
+        if (what, total) != self._piece:
             self._finish()
             self._open.close()
-            self._what = what
+            self._piece = what, total
             self._bar = self._open.enter_context(self._reporter.bar(f"{self._title}: {what}", total, ""))
-        self._total = total
         self._bar.reach(done)
 
     def _finish(self) -> None:
-        if self._what:
-            self._bar.reach(self._total)
+        what, total = self._piece
+        if what:
+            self._bar.reach(total)
 
 
 class _Live:

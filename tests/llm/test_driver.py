@@ -408,8 +408,7 @@ def test_progress_counts_and_comes_while_nothing_moves(tmp_path: Path) -> None:
     assert last.retries == {"server_error": 1}
     assert last.spent == pytest.approx((50 * 1.0 + 25 * 2.0) / 1e6)
     assert last.cap == 9.0
-    assert last.rows_per_second == pytest.approx(5 / last.seconds)
-    assert last.seconds_left == 0
+    assert last.seconds > seen[0].seconds
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,9 @@ def test_work_that_tells_what_it_begins_is_told_of_as_done(capsys: pytest.Captur
     with Steps(Terminal(), "Align") as steps:
         steps("solve", 0, 2)
         steps("solve", 1, 2)
+        steps("solve", 0, 1)
         steps("draw", 0, 3)
-    assert _told(capsys.readouterr().err) == ["Align: solve: 2/2", "Align: draw: 3/3"]
+    assert _told(capsys.readouterr().err) == ["Align: solve: 2/2", "Align: solve: 1/1", "Align: draw: 3/3"]
 
 
 def _fail_in(steps: Steps) -> None:

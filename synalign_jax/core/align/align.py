@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 from jaxtyping import PRNGKeyArray
 
 from synalign_jax.core.checkpoint import NO_CHECKPOINT, Checkpoint, Part
-from synalign_jax.core.checks import InputError, as_floats, check_rows
+from synalign_jax.core.checks import InputError, as_floats, check_prng_key, check_rows
 from synalign_jax.core.kernels import Kernel, pooled_rbf
 from synalign_jax.core.progress import Tell, silent
 from synalign_jax.core.spacing import evenly_spaced
@@ -90,6 +90,7 @@ def align(
         InputError: bad arrays, labels on one side only, a label that the pool lacks, a setting out of range.
     """
     real, synthetic = as_floats(real), as_floats(synthetic)
+    check_prng_key(key)
     check_rows("real", real)
     check_rows("synthetic", synthetic, min_rows=2, width=real.shape[1])
     if method not in _METHODS:

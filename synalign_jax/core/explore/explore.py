@@ -11,7 +11,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Key
 
-from synalign_jax.core.checks import InputError, as_floats, check_rows
+from synalign_jax.core.checks import InputError, as_floats, check_prng_key, check_rows
 from synalign_jax.core.kernels import Kernel, diagonal, median_length_scale, rbf, rbf_length_scale
 from synalign_jax.core.padding import size_class
 from synalign_jax.core.pca import principal_components
@@ -92,6 +92,7 @@ def explore(
         raise InputError(f"noise: {noise}; it must be positive")
     acquisition = _acquisition(acquisition)
     embeddings, observed = as_floats(embeddings), as_floats(observed)
+    check_prng_key(key)
     check_rows("embeddings", embeddings)
     if embeddings.shape[0] <= neighbors:
         raise InputError(

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 
-from synalign_jax.core.checks import InputError, as_floats, check_rows, check_weights
+from synalign_jax.core.checks import InputError, as_floats, check_prng_key, check_rows, check_weights
 from synalign_jax.core.kernels import Kernel, pooled_rbf
 from synalign_jax.core.padding import host_gram
 from synalign_jax.core.resample import systematic
@@ -64,6 +64,7 @@ def two_sample_test(
         InputError: bad rows or weights, fewer than two rows a side, or no permutations.
     """
     x, y = as_floats(x), as_floats(y)
+    check_prng_key(key)
     check_rows("x", x, min_rows=2)
     check_rows("y", y, min_rows=2, width=x.shape[1])
     if permutations < 1:
