@@ -154,6 +154,7 @@ def test_rows_of_a_rare_label_pass_and_do_not_keep_the_others_from_being_checked
 )
 def test_what_is_not_checked_is_said(each: int, labels: str, used: bool, said: str | None) -> None:
     vectors = np.repeat(np.eye(8, dtype=np.float32)[: len(labels)], each or 20, axis=0)
+    vectors += 0.1 * np.random.default_rng(6).normal(size=vectors.shape).astype(np.float32)
     names = [label for label in labels for _ in range(each or 20)]
     if "c" in labels:
         vectors, names = vectors[: 2 * each + 2], names[: 2 * each + 2]
