@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,22 +17,17 @@ from synalign_jax.llm.protocol import (
     ServerError,
 )
 
+from ._bodies import bare, fault_in
 from ._waits import retry_after, used_up
 
 _SHOWN = 300  # characters of a server's message that an error repeats
-_STATUS_OF_WORD = {
-    "resource_exhausted": 429, "rate_limit_exceeded": 429, "rate_limit_error": 429, "too_many_requests": 429,
-    "throttlingexception": 429, "unavailable": 503, "overloaded_error": 529, "overloaded": 529,
-    "authentication_error": 401, "unauthenticated": 401, "permission_error": 403, "permission_denied": 403,
-    "not_found_error": 404, "not_found": 404, "model_not_found": 404, "invalid_request_error": 400,
-    "invalid_argument": 400, "bad_request": 400, "badrequesterror": 400, "deadline_exceeded": 504,
-}  # fmt: skip
 _CREDIT_CODES = ("insufficient_quota", "billing", "exceeded_current_quota", "arrearage", "payment_required")
 _CREDIT = re.compile(
     r"insufficient.{0,12}(?:balance|credit|funds|quota)|credit balance is too low|out of credit|no credit"
     r"|not enough (?:credit|balance)|balance is insufficient|余额不足|额度不足|欠费"
     r"|overdue|in arrears|billing hard limit|payment required"
     r"|(?:api )?usage limits?\. you will|spending limit|past invoices|budget has been exceeded"
+    r"|free.?tier[^.]{0,30}exhausted|freetieronly|have any credits|purchase credits"
     r"|key limit exceeded|daily free allocation|quota_reached|remaining quota is 0",
     re.IGNORECASE,
 )
@@ -41,7 +35,7 @@ _KEY = re.compile(
     r"(?:api.?key|access.?token|credential|subscription.?key|authorization)[^.]{0,40}"
     r"(?:not valid|invalid|incorrect|expired|missing|required|revoked|disabled|wrong|not found)"
     r"|(?:invalid|incorrect|expired|missing|wrong|no)\W{0,3}(?:api.?key|access.?token|credential|subscription.?key)"
-    r"|api_key_invalid|unauthori[sz]ed|authentication",
+    r"|api_key_invalid|unauthori[sz]ed|authentication|authori[sz]ation failed",
     re.IGNORECASE,
 )
 _REGION = re.compile(
@@ -51,13 +45,15 @@ _REGION = re.compile(
 )
 _MODEL = re.compile(
     r"model[^.]{0,80}(?:does not exist|not exist|not found|is not available|decommissioned"
-    r"|no longer (?:supported|available)|not a valid model"
+    r"|no longer (?:supported|available)|not a valid model|has been deprecated|is not loaded"
+    r"|not supported by any|not a chat model|blocked at the|terms acceptance"
     r"|has been (?:removed|retired|shut down)|do not have access"
     r"|not supported for generat)"
     r"|(?:unknown|invalid|no such|unrecognized|nonexistent|unavailable) model|not a valid model"
     r"|(?:do not|don.t|not) have access to (?:the )?model|not work with the specified model|no models? loaded"
     r"|model disabled"
-    r"|on-demand throughput isn.t supported"
+    r"|on-demand throughput isn.t supported|unable to access (?:\S+ )?model|malformed publisher model"
+    r"|does not support chat\b|provider not provided"
     r"|model_not_found|model_decommissioned",
     re.IGNORECASE,
 )
@@ -89,7 +85,8 @@ _BAD_ANSWER = re.compile(
     r"failed_generation|json_validate_failed"
     r"|failed to (?:generate|parse|validate)[^.]{0,30}(?:json|output|response)"
     r"|model_output_parse|output_parse_failed"
-    r"|generated (?:json|output)[^.]{0,30}(?:invalid|not match|does not)",
+    r"|generated (?:json|output)[^.]{0,30}(?:invalid|not match|does not)"
+    r"|(?:response|output) did not (?:respect|match|follow|conform)",
     re.IGNORECASE,
 )
 _RATE = re.compile(
@@ -109,100 +106,34 @@ _LOADING = re.compile(
 )
 # Of a server's process, whatever the status says (LM Studio: 400).
 _LOADS = re.compile(
-    r"model\b[^.]{0,40}(?:\bis|still|currently) loading|model\b[^.]{0,40}being loaded", re.IGNORECASE
+    r"model\b[^.]{0,40}(?:\bis|still|currently) loading|model\b[^.]{0,40}being loaded"
+    r"|endpoint\b[^.]{0,40}(?:not (?:yet )?ready|is updating)",
+    re.IGNORECASE,
 )
+# The limit was used up by thoughts, which is said as if the request were wrong.
+_CUT = re.compile(r"could not finish the message|higher max_\w*tokens", re.IGNORECASE)
+# Said with 403, which otherwise is about the key.
+_INVALID = re.compile(r"validation error|must be <|unsupported_(?:value|parameter)", re.IGNORECASE)
 _CRASHED = re.compile(
     r"model (?:(?:is|was|has been )?\s?unloaded|has (?:unexpectedly )?(?:crashed|stopped|exited))"
     r"|channel error|operation (?:was )?cancell?ed|degraded function",
     re.IGNORECASE,
 )
 _NO_LOADING = re.compile(r"(?:fail\w*|unable|could not|cannot|error)(?: to)? load", re.IGNORECASE)
-# MiniMax's numbers, which come with HTTP 200.
-_STATUS_OF_NUMBER = {1002: 429, 1004: 401, 1008: 402, 1026: 400, 1027: 400, 1039: 429, 2013: 400, 2049: 401}
 
 
 class Rejected(Refused):
-    """The endpoint finds its own model's answer unfit; `answer` is that, unaltered, where it is shown."""
+    """The endpoint finds its own model's answer unfit; `answer` is that, unaltered, where it is shown.
+
+    `cut` says that the limit was used up before there was one.
+    """
 
     answer = ""
+    cut = False
 
 
 class Unexplained(Refused):
     """The endpoint refuses the request as such, and not for its prompt, as far as its words go."""
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """What a body says went wrong. `status` is its own word, or None; `code` all its short words."""
-
-    text: str
-    code: str
-    status: int | None
-
-
-def fault_in(value: Any) -> Fault | None:
-    """The error that a body reports, in the shapes that servers use; None where it reports none."""
-    if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
-        return fault_in(value[0])
-    if not isinstance(value, dict):
-        return None
-    if value.get("type") == "response.failed":  # OpenAI's Responses, streamed
-        return fault_in(value.get("response"))
-    base = value.get("base_resp")
-    if isinstance(base, dict) and base.get("status_code") and not value.get("choices"):
-        code = base["status_code"]
-        status = _STATUS_OF_NUMBER.get(code, 500) if isinstance(code, int) else 500
-        return Fault(str(base.get("status_msg") or code), str(code), status)
-    error = next((value[name] for name in ("error", "errors", "detail") if value.get(name)), None)
-    if not error and not _says_error(value):
-        return None
-    if isinstance(error, list) and len(error) == 1 and isinstance(error[0], dict | str):
-        error = error[0]
-    inner = error if isinstance(error, dict) else value
-    text = next((inner[n] for n in ("message", "msg", "detail", "error", "title") if inner.get(n)), None)
-    if isinstance(error, str):
-        text = error
-    if not isinstance(text, str):
-        text = json.dumps(text if text is not None else (error or value), ensure_ascii=False)
-    metadata = inner.get("metadata")
-    if isinstance(metadata, dict) and isinstance(
-        metadata.get("raw"), str
-    ):  # what the provider behind it said
-        text = f"{text}: {metadata['raw']}"
-    if isinstance(inner.get("failed_generation"), str):
-        text += " (failed_generation)"
-    words = [x.get(n) for x in (inner, value) for n in ("code", "status", "type", "reason") if x.get(n)]
-    return Fault(text, " ".join(str(word) for word in words).lower(), _status(words))
-
-
-def _bare(value: Any) -> Fault | None:
-    """An error that is not wrapped in one: the fields of the body itself."""
-    if not isinstance(value, dict) or not isinstance(value.get("message"), str):
-        return None
-    words = [value[name] for name in ("code", "error_code", "status", "type") if value.get(name)]
-    return Fault(value["message"], " ".join(map(str, words)).lower(), _status(words))
-
-
-def _says_error(value: Mapping[str, Any]) -> bool:
-    if value.get("choices") or value.get("data"):
-        return False
-    kind = str(value.get("object") or value.get("type") or value.get("status") or "").lower()
-    return kind in ("error", "failed", "failure") or value.get("success") is False
-
-
-def _status(words: list[Any]) -> int | None:
-    for word in words:
-        if (
-            isinstance(word, int | str)
-            and not isinstance(word, bool)
-            and str(word).isdecimal()
-            and len(str(word)) < 4
-        ):
-            if 400 <= int(word) < 600:
-                return int(word)
-        elif isinstance(word, str) and word.lower() in _STATUS_OF_WORD:
-            return _STATUS_OF_WORD[word.lower()]
-    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +151,7 @@ class Blame:
 
 def error_for(status: int, value: Any, body: str, headers: Mapping[str, str], blame: Blame) -> LLMError:
     """The error for an HTTP answer that is none; `body` holds no secret any more."""
-    said = fault_in(value) or (_bare(value) if status != 200 else None)
+    said = fault_in(value) or (bare(value) if status != 200 else None)
     text, code = (said.text, said.code) if said else (body, "")
     if status == 200 or (status in (400, 500) and said and said.status in (429, 503, 529)):
         status = (said.status if said else None) or 500
@@ -249,9 +180,10 @@ def error_for(status: int, value: Any, body: str, headers: Mapping[str, str], bl
     if status == 400 and _LOADS.search(everything) and not _NO_LOADING.search(everything):
         return Loading(message, retry_after=wait, raw=body)
     error = _of_the_request(status, message, everything, value, body, blame)
-    if isinstance(error, Refused) and _BAD_ANSWER.search(body):
+    cut = bool(_CUT.search(everything))
+    if isinstance(error, Refused) and (cut or _BAD_ANSWER.search(body)):
         error = Rejected(message, raw=body)
-        error.answer = _failed_generation(value)
+        error.answer, error.cut = _failed_generation(value), cut
     elif isinstance(error, Refused) and not error.why and status in (400, 404, 422):
         error = Unexplained(message, raw=body)
     return error
@@ -292,12 +224,12 @@ def _of_the_request(
         return _refused(message, raw, "moderated")
     if _OPTIONS.search(everything):
         return _refused(message, raw, "")
-    if _MODEL.search(everything) or (status == 404 and not blame.answered):
+    if _MODEL.search(everything) or (status in (404, 410) and not blame.answered):
         hint = f"(check the model name {blame.model!r} and the path of base_url)"
         return Misconfigured(f"{message} {hint}", raw=raw)
     if status == 404:  # it has answered before: a gateway on its way
         return ServerError(message, raw=raw)
-    if status == 403 and not blame.answered:
+    if status == 403 and not blame.answered and not _INVALID.search(everything):
         return Misconfigured(f"{message} ({blame.key})", raw=raw)
     if status == 413 or _TOO_LONG.search(everything):
         return _refused(message, raw, "too_long")

@@ -24,9 +24,9 @@ from synalign_jax.llm.protocol import (
     Unreachable,
 )
 
-from ._bodies import parsed, written
+from ._bodies import fault_in, parsed, written
 from ._events import EventReader, looks_like_events
-from ._faults import Blame, error_for, fault_in
+from ._faults import Blame, error_for
 from ._proxy import proxy_for
 from ._waits import quota
 from .connection import Address, Connection, Credentials

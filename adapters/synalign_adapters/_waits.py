@@ -119,8 +119,9 @@ def quota(headers: Mapping[str, str]) -> Quota | None:
 def used_up(headers: Mapping[str, str]) -> float | None:
     """Seconds until something is left again, where a refusal's rate-limit headers say that nothing is."""
     left = quota(headers)
-    if left is None:
-        return None
+    if left is None:  # Together
+        alone = [seconds(headers[n]) for n in ("x-ratelimit-reset", "ratelimit-reset") if n in headers]
+        return alone[0] if alone else None
     counts = ((left.requests, left.requests_reset), (left.tokens, left.tokens_reset))
     return max((reset for count, reset in counts if count == 0), default=0.0) or None
 

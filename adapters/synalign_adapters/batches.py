@@ -26,8 +26,8 @@ from synalign_jax.llm.protocol import (
     Unsupported,
 )
 
-from ._bodies import parsed
-from ._faults import Fault, Unexplained, fault_in
+from ._bodies import Fault, fault_in, parsed
+from ._faults import Unexplained
 from ._http import Called, Reply
 from ._options.learnt import Options
 from ._options.searched import optional

@@ -265,11 +265,13 @@ def _rescued(error: Rejected, request: ChatRequest) -> ChatResponse:
     Raises:
         BadAnswer: it does not show it.
     """
-    if not error.answer.strip():
+    if not error.answer.strip() and not error.cut:
         raise BadAnswer(str(error), raw=error.raw, paid=True) from None
     size = sum(len(m.content.encode("utf-8", "replace")) for m in request.messages)
     usage = Usage(size, len(error.answer.encode("utf-8", "replace")))
-    return ChatResponse((Choice(error.answer, "stop"),), usage, request.model)
+    if error.cut:
+        usage = Usage(size, request.max_tokens)
+    return ChatResponse((Choice(error.answer, "length" if error.cut else "stop"),), usage, request.model)
 
 
 def _blames_an_option(raw: str) -> bool:

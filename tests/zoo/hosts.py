@@ -98,6 +98,15 @@ def estimates_input_and_output_together(visit: Visit) -> Reply:
 
 
 @sound
+def calls_thoughts_alone_a_bad_request(visit: Visit) -> Reply:
+    """OpenAI's reasoning models."""
+    if limit(visit) < 1000:
+        said = "Could not finish the message because max_tokens or model output limit was reached."
+        return refusal(f"{said} Please try again with higher max_tokens.")
+    return good(visit)
+
+
+@sound
 def answers_with_246(visit: Visit) -> Reply:
     """Portkey: a check failed that is no bar."""
     return Reply(246, completion(content(visit)) | {"hook_results": {"before_request_hooks": []}})
@@ -333,6 +342,42 @@ WORDS: dict[str, tuple[int, Any, str]] = {
         {"errors": [{"message": "you have used up your daily free allocation of 10,000 neurons"}]},
         "misconfigured",
     ),
+    # 403 is not always of the key
+    "together_403": (
+        403,
+        said(
+            "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 8193. Given: 8000 `inputs`"
+        ),
+        "at most 193",
+    ),
+    "openai_unverified": (
+        403,
+        said("Your organization must be verified to stream", param="stream", code="unsupported_value"),
+        "stream",
+    ),
+    "nvidia_authorization": (403, {"title": "Forbidden", "detail": "Authorization failed"}, "misconfigured"),
+    # of the model, and so of all
+    "together_dedicated": (400, said("Unable to access non-serverless model x. Please"), "misconfigured"),
+    "huggingface_provider": (
+        400,
+        said("The requested model 'x' is not supported by any provider you have enabled.", param="model"),
+        "misconfigured",
+    ),
+    "ollama_embedder": (400, said('"nomic-embed-text" does not support chat'), "misconfigured"),
+    "groq_terms": (400, said("The model `x` requires terms acceptance."), "misconfigured"),
+    "vertex_publisher": (400, said("Malformed publisher model `m` in request."), "misconfigured"),
+    "litellm_provider": (400, said("LLM Provider NOT provided. You passed model=foo"), "misconfigured"),
+    "llamacpp_router": (400, said("model is not loaded"), "misconfigured"),
+    "sambanova_gone": (410, said("The model x has been deprecated"), "misconfigured"),
+    "xai_credits": (403, {"error": "Your team doesn't have any credits yet."}, "misconfigured"),
+    "dashscope_free": (403, said("The free tier of the model has been exhausted."), "misconfigured"),
+    # of this answer, or of the moment
+    "databricks_form": (
+        400,
+        {"message": "Model response did not respect the required format. Please consider retrying"},
+        "refused",
+    ),
+    "databricks_update": (400, {"message": "Endpoint x is not ready: it is updated"}, "loading"),
     # of the moment
     "databricks_zero": (503, {"message": "Endpoint is scaled to zero and is starting"}, "loading"),
     "nvidia_degraded": (

@@ -57,6 +57,8 @@ def test_the_words_of_hosts_are_understood(name: str, answered: bool) -> None:
         assert expected == "system"
     elif lesson.format:
         assert expected == "format"
+    elif lesson.stream is not None:
+        assert expected == "stream"
     else:
         assert lesson.without == {expected}
 
@@ -73,6 +75,7 @@ MANY = {f"{LEFT}-requests": "9", f"{RESET}-requests": "6h"}
         ({f"{LEFT}-tokens": "0", f"{RESET}-tokens": "1m3s"}, 63),
         (MANY | {f"{LEFT}-tokens": "0", f"{RESET}-tokens": "2s"}, 2),
         (MANY, None),  # there is too little of something else
+        ({RESET: "4"}, 4),  # Together
         ({"Retry-After": "3", LEFT: "0", RESET: "12"}, 3),
     ],
 )

@@ -52,7 +52,7 @@ _INPUT = re.compile(
 # Of the prompt alone: no limit of the answer mends it, and a lower one would cost all that follow.
 _PROMPT_ONLY = re.compile(
     r"(?:prompt|input) length|length of (?:the |your )?(?:prompt|input|messages?)|max\w* (?:prompt|input)"
-    r"|(?:prompt|input) (?:is|was) too long",
+    r"|(?:prompt|input) (?:is|was) too long|inputs\W+must have",
     re.IGNORECASE,
 )
 _ANSWER = re.compile(
