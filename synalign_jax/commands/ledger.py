@@ -65,7 +65,11 @@ def run(options: argparse.Namespace) -> int:
             if (path.parent / "config.json").is_file() and any(True for _ in ledger.dead_letters(kind)):
                 reopen(path.parent)
             count = ledger.revive(kind)
-            print(f"{count} request(s) opened again; start the run again to ask for them")
+            print(
+                f"{count} request(s) opened again; start the run again to ask for them"
+                if count
+                else "no such request was given up, so there is none to ask again"
+            )
         elif options.failures:
             _show_failures(ledger, None if options.failures == "all" else options.failures)
         else:

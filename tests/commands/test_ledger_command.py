@@ -86,6 +86,8 @@ def test_retry_opens_what_was_given_up(folder: Path, capsys: pytest.CaptureFixtu
     assert capsys.readouterr().out.startswith("1 request(s) opened again")
     with Ledger(folder / "ledger.sqlite") as ledger:
         assert (ledger.summary().dead, ledger.summary().open) == (0, 3)
+    synalign(str(folder), "--retry")
+    assert capsys.readouterr().out.startswith("no such request was given up")
 
 
 def test_a_folder_without_a_ledger_is_named_and_left_alone(tmp_path: Path) -> None:

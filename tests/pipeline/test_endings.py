@@ -51,6 +51,7 @@ def test_rows_that_are_all_rejected_are_counted_by_reason(
     said = capsys.readouterr().err
     assert "the LLM gave no usable row" in said
     assert "dropped: " in said
+    assert "rejected.parquet" in said
     assert "says a label or field name alone" in said
     assert "Traceback" not in said
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import warnings
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -43,8 +44,14 @@ class NoAnswersError(RuntimeError):
             + (f"; the first failure was: {last}" if last is not None else "")
             + (f"; {reached}" if reached is not None else "")
             + "".join(f"\n  dropped: {count} ({reason})" for reason, count in sorted((dropped or {}).items()))
-            + f"\nLook at its answers, and retry them, with: synalign ledger {folder}"
+            + (f"\nThe rows, each with its reason, are in {folder / 'rejected.parquet'}" if dropped else "")
+            + ("" if dropped and last is None else _how_to_look(folder))
         )
+
+
+def _how_to_look(folder: Path) -> str:
+    command = f"synalign ledger {shlex.quote(str(folder))}"
+    return f"\nWhat was given up, and the endpoint's last words: {command} --failures (--retry asks again)"
 
 
 class Asker:
