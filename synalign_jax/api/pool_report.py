@@ -14,7 +14,7 @@ from synalign_jax.core.spacing import evenly_spaced
 from synalign_jax.evaluation.figures import length_figure
 from synalign_jax.evaluation.report import MAX_ROWS, rows_shown
 from synalign_jax.evaluation.report.facts import Copies, Distance, Kinds, ReportFacts, SyntheticRow
-from synalign_jax.evaluation.report.kinds import kinds_by, ranges, weights_facts, word_kinds
+from synalign_jax.evaluation.report.kinds import kinds_by, kinds_of_sets, ranges, weights_facts, word_kinds
 from synalign_jax.evaluation.report.maps import maps_of
 from synalign_jax.pipeline.data.copies import find_copies
 from synalign_jax.pipeline.data.errors import listed
@@ -83,12 +83,7 @@ def _kinds(real: Table, pool: Table, weights: np.ndarray | None, group: str | No
     """Rows by label, and by every other column that has few values: what they come from, mostly."""
     found: list[Kinds | None] = []
     if pool.label_sets is not None:
-        own = [label for labels in pool.label_sets for label in labels]
-        sizes = [len(labels) for labels in pool.label_sets]
-        of_row = None if weights is None else np.repeat(weights, sizes)
-        found.append(
-            kinds_by("label", own, of_row, [label for row in real.label_sets or [] for label in row])
-        )
+        found.append(kinds_of_sets("label", pool.label_sets, weights, real.label_sets or []))
         if any(len(labels) > 1 for labels in (*pool.label_sets, *(real.label_sets or []))):
             found.append(kinds_by("combination of labels", _combined(pool), weights, _combined(real)))
     elif pool.labels is not None:

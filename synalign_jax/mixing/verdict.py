@@ -39,8 +39,6 @@ def verdict(
     real_rows: int,
 ) -> Verdict:
     """`sure` is the chance that the pool so weighed helps; `mute` says that its labels say nothing."""
-    points = f"{_points(accuracy.value)} points of accuracy"
-    points += f" ({_points(accuracy.lower)} to {_points(accuracy.upper)})"
     if mute:
         return Verdict(
             "do not use",
@@ -52,17 +50,15 @@ def verdict(
         return Verdict(
             "do not use",
             f"Do not use these rows: train on the {real_rows:,} real rows alone. The best that could be made"
-            f" of them (share {share:.2g}) would bring {points}, and cross-validation on the real rows is"
-            f" {_percent(sure)} sure that the loss falls at all.",
+            f" of them (share {share:.2g}) would bring {_gained(accuracy)}, and cross-validation on the"
+            f" real rows is {_percent(sure)} sure that the loss falls at all.",
             1.0 - sure,
         )
     how = ""
     if mean_weight < _FULL:
         how = f", together counting as {share:.2g} times the real rows ({share * real_rows:,.0f} rows)"
-    gains = f"to gain {points}"
-    if accuracy.value <= 0:
-        gains = f"to be better in its probabilities and not in its choices ({points})"
-    what = f"{gains}, and cross-validation on the real rows is {_percent(sure)} sure that its loss falls"
+    what = f"{_expected(accuracy)}, and cross-validation on the real rows"
+    what += f" is {_percent(sure)} sure that its loss falls"
     return Verdict(
         "use" if mean_weight >= _FULL else "use at this share",
         f"Use these rows with the weights{how}: a student of the real rows and these is expected {what}.",
@@ -93,12 +89,10 @@ def verdict_of_labels(
             f" {helped} of {asked}{more}, and {chance}.",
             1.0 - sure,
         )
-    points = f"{_points(accuracy.value)} points of accuracy"
-    points += f" ({_points(accuracy.lower)} to {_points(accuracy.upper)})"
     return Verdict(
         "use" if mean_weight >= _FULL else "use at this share",
         f"Use these rows with the weights: they help with {helped} of {asked}{more}. A student that says yes"
-        f" or no to each label is expected to gain {points}, and {chance}.",
+        f" or no to each label is expected {_expected(accuracy)}, and {chance}.",
         sure,
     )
 
@@ -114,6 +108,17 @@ def not_judged(real_rows: int, why: str, rows: str, learner: str) -> Verdict:
         " nearer to the real rows and together count for no more than they.",
         0.5,
     )
+
+
+def _gained(accuracy: Gain) -> str:
+    ends = f"{_points(accuracy.lower)} to {_points(accuracy.upper)}"
+    return f"{_points(accuracy.value)} points of accuracy ({ends})"
+
+
+def _expected(accuracy: Gain) -> str:
+    if accuracy.value <= 0:
+        return f"to be better in its probabilities and not in its choices ({_gained(accuracy)})"
+    return f"to gain {_gained(accuracy)}"
 
 
 def _points(value: float) -> str:

@@ -7,6 +7,7 @@ from synalign_jax.evaluation.report.facts import Kind, Kinds
 from synalign_jax.evaluation.report.kinds import (
     attribute_kinds,
     kinds_by,
+    kinds_of_sets,
     ranges,
     weights_facts,
     weights_shown,
@@ -99,3 +100,11 @@ def test_the_sentence_names_the_kind_that_won_most_and_the_one_that_lost_most() 
     still = Kinds("label", (Kind("x", 0.5, 0.5, 0.51), Kind("y", 0.5, 0.5, 0.49)))
     assert won_and_lost([still]) == ["The weights changed no share of these by two points or more."]
     assert won_and_lost([]) == []
+
+
+def test_of_several_values_a_row_each_has_its_share_of_the_rows() -> None:
+    kinds = kinds_of_sets("label", [("a", "b"), ("b",), ()], np.array([3.0, 1.0, 0.0]), [("a",), ("a", "b")])
+    assert kinds is not None
+    assert [(k.value, k.real, k.weighted) for k in kinds.values] == [("a", 1.0, 0.75), ("b", 0.5, 1.0)]
+    assert [k.pool for k in kinds.values] == pytest.approx([1 / 3, 2 / 3])
+    assert kinds_of_sets("label", [("a",), ()], None, [("a",)]) is None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -89,9 +89,31 @@ def kinds_by(
     ]
     if len(counts | of_real) < 2 or not found:
         return None
+    return _most_telling(name, found, most, len(counts | of_real))
+
+
+def kinds_of_sets(
+    name: str,
+    pool: Sequence[Collection[str]],
+    weights: np.ndarray | None,
+    real: Sequence[Collection[str]],
+) -> Kinds | None:
+    """`kinds_by` where a row may have several values: the share of the rows that have each one."""
+    total = 1.0 if weights is None else float(np.sum(weights)) or 1.0
+    found = []
+    for value in sorted({value for side in (pool, real) for row in side for value in row}):
+        has = np.fromiter((value in row for row in pool), bool, len(pool))
+        theirs = sum(value in row for row in real) / max(1, len(real))
+        heavy = None if weights is None else float(np.asarray(weights)[has].sum() / total)
+        found.append(Kind(value, theirs, float(has.mean()), heavy))
+    return _most_telling(name, found, _MOST, len(found)) if len(found) > 1 else None
+
+
+def _most_telling(name: str, found: Sequence[Kind], most: int, values: int) -> Kinds:
+    """Those whose share changed most, or is furthest from the real rows', in the order of these."""
     shown = sorted(found, key=lambda kind: -max(abs(kind.change), abs(kind.pool - (kind.real or kind.pool))))
     shown = sorted(shown[:most], key=lambda kind: (-(kind.real or kind.pool), kind.value))
-    return Kinds(name, tuple(shown), len(counts | of_real) - len(shown))
+    return Kinds(name, tuple(shown), values - len(shown))
 
 
 def ranges(values: Sequence[Any], of: Sequence[Any]) -> list[str] | None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from synalign_jax.evaluation.report.facts import (
 from synalign_jax.evaluation.report.kinds import (
     attribute_kinds,
     kinds_by,
+    kinds_of_sets,
     weights_facts,
     weights_shown,
     word_kinds,
@@ -154,10 +156,9 @@ def _kinds(
     if labelled:
         labels, of_real = values_of(made["label"]), [row["label"] for row in real]
         if multi_label:
-            parts = [labels_in(label) for label in labels]
-            each = np.repeat(weights, [len(part) for part in parts])
-            theirs = [one for label in of_real for one in labels_in(label)]
-            found.append(kinds_by("label", [one for part in parts for one in part], each, theirs))
+            sets, of_theirs = ([labels_in(label) for label in side] for side in (labels, of_real))
+            found.append(kinds_of_sets("label", sets, weights, of_theirs))
+            labels, of_real = ([label or "(none)" for label in side] for side in (labels, of_real))
         name = "combination of labels" if multi_label else "label"
         found.append(kinds_by(name, labels, weights, of_real))
     found.append(kinds_by("model", values_of(made["model"]), weights))
@@ -192,13 +193,22 @@ def _went_in(config: Config, records: Sequence[dict[str, Any]]) -> tuple[WentIn,
                 rows,
                 of,
                 named,
-                {label: count for label, count in labels.items() if label},
+                _counts(labels, several=config.data.multi_label),
                 f"texts embedded by {config.encoder.model}",
                 remarks,
             ).plain()
         )
         for role, files, rows, of, named, labels, remarks in sides
     )
+
+
+def _counts(labels: Mapping[str, int], *, several: bool) -> dict[str, int]:
+    """Rows of each label, of each of several in its own right."""
+    counts: Counter[str] = Counter()
+    for label, count in labels.items():
+        for one in labels_in(label) if several else filter(None, (label,)):
+            counts[one] += count
+    return dict(counts)
 
 
 def _writers(config: Config) -> list[str]:
