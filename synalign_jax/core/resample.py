@@ -14,6 +14,7 @@ from .checks import InputError, check_prng_key, check_rows, check_weights
 from .kernels import Kernel, diagonal, gram, pooled_rbf
 from .padding import padded_cloud, size_class
 
+_FAR = 4.0  # squared distance of the mean from the origin, in units of the rows' variance
 _HERDING_LIMIT = 2**31  # rows with weight times rows drawn, above which "auto" does not herd: about a minute
 _EXCHANGES = 2  # passes over the chosen rows
 
@@ -130,6 +131,8 @@ def _herding(
             " out `distinct`"
         )
     points = np.asarray(embeddings[rows[support]])
+    if kernel is None:
+        points = _about_the_origin(points)
     kernel = pooled_rbf(points, points) if kernel is None else kernel
     w = weights[support] / weights[support].sum()
     # Filled up, so that labels of many sizes share one program.
@@ -140,6 +143,17 @@ def _herding(
         kernel, jnp.asarray(cloud), jnp.asarray(shares, cloud.dtype), known, places, count, distinct
     )
     return support[np.asarray(chosen)[:count]]
+
+
+def _about_the_origin(points: Float[np.ndarray, "m d"]) -> Float[np.ndarray, "m d"]:
+    """In the precision that is computed in, moved by their mean where that is far: squared distances of rows
+    that share a large offset would lose their digits, and the kernel here is one of distances.
+    """
+    dtype = jax.dtypes.canonicalize_dtype(np.promote_types(points.dtype, np.float32))
+    mean = points.mean(axis=0, dtype=np.float64)
+    if mean @ mean <= _FAR * points.var(axis=0, dtype=np.float64).sum():
+        return points.astype(dtype)
+    return (points.astype(np.float64) - mean).astype(dtype)
 
 
 @jax.jit

@@ -75,6 +75,19 @@ def test_distinct_rows_repeat_only_where_there_are_too_few() -> None:
     assert (few[picks] > 0).all()
 
 
+@pytest.mark.parametrize(("dtype", "offset"), [("f8", 1e6), ("f4", 1e3), ("f2", 0.0)])
+def test_rows_far_from_the_origin_and_of_other_precision_are_drawn_as_those_near(
+    dtype: str, offset: float
+) -> None:
+    pool, weights = _pool()
+    pool = np.round(64 * pool) / 64  # what every one of these holds exactly
+    near, far = (
+        resample(weights, 20, key=jax.random.key(0), embeddings=x, method="herding", distinct=True)
+        for x in (pool, (pool.astype("f8") + offset).astype(dtype))
+    )
+    np.testing.assert_array_equal(near, far)
+
+
 def test_labels_get_their_shares() -> None:
     points, weights = _pool()
     labels = np.array(["a", "b", "c", "d"])[np.arange(len(weights)) % 4]
