@@ -81,6 +81,13 @@ class Mixture:
     effective_rows: float
     labels: Mapping[Any, float]
 
+    def __repr__(self) -> str:
+        """What to read of it first: the weights and the table would fill the screen."""
+        return (
+            f"<Mixture of {len(self.weights):,} rows: {self.verdict.decision}; share {self.share:.2g},"
+            f" {self.effective_rows:,.0f} effective rows. {self.verdict.text}>"
+        )
+
     @property
     def chosen(self) -> Candidate | None:
         """The candidate whose weights these are; None without labels."""

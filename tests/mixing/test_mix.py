@@ -122,6 +122,8 @@ def test_without_labels_the_weights_match_the_distribution_and_nothing_is_judged
     assert found.verdict.decision == "unknown"
     assert found.candidates == ()
     assert 0 < found.weights.sum() <= 40.001
+    assert repr(found).startswith("<Mixture of 100 rows: unknown; ")
+    assert "array" not in repr(found)
     assert sa.mix(real, None, pool[:1], None, key=jax.random.key(0)).weights.tolist() == [1.0]
 
 

@@ -93,6 +93,14 @@ class Alignment:
     groups: tuple[GroupFit, ...]
     origin: np.ndarray | None = None  # what rows are moved by before anything is computed
 
+    def __repr__(self) -> str:
+        """What to read of it first: the arrays would fill the screen."""
+        held_out = "" if math.isnan(self.heldout_mmd2) else f" ({self.heldout_mmd2:.3g} on rows left out)"
+        return (
+            f"<Alignment of {len(self.weights):,} rows: MMD^2 {self.mmd2_before:.3g}, weighted"
+            f" {self.mmd2_after:.3g}{held_out}; {self.ess:,.0f} effective rows; {self.status}>"
+        )
+
     def score(self, synthetic: Any, labels: Sequence[Any] | None = None) -> np.ndarray:
         """Weights for synthetic rows that arrive later, without solving again, on the scale of `weights`.
 

@@ -310,6 +310,8 @@ def test_held_out_estimate_is_near_the_truth() -> None:
     got = align(real, pool, key=jax.random.key(0), kernel=KERNEL)
     truth = float(mmd2(fresh, pool, y_weights=got.weights, kernel=KERNEL))
     assert abs(got.heldout_mmd2 - truth) < 1.5 * got.noise_band
+    assert f"of 300 rows: MMD^2 {got.mmd2_before:.3g}" in repr(got)
+    assert len(repr(got)) < 200
     k = np.exp(-cdist(fresh, fresh, "sqeuclidean") / (2 * SCALE**2))
     np.testing.assert_allclose(got.noise_band, (1 - (k.sum() - 3_000) / (3_000 * 2_999)) / 300, rtol=0.05)
 
