@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
+from decimal import Decimal
 from functools import partial
 from typing import Any
 
@@ -36,7 +37,7 @@ def settle_labels(name: str, labels: list[str]) -> tuple[list[str], list[str]]:
     numbers = defaultdict(list)
     for label in counts:
         if _NUMBER.fullmatch(label):
-            numbers[float(label.replace(",", ""))].append(label)
+            numbers[Decimal(label.replace(",", ""))].append(label)
     for group in numbers.values():
         if len(group) > 1:
             said.append(f"{name}: the labels {listed(sorted(group))} are one number as text; kept apart")

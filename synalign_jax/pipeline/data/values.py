@@ -139,6 +139,8 @@ def labels_of(where: str, name: str, value: Any) -> tuple[str, ...] | str:
         return value
     if not isinstance(value, list | tuple):
         value = [value]
+    if any(isinstance(part, list | tuple) for part in value):
+        raise DataError(f"{where}: '{name}' has lists within its list; a row's labels are one list")
     found = [label_of(where, name, part) for part in value]
     for label in found:
         if SEPARATOR in label:

@@ -238,6 +238,12 @@ _REFUSED = {
         b'{"columns":["text","label"],"data":[["a","x"],["b"]]}',
         "item 2 of 'data' holds 1 values, 'columns' 2 names",
     ),
+    "a table of a web page": (
+        "r.csv",
+        b"\n<TABLE><tr><td>text</td></tr></TABLE>",
+        "a web page and not the data",
+    ),
+    "line ends of two kinds": ("r.csv", b"text,label\ra,x\nb,y\n", "ends in a carriage return, others in a"),
     "rubbish behind an object": ("r.jsonl", b'{"text":"a"} ]\n', "line 1 is not JSON"),
 }
 
@@ -332,3 +338,23 @@ def test_arrays_of_python_objects_and_of_no_width_are_refused(tmp_path: Path) ->
     np.save(tmp_path / "w.npy", np.zeros((4, 0), "f4"))
     with pytest.raises(DataError, match="4 rows hold no numbers"):
         read_table(tmp_path / "w.npy")
+
+
+def test_a_last_field_that_is_the_beginning_of_another_is_said(tmp_path: Path) -> None:
+    (tmp_path / "r.csv").write_bytes(b"text,label\na,positive\nb,posi")
+    (said,) = read_table(tmp_path / "r.csv").said
+    assert "line 3, the last, has no line end, and its 'label' 'posi' is the beginning of 'positive'" in said
+    for whole in (b"text,label\na,positive\nb,posi\n", b"text,label\na,x\nb,x", b"text,label\na,x\nb,y"):
+        (tmp_path / "r.csv").write_bytes(whole)
+        assert not read_table(tmp_path / "r.csv").said
+
+
+def test_large_whole_numbers_and_lists_in_lists_as_labels(tmp_path: Path) -> None:
+    rows = [{"text": "a", "label": 2**70}, {"text": "b", "label": 2**70 + 1}]
+    (tmp_path / "r.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    table = read_table(tmp_path / "r.jsonl")
+    assert table.labels == [str(2**70), str(2**70 + 1)]
+    assert not table.said
+    (tmp_path / "r.jsonl").write_text(json.dumps({"text": "a", "label": [["x"], ["y"]]}))
+    with pytest.raises(DataError, match="'label' has lists within its list"):
+        read_table(tmp_path / "r.jsonl", multi_label=True)

@@ -115,10 +115,11 @@ def _read(
                 if tell and len(found.rows) % REPORT_EVERY == 0:
                     tell(len(found.rows))
         except csv.Error as error:
-            raise DataError(
-                f"{file.name}: line {reader.line_num + dialect.skipped}: {error}; the file may be cut off,"
-                " or a quote is missing"
-            ) from error
+            what = f"{error}; the file may be cut off, or a quote is missing"
+            if "new-line character" in str(error):
+                what = "it ends in a carriage return, others in a line feed; save the file with one of them"
+            raise DataError(f"{file.name}: line {reader.line_num + dialect.skipped}: {what}") from error
+        last = kept.last
     if headers:
         more = f" and {len(headers) - 1:,} more" if headers[1:] else ""
         found.said.append(f"{file.name}: line {headers[0]}{more} repeats the header, and is left out")
@@ -133,6 +134,8 @@ def _read(
     _drop_empty_end(file, found)
     _drop_unnamed(found)
     _say_second_header(file, found)
+    if not last.endswith(("\n", "\r")):
+        _say_cut(file, found)
     return found, doubtful
 
 
@@ -167,14 +170,15 @@ class _Remembering:
     def __init__(self, lines: Iterator[str]) -> None:
         self._lines = lines
         self.lines: list[str] = []
+        self.last = ""
 
     def __iter__(self) -> _Remembering:
         return self
 
     def __next__(self) -> str:
-        line = next(self._lines)
-        self.lines.append(line)
-        return line
+        self.last = next(self._lines)
+        self.lines.append(self.last)
+        return self.last
 
 
 def _numbered(reader: Any, kept: _Remembering, skipped: int) -> Iterator[tuple[int, list[str]]]:
@@ -238,6 +242,19 @@ def _say_second_header(file: SourceFile, found: RowList) -> None:
                 f" number ({first[name][:40]!r}); if it is a second header, remove it"
             )
             return
+
+
+def _say_cut(file: SourceFile, found: RowList) -> None:
+    """The last field of a file without a last line end, where it is but the beginning of what others have."""
+    if len(found.names) < 2 or len(found.rows) < 2:
+        return
+    name = list(found.names)[-1]
+    *others, end = (row[name] for row in found.rows)
+    if end and end not in others and (whole := next((o for o in others if o.startswith(end)), None)):
+        found.said.append(
+            f"{file.name}: line {found.places[-1]}, the last, has no line end, and its '{name}' {end[:40]!r}"
+            f" is the beginning of {whole[:40]!r}; was the file cut off there?"
+        )
 
 
 def _is_number(value: str) -> bool:

@@ -7,6 +7,7 @@ import contextlib
 import gzip
 import io
 import lzma
+import re
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -20,12 +21,10 @@ from synalign_jax.pipeline.data.shards import SourceFile
 _OTHER = {
     b"\xd0\xcf\x11\xe0": "an Excel workbook; save the sheet as CSV UTF-8",
     b"version https://git-lfs": "a Git LFS pointer and not the data; run: git lfs pull",
-    b"<!DOCTYPE": "a web page and not the data; download the raw file",
-    b"<!doctype": "a web page and not the data; download the raw file",
-    b"<html": "a web page and not the data; download the raw file",
     b"SQLite format 3": "an SQLite database; write the table to CSV or Parquet",
     b"\x80\x04\x95": "a pickle, which is never read; write the rows as JSONL or Parquet",
 }
+_PAGE = re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:!doctype|html|head|table)\b", re.IGNORECASE)
 _BINARY = {b"PAR1": "Parquet", b"ARROW1": "Arrow", b"\x93NUMPY": ".npy"}
 
 
@@ -46,6 +45,8 @@ def opened(file: SourceFile) -> Iterator[Any]:
             for start, what in _OTHER.items():
                 if head.startswith(start):
                     raise DataError(f"{file.name}: this is {what}")
+            if _PAGE.match(head):
+                raise DataError(f"{file.name}: this is a web page and not the data; download the raw file")
             yield stream
     except FileNotFoundError as error:
         raise DataError(f"{file.name}: no such file") from error
