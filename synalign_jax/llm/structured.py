@@ -53,7 +53,7 @@ def parse(text: str, schema: Mapping[str, Any]) -> Any:
     validator, lenient = _validators(json.dumps(schema, sort_keys=True))
     refusal = ""
     readings: list[tuple[Any, bool]] = []
-    if (whole := _in_portions(text, schema)) is not None and (fit := _fit(whole, schema, lenient, False)):
+    if (whole := _in_portions(text, schema)) is not None and (fit := _fit(whole, schema, lenient, True)):
         return fit[0]
     for candidate in found.candidates(text):
         try:
@@ -75,7 +75,7 @@ def parse(text: str, schema: Mapping[str, Any]) -> Any:
         for value, _ in sorted(readings, key=lambda reading: not reading[1]):
             if (fit := _fit(value, schema, lenient, loose)) is not None:
                 return fit[0]
-    if (fit := _fit(found.lines(text), schema, lenient, True)) is not None:
+    if (rows := found.lines(text)) and (fit := _fit(rows, schema, lenient, True)) is not None:
         return fit[0]
     raise BadAnswer(refusal or found.why_nothing(text), raw=text)
 
@@ -85,7 +85,9 @@ def _in_portions(text: str, schema: Mapping[str, Any]) -> dict[str, list[Any]] |
     wanted = schema.get("properties") or {}
     name = next(iter(wanted), "")
     most = wanted[name].get("maxItems") if len(wanted) == 1 and isinstance(wanted[name], Mapping) else None
-    if not isinstance(most, int) or text.count(f'"{name}"') < 2:
+    if not isinstance(most, int) or text.count("{") < 2:
+        return None
+    if text.count(f'"{name}"') == 1:  # the usual answer
         return None
     items: list[Any] = []
     try:
@@ -95,10 +97,12 @@ def _in_portions(text: str, schema: Mapping[str, Any]) -> dict[str, list[Any]] |
             values = found.decoded(found.without_thoughts(text.strip()))
         if not isinstance(values, list):
             return None
+        kinds = {tuple(sorted(value)) if isinstance(value, dict) else None for value in values}
+        single = len(kinds) == 1 and name not in (kinds.pop() or (name,))  # an item each
         for value in values:
-            if not isinstance(value, dict) or not isinstance(value.get(name), list):
+            if not single and not (isinstance(value, dict) and isinstance(value.get(name), list)):
                 return None
-            items += [item for item in value[name] if item not in items]
+            items += [item for item in ([value] if single else value[name]) if item not in items]
     except (ValueError, RecursionError):
         return None
     return _clean_value({name: items}) if items and (listed or len(items) <= most) else None

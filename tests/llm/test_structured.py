@@ -56,11 +56,34 @@ TEXTS = {
         ('{"texts": ["one", "two"]}{"texts": ["one", "two"]}', ["one", "two"]),  # said twice
         ('{"texts": ["one", "two"]}\n{"texts": ["three", "four"]}', ["three", "four"]),  # more than asked for
         ('{"texts": ["one"]} Better: {"texts": ["two"]}', ["two"]),
+        ('{"text": "one"}\n{"text": "two"}', ["one", "two"]),
+        ('{"analysis": "hm"}\n{"rows": ["one", "two"]}', ["one", "two"]),
+        ('"one",\n"two"', ["one", "two"]),
+        ("<text>one</text>\n<text>two</text>", ["one", "two"]),
+        (
+            '{"texts": ["a "tale" of b", "two", "it\'s "so, so" good"]}',
+            ['a "tale" of b', "two", 'it\'s "so, so" good'],
+        ),
+        ('{"texts": ["one", "two"}', ["one", "two"]),
+        ('{"texts": ["one"; "two"]}', ["one", "two"]),
+        ("{&quot;texts&quot;: [&quot;one&quot;]}", ["one"]),
+        ('<think>Well {so}.\n\n{"texts": ["one"]}', ["one"]),
+        (
+            '<|channel|>commentary to=functions.f <|constrain|>json<|message|>{"texts": ["one"]}<|call|>',
+            ["one"],
+        ),
+        ('{"type": "object", "properties": {"texts": ["one"]}, "required": ["texts"]}', ["one"]),
+        ('{"texts": {"type": "array", "items": ["one"]}}', ["one"]),
         ('{"texts": ["one", "the \\"texts\\" of it"]}', ["one", 'the "texts" of it']),
     ],
 )
 def test_values_that_together_are_what_was_asked_for_are_all_used(text: str, texts: list[str]) -> None:
     assert parse(text, TEXTS)["texts"] == texts
+
+
+def test_the_schema_alone_is_no_answer() -> None:
+    with pytest.raises(BadAnswer):
+        parse(json.dumps(TEXTS), TEXTS)
 
 
 def test_of_a_list_that_was_cut_off_only_whole_items_are_kept() -> None:

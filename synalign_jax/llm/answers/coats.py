@@ -62,6 +62,10 @@ def _object(value: Any, schema: Mapping[str, Any], loose: bool, depth: int) -> d
         return _object_of_list(value, schema, wanted, required, loose, depth)
     if not isinstance(value, dict):
         raise MisfitError("not an object")
+    if isinstance(value.get("properties"), dict) and "properties" not in wanted:
+        value = value["properties"]  # the schema, with the answer in it; or nothing but the schema
+        if any(isinstance(item, dict) and "type" in item for item in value.values()):
+            raise MisfitError("the schema itself")
     named = _renamed(value, wanted) if loose else value
     try:
         return _fields(named, schema, wanted, required, loose, depth)
@@ -144,6 +148,8 @@ def _renamed(value: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, A
 
 def _array(value: Any, schema: Mapping[str, Any], loose: bool, depth: int) -> list[Any]:
     value = _decoded(value)
+    if isinstance(value, dict) and loose:
+        value = value.get("items", value)
     if isinstance(value, dict) and loose:
         value = list(value.values()) if len(value) > 1 or not value else next(iter(value.values()))
         value = _decoded(value)

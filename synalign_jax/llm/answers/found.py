@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import html
 import json
 import re
 from collections.abc import Iterator
@@ -23,12 +24,16 @@ _MOST_MENDED = 2_000_000  # characters that mending may read in all
 _ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|.)", re.DOTALL)
 _QUOTED = re.compile(r'[{\[]\s*\\"')  # a value whose own quotes are escaped, and which stands in none
 _CURLY = str.maketrans("“”„‟", '""""')
+_QUOTE = re.compile(r'\\.|"', re.DOTALL)
+_ENDS = re.compile(r'\s*(?:[}\]:]|[,;]\s*(?:["{\[\d-]|true|false|null))')  # what follows the end of a string
+_MOST_REQUOTED = 200_000  # characters
+_TAGGED = re.compile(r"<([a-z_]{1,20})>([^<>]+)</\1>", re.IGNORECASE)
 _WORDS = {"True": "true", "False": "false", "None": "null"}
 # How models close their thoughts; what stands before the last of these is no answer.
 _AFTER_THOUGHTS = re.compile(
     r"</(?:think|thinking|thought|thoughts|reasoning|reason|analysis|scratchpad|reflection|seed:think|"
     r"antml:thinking)>|◁/think▷|\[/THINK\]|<\|(?:end_of_thought|end_thinking|/think)\|>|<unused95>"
-    r"|<\|channel\|>final(?:\s*<\|constrain\|>\s*\w+)?\s*<\|message\|>|<\|START_RESPONSE\|>",
+    r"|<\|channel\|>(?:final|commentary\s+to=\S+)(?:\s*<\|constrain\|>\s*\w+)?\s*<\|message\|>|<\|START_RESPONSE\|>",
     re.IGNORECASE,
 )
 _THOUGHTS = re.compile(
@@ -73,6 +78,8 @@ def candidates(text: str) -> Iterator[Candidate]:
         inner = _AFTER_THOUGHTS.sub("", inner).strip()
         if inner.startswith(("{", "[")):
             yield Candidate(inner)
+        elif (values := _values(inner)[0]) and inner.rstrip("` \n").endswith(values[-1]):
+            yield Candidate(values[-1])  # with which it all ends
         return
     fences = [match.group(1).strip() for match in _FENCE.finditer(answer)]
     if not answer.startswith(("{", "[")):
@@ -82,6 +89,10 @@ def candidates(text: str) -> Iterator[Candidate]:
         yield Candidate(answer.replace('\\"', '"'))
     if "“" in answer and '"' not in answer:
         answer = answer.translate(_CURLY)
+    if "&quot;" in answer and '"' not in answer:
+        answer = html.unescape(answer)
+    if (requoted := _requoted(fences[-1] if fences else answer)) is not None:
+        yield Candidate(requoted)
     values, cut = _values(answer)
     for value in reversed(values):
         yield Candidate(value)
@@ -117,7 +128,13 @@ def lines(text: str) -> list[str]:
     answer = without_thoughts(text.strip())
     if _THOUGHTS.match(answer) or re.search(r'[{\[]\s*["{\[]', answer):
         return []
+    quoted = [line.strip().rstrip(",") for line in answer.splitlines() if line.strip()]
+    if len(quoted) > 1 and all(line[0] == '"' and _is_json(line) for line in quoted):
+        return [json.loads(line, strict=False) for line in quoted]
     found = [line.strip() for line in _NUMBERED.findall(answer)]
+    if len(found) < 2:
+        tagged = _TAGGED.findall(answer)
+        found = [text.strip() for _, text in tagged] if len({tag for tag, _ in tagged}) == 1 else []
     return found if len(found) > 1 else []
 
 
@@ -190,14 +207,18 @@ def _mended(text: str, start: int) -> tuple[str | None, int, list[str]]:
             continue
         if part in ("...", "…"):  # "and so on"
             continue
+        part = "," if part == ";" else part
         if "\n" in gap and part[0] in '"[{' and out and out[-1][0] in '"]}':  # a comma is missing
             out.append(",")
             items[-1] = len(out)
         if part in "}]":
             if out[-1] == ",":
                 out.pop()
-            if closers.pop() != part:
+            if part not in closers:
                 return None, 0, []
+            while (closer := closers.pop()) != part:  # the end of what is inside is missing
+                out.append(closer)
+                items.pop()
             items.pop()
         elif part[0] == '"' and match.end() == len(text) and not _STRING.fullmatch(part):
             part, half_string = _HALF_ESCAPE.sub("", part) + '"', True
@@ -223,6 +244,30 @@ def _mended(text: str, start: int) -> tuple[str | None, int, list[str]]:
     if half_string:
         parts.append("".join(out + closers[::-1]))
     return None, 0, parts
+
+
+def _requoted(text: str) -> str | None:
+    """The value of a text with the quotes inside its strings escaped, where that makes it JSON: a quote ends
+    a string only where what follows can follow one."""
+    start = min((at for at in (text.find("{"), text.find("[")) if at >= 0), default=-1)
+    end = max(text.rfind("}"), text.rfind("]")) + 1
+    if start < 0 or end <= start or end - start > _MOST_REQUOTED:
+        return None
+    text, out, inside = text[start:end], [], False
+    at = 0
+    for match in _QUOTE.finditer(text):
+        out.append(text[at : match.start()])
+        at = match.end()
+        mark = match.group()
+        if mark != '"':  # escaped, whatever it is
+            out.append(mark)
+        elif inside and not _ENDS.match(text, at):
+            out.append('\\"')
+        else:
+            inside = not inside
+            out.append('"')
+    mended = "".join([*out, text[at:]])
+    return mended if mended != text and _is_json(mended) else None
 
 
 def _kept_escape(match: re.Match[str]) -> str:
