@@ -1,4 +1,5 @@
-"""What the choice costs: seconds of `mix` over those of plain `align`, 200 real rows and a pool of 10,000.
+"""What the choice costs: `mix` beside plain `align`, 200 real rows and a pool of 10,000, by the clock and in
+processor seconds (of all cores; on a busy machine the ones to compare).
 
 python -m benchmarks.study.cost --data FOLDER [--cache FOLDER]
 """
@@ -6,6 +7,8 @@ python -m benchmarks.study.cost --data FOLDER [--cache FOLDER]
 from __future__ import annotations
 
 import argparse
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -47,10 +50,23 @@ def main() -> None:
         report(machine("jax", "synalign-jax"))
         shape = f"{len(pool.labels):,} in {pool.vectors.shape[1]} dimensions"
         report(f"\n{_ROWS} real rows, a pool of {shape}, two labels")
-        for name, call in (("align", align), ("mix", mix)):
-            first = timed(lambda call=call: call(0))[1]
-            again = [timed(lambda call=call, seed=seed: call(seed))[1] for seed in (1, 2, 3)]
-            report(f"  {name:6} first call, with compiling, {first:6.1f} s; then {np.median(again):6.1f} s")
+        calls = {"align": align, "mix": mix}
+        took = {name: [_seconds(call, 0)] for name, call in calls.items()}
+        for seed in (1, 2, 3):
+            for name, call in calls.items():
+                took[name].append(_seconds(call, seed))
+        for name, each in took.items():
+            first, again = each[0], np.median(each[1:], axis=0)
+            report(
+                f"  {name:6} first call, with compiling, {first[0]:6.1f} s by the clock, {first[1]:6.1f} s of"
+                f" processor; then, median of 3 in turn, {again[0]:6.1f} s and {again[1]:6.1f} s"
+            )
+
+
+def _seconds(call: Callable[[int], object], seed: int) -> tuple[float, float]:
+    start = time.process_time()
+    wall = timed(lambda: call(seed))[1]
+    return wall, time.process_time() - start
 
 
 if __name__ == "__main__":

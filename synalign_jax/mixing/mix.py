@@ -29,12 +29,10 @@ from .verdict import not_judged, sureness, verdict
 
 SHARES = (0.5, 2.0, 8.0, 64.0)
 _SAMPLE = 3_072  # rows of the pool that candidates are judged with
-_FEW = 100  # real rows up to which twice as many folds are dealt, and no gain is told from chance
+_FEW = 100  # real rows up to which twice as many folds are dealt
 _FOLDS = 5
 FEWEST = 4
 _LIKELY = 0.5  # a chance of the real rows alone from which they are taken
-# How sure a gain has to be where the real rows can tell: the usual level of a test.
-_SURE = 0.95
 _NEGLIGIBLE = 0.005  # of the mean's total, below which a family is left out of it
 _AGAIN = 50  # draws where the choice is made again and again
 Select = Callable[[Bool[np.ndarray, " n"], Int[np.ndarray, " k"]], Bool[np.ndarray, " k"]]
@@ -59,8 +57,7 @@ def mix(
     Candidates are the real rows alone, and the pool as generated, aligned, weighed by what students of other
     rows think of its labels, both, and by group, each at several shares. All are judged by the cross-entropy
     of a linear student on real rows that neither the student nor the weights saw. The weights are the mean of
-    the candidates' by the chance of each to be the best; all 0 where they are expected to gain nothing, or
-    where more than 100 real rows are less than 95 % sure that the loss falls.
+    the candidates' by the chance of each to be the best; all 0 where the loss is not expected to fall.
 
     Args:
         real: (n, d) embeddings of real rows.
@@ -128,7 +125,9 @@ def mix(
     mean = judge(task, {MEAN: of_mean}, (share,), kept, on_progress, Part(checkpoint, "mean"))
     gains = expected(table, mean, partial(weigh, draws=_AGAIN), rng)
     sure = sureness(gains.loss.value, float(standard_errors(table.losses[:1] - mean.losses[-1:])[0]))
-    used = contends and sure > (_SURE if n > _FEW else 0.5)
+    # More likely than not, and no test: that would throw most pools away that help by less than the real rows
+    # can tell.
+    used = contends and gains.loss.value > 0
     relative = np.zeros(len(pool), np.float32)
     if used:
         some = {name: total for name, total in totals.items() if total >= _NEGLIGIBLE * share}
@@ -169,8 +168,7 @@ def _several(
         own = Part(checkpoint, f"label {next(number)}")
         return mix(real, has, pool, made, key=key, on_progress=tell, checkpoint=own, **settings)
 
-    sure_from = _SURE if len(real) > _FEW else 0.5
-    found = mix_sets(real_labels, pool_labels, one, key=key, sure_from=sure_from, tell=tell)
+    found = mix_sets(real_labels, pool_labels, one, key=key, tell=tell)
     if found is not None:
         return found
     return _unlabelled(

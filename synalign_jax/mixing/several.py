@@ -29,7 +29,6 @@ def mix_sets(
     one: One,
     *,
     key: PRNGKeyArray,
-    sure_from: float,
     tell: Tell,
 ) -> Mixture | None:
     """The mean of the weights that suit each label that the pool helps with, where the mean loss falls.
@@ -38,7 +37,6 @@ def mix_sets(
         real, pool: the labels of every row.
         one: mixes for one label, given which rows have it.
         key: decides what `mix` decides by it, label by label.
-        sure_from: how sure it must be that the mean loss falls.
         tell: hears of each label.
 
     Returns:
@@ -62,9 +60,10 @@ def mix_sets(
     tell("judge labels", len(names), len(names))
     helped = sum(bool(of_label.weights.any()) for of_label in found)
     gains = [_gain(of_label) for of_label in found]
+    gain = fmean(of_label for of_label, _ in gains)
     # Each label is judged on the same real rows: as if their errors were one and the same.
-    sure = sureness(fmean(gain for gain, _ in gains), fmean(error for _, error in gains))
-    used = helped > 0 and sure > sure_from
+    sure = sureness(gain, fmean(error for _, error in gains))
+    used = helped > 0 and gain > 0
     weights = np.zeros(len(pool), np.float32)
     if used:
         weights = (np.sum([of_label.weights for of_label in found], axis=0) / helped).astype(np.float32)

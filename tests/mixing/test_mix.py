@@ -56,6 +56,19 @@ def test_labels_of_pure_noise_are_refused_and_right_ones_used() -> None:
     assert used >= 4
 
 
+def test_a_gain_is_taken_that_more_than_a_hundred_real_rows_find_only_likely() -> None:
+    rng = np.random.default_rng(50)
+    labelled = _rows(rng, 120)
+    likely = _mix(n=120, pool=labelled[0], pool_labels=labelled[1])
+    assert 0.5 < likely.verdict.sure < 0.95
+    assert likely.loss_gain.lower < 0 < likely.loss_gain.value
+    assert likely.weights.any()
+    moved = _mix(n=120, pool=labelled[0] + 0.5, pool_labels=labelled[1])
+    assert moved.verdict.decision == "do not use"
+    assert 0.5 < moved.verdict.sure < 0.95
+    assert not moved.weights.any()
+
+
 def test_the_weights_follow_the_rows_and_not_their_order_or_axes() -> None:
     rng = np.random.default_rng(5)
     real, pool = _rows(rng, 40), _rows(rng, 240)
