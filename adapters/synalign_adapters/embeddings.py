@@ -298,6 +298,8 @@ def _rows_in(value: Any, count: int) -> list[Any]:
         if not isinstance(rows, Mapping):
             break
         rows = next((inner for name in _ENVELOPES if (inner := rows.get(name))), [])
+    if count == 1 and isinstance(rows, list) and rows and isinstance(rows[0], int | float):
+        return [rows]  # the vector itself
     if len(rows) != count:
         raise ValueError(f"{len(rows)} for {count} text(s)")
     if not isinstance(rows[0], Mapping):

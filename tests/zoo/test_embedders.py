@@ -63,6 +63,12 @@ def test_one_text_that_is_refused_is_named_and_only_its_batch_is_halved() -> Non
         assert len(heard) <= 4 + 2 * 4
 
 
+def test_the_one_vector_of_one_text_may_come_as_it_is() -> None:
+    """Bedrock."""
+    with endpoint(lambda ask: Answer(200, {"embedding": vector(ask.texts[0])})) as (url, _):
+        assert embedder(url).embed(TEXTS[:1]).tolist() == [np.float32(vector(TEXTS[0])).tolist()]
+
+
 def test_a_limit_told_in_unknown_words_is_learnt_from_halves_that_are_taken() -> None:
     def behave(ask: Ask) -> Answer:
         return refusal("E_7: nope") if len(ask.texts) > 2 else good(ask)
