@@ -323,7 +323,9 @@ def _write(
 ) -> None:
     import numpy as np
 
-    from synalign_jax.pipeline.data.written import FORMATS, with_others, write_rows
+    from synalign_jax.pipeline.data.written import FORMATS, write_rows
+
+    from .pool_rows import drawn_rows
 
     found, mixture = results
     for name, weights in (("weights.npy", mixture.weights), ("distribution.npy", found.weights)):
@@ -333,17 +335,8 @@ def _write(
         # An earlier call's rows in another format would not belong to these weights.
         if f"resampled{suffix}" != resampled and resampled.startswith("resampled."):
             files.remove(out / f"resampled{suffix}")
-    pool, own = pair.pool, []
-    for i in drawn.tolist():
-        row: dict[str, object] = {"index": pool.position(i), "weight": float(mixture.weights[i])}
-        if pool.texts is not None:
-            row["text"] = pool.texts[i]
-        if pool.label_sets is not None:
-            row["label"] = list(pool.label_sets[i])
-        elif pool.labels is not None:
-            row["label"] = int(pool.labels[i]) if pool.whole_labels else pool.labels[i]
-        own.append(row)
-    write_rows(files.path(out / resampled), with_others(own, pool.others.take(drawn.tolist())), resampled)
+    rows, names = drawn_rows(pair.pool, drawn, mixture.weights)
+    write_rows(files.path(out / resampled), rows, resampled, names)
     numbers = {**found.summary(), "inputs": [side.plain() for side in pair.intake]}
     for name, summary in (("alignment.json", numbers), ("mixture.json", mixture.summary())):
         text = json.dumps(summary, indent=1, ensure_ascii=False)

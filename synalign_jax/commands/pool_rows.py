@@ -250,3 +250,25 @@ def groups_of(pool: Table, path: str, column: str | None) -> list[str] | None:
             f"{path}: no column {column!r} for --group; the other columns are {listed(pool.others.names)}"
         )
     return [str(row.get(column)) for row in pool.others.take(range(len(pool)))]
+
+
+def drawn_rows(pool: Table, drawn: np.ndarray, weights: np.ndarray) -> tuple[list[dict[str, Any]], list[str]]:
+    """Rows of the pool as they are written, with all of their columns; and the names of these, which a file
+    has even where no row was drawn.
+    """
+    from synalign_jax.pipeline.data.written import with_others
+
+    own = []
+    for i in drawn.tolist():
+        row: dict[str, Any] = {"index": pool.position(i), "weight": float(weights[i])}
+        if pool.texts is not None:
+            row["text"] = pool.texts[i]
+        if pool.label_sets is not None:
+            row["label"] = list(pool.label_sets[i])
+        elif pool.labels is not None:
+            row["label"] = int(pool.labels[i]) if pool.whole_labels else pool.labels[i]
+        own.append(row)
+    names = ["index", "weight", *(["text"] if pool.texts is not None else [])]
+    names += ["label"] if pool.labels is not None else []
+    (blank,) = with_others([dict.fromkeys(names)], [dict.fromkeys(pool.others.names)])
+    return with_others(own, pool.others.take(drawn.tolist())), list(blank)

@@ -12,8 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from synalign_jax.commands import align
+from synalign_jax.commands.pool_rows import drawn_rows
 from synalign_jax.pipeline.data.errors import DataError
 from synalign_jax.pipeline.data.tables import read_table
+from synalign_jax.pipeline.data.written import write_rows
 
 _RNG = np.random.default_rng(0)
 _QUICK = ("--regularization", "0.01")  # nothing is cross-validated
@@ -181,6 +183,20 @@ def test_blank_texts_are_counted_and_weigh_nothing(tmp_path: Path, capsys: pytes
     np.testing.assert_allclose(weights.sum(), 1.0, rtol=1e-5)
     assert all(row["text"] == f"made {row['index']}" for row in _lines(tmp_path / "out/resampled.jsonl"))
     assert "15 of 60 rows have a blank text" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["drawn.csv", "drawn.parquet"])
+def test_a_file_of_no_rows_has_its_columns(tmp_path: Path, name: str) -> None:
+    path = _jsonl(tmp_path / "pool.jsonl", [{"text": "a", "label": "x", "weight": 1, "id": 7}])
+    pool = read_table(path)
+    some, names = drawn_rows(pool, np.array([0]), np.ones(1))
+    assert list(some[0]) == names == ["index", "weight", "text", "label", "original_weight", "id"]
+    rows, names = drawn_rows(pool, np.zeros(0, int), np.zeros(1))
+    write_rows(tmp_path / name, rows, name, names)
+    if name.endswith("csv"):
+        assert (tmp_path / name).read_text() == ",".join(names) + "\n"
+    else:
+        assert pq.read_table(tmp_path / name).column_names == names
 
 
 def test_a_column_of_our_own_name_is_kept_under_another(tmp_path: Path) -> None:

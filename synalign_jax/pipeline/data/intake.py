@@ -61,9 +61,7 @@ class Intake:
 
 def intake_of(role: str, table: Table, *, vectors: str = "", remarks: tuple[str, ...] = ()) -> Intake:
     names = list(table.files)
-    files = ", ".join(names[:_FILES]) + (
-        f" and {len(names) - _FILES:,} files more" if len(names) > _FILES else ""
-    )
+    files = ", ".join(names[:_FILES]) + (f" and {len(names) - _FILES:,} more" if len(names) > _FILES else "")
     if table.label_sets is not None:
         labels = Counter(label for labels in table.label_sets for label in labels)
     else:
