@@ -3,7 +3,7 @@
     python -m benchmarks.study --data FOLDER [--quick] [--only published|generators|spoilt|tables] ...
 
 Finished cells are kept in a file, so that a study that was stopped goes on; `--only tables` writes the tables
-and pictures of what is there to benchmarks/results/study-*.
+and pictures of what is there to benchmarks/results/study.*.
 """
 
 from __future__ import annotations

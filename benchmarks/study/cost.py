@@ -46,7 +46,7 @@ def main() -> None:
     def mix(seed: int) -> object:
         return sa.mix(real.vectors, labels, pool.vectors, pool_labels, key=jax.random.key(seed)).weights
 
-    with Report("study-cost") as report:
+    with Report("study/study-cost") as report:
         report(machine("jax", "synalign-jax"))
         shape = f"{len(pool.labels):,} in {pool.vectors.shape[1]} dimensions"
         report(f"\n{_ROWS} real rows, a pool of {shape}, two labels")
