@@ -148,7 +148,7 @@ def _evaluate(options: argparse.Namespace, terminal: Terminal) -> tuple[Evaluati
                 pool_texts=tables["synthetic"].texts,
                 test_texts=None if test is None else test.texts,
                 attributes=_attributes(options.by, tables, paths),
-                students=() if options.multi_label else options.students,
+                students=options.students,
                 encoder=_encoder(options, tables, paths) if "encoder" in options.students else None,
                 overlapping="drop" if options.drop_overlap else "refuse",
                 seeds=16 if options.seeds is None else options.seeds,
