@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import shlex
 import sys
@@ -71,6 +72,9 @@ def _explained(error: Exception) -> str:
     text = str(error).strip() or type(error).__name__
     if isinstance(error, OSError) and error.strerror:
         text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            where = f"{error.filename}: " if error.filename else ""
+            text = f"{where}the disk is full; free some space and start again"
     if type(error).__module__.split(".")[0] in ("synalign_jax", "synalign_adapters") or isinstance(
         error, OSError
     ):

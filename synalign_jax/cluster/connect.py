@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from typing import Any
 
+_PATIENCE = 5.0  # seconds for a cluster to take a connection
 _OURS = ("synalign_jax", "synalign_adapters")
 
 
@@ -30,6 +32,7 @@ def connected() -> Any:
             "engine ray: ray is not installed; run: pip install 'synalign-jax[ray]'"
         ) from error
     if not ray.is_initialized():
+        check_address(os.environ.get("RAY_ADDRESS", ""))
         try:
             ray.init(include_dashboard=False, configure_logging=True, logging_level=logging.WARNING)
         except Exception as error:  # Ray raises that very class where it does not start in time
@@ -39,6 +42,27 @@ def connected() -> Any:
             ) from error
         logging.getLogger("ray.data").setLevel(logging.WARNING)
     return ray
+
+
+def check_address(address: str) -> None:
+    """Whether anything listens there: Ray itself would try for two minutes.
+
+    Args:
+        address: HOST:PORT, or ray://HOST:PORT; of words such as "auto" nothing can be said.
+
+    Raises:
+        ClusterError: nothing does.
+    """
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _PATIENCE).close()
+    except (OSError, OverflowError) as error:
+        raise ClusterError(
+            f"engine ray: no cluster is reached at {address}: {error}. Start one there (ray start --head), or"
+            " unset RAY_ADDRESS to work on this machine"
+        ) from error
 
 
 @contextlib.contextmanager

@@ -11,12 +11,13 @@ import pyarrow as pa
 
 from synalign_jax.api.wiring import cache_folder, open_embedder
 from synalign_jax.pipeline import config
-from synalign_jax.text import embed_texts, keep_compiled
+from synalign_jax.pipeline.data.intake import Intake, named
+from synalign_jax.text import Embedded, embed_texts, keep_compiled
 from synalign_jax.text.vectors import VectorFile
 
 from .connect import check_workers, connected, explained, one_a_machine
 from .keep import FarCache, kept_cache
-from .read import ROWS, read
+from .read import ROWS, dataset, files_behind
 
 if TYPE_CHECKING:
     from ray.data import Dataset  # pyright: ignore[reportMissingImports]
@@ -46,12 +47,23 @@ def embed(
         ClusterError: no ray, or no cluster. What a worker raises (ModelError, ConfigError) is heard when the
             data set is computed.
     """
+    return _embedded(rows, encoder, workers, column, cache, False)
+
+
+def _embedded(
+    rows: Dataset,
+    encoder: config.Encoder,
+    workers: int,
+    column: str,
+    cache: str | Path | None,
+    cuts: bool,
+) -> Dataset:
     check_workers(workers)
     ray = connected()
     with explained():
         return rows.map_batches(
             _Embedding,
-            fn_constructor_args=(encoder, kept_cache(ray, Path(cache or cache_folder())), column),
+            fn_constructor_args=(encoder, kept_cache(ray, Path(cache or cache_folder())), column, cuts),
             batch_size=ROWS,
             batch_format="pyarrow",
             compute=ray.data.ActorPoolStrategy(size=workers),
@@ -69,7 +81,8 @@ def embed_file(
     encoding: str | None = None,
     cache: str | Path | None = None,
     on_progress: Callable[[int], None] | None = None,
-) -> np.ndarray:
+    on_intake: Callable[[Intake], None] | None = None,
+) -> Embedded:
     """`synalign embed --engine ray`: the texts behind a name as one .npy file, in the order of the files.
 
     Args:
@@ -80,9 +93,10 @@ def embed_file(
         text, encoding: see `read`.
         cache: see `embed`.
         on_progress: called with the number of texts just done.
+        on_intake: called once with what was read.
 
     Returns:
-        (texts, dimension) float32, a memory map of the file.
+        (texts, dimension) float32, a memory map of the file, and how many texts were cut.
 
     Raises:
         ClusterError: no ray, no cluster, or more deaths of workers than Ray puts up with.
@@ -93,26 +107,41 @@ def embed_file(
     opened = open_embedder(encoder)  # what it is called, and that its files are there, before any work
     file = VectorFile(Path(out), opened.identity, opened.dimension)
     with explained():
-        rows = read(source, text=text, encoding=encoding)
-        found = embed(rows, encoder, workers=one_a_machine(ray) if workers is None else workers, cache=cache)
+        files = files_behind(source)
+        rows = dataset(files, text=text, label=None, encoding=encoding, said=True)
+        count = one_a_machine(ray) if workers is None else workers
+        found = _embedded(rows, encoder, count, "text", cache, True)
         found.context.enable_progress_bars = False
         file.resume(iter(()))
-        chosen = found.select_columns(["text", "embedding"])
+        chosen, said, cut = found.select_columns(["text", "embedding", "cut", "said"]), list[str](), 0
         blocks: Iterable[Any] = chosen.iter_batches(batch_size=None, batch_format="pyarrow")
         for block in blocks:
             flat = block["embedding"].combine_chunks().flatten().to_numpy()
-            file.append(block["text"].to_pylist(), flat.reshape(len(block), -1), 0)
+            of_block = sum(block["cut"].to_pylist())
+            file.append(block["text"].to_pylist(), flat.reshape(len(block), -1), of_block)
+            said += [line for notes in block["said"].to_pylist() if notes for line in notes.split("\n")]
+            cut += of_block
             if on_progress is not None:
                 on_progress(len(block))
-    return file.finish()
+    if on_intake is not None:
+        columns, notes = {"text": text}, tuple(dict.fromkeys(said))
+        on_intake(Intake("rows", named(files), file.rows, file.rows, columns, {}, remarks=notes))
+    return Embedded(file.finish(), cut)
 
 
 class _Embedding:
-    def __init__(self, encoder: config.Encoder, cache: Any, column: str) -> None:
+    """With `cuts` a column `cut` has, in a block's first row, how many of its texts were cut."""
+
+    def __init__(self, encoder: config.Encoder, cache: Any, column: str, cuts: bool) -> None:
         keep_compiled(cache_folder() / "xla")
         self._encoder, self._cache, self._column = open_embedder(encoder), FarCache(cache), column
+        self._cuts = cuts
 
     def __call__(self, rows: pa.Table) -> pa.Table:
-        found = embed_texts(self._encoder, rows[self._column].to_pylist(), cache=self._cache).vectors
+        embedded = embed_texts(self._encoder, rows[self._column].to_pylist(), cache=self._cache)
+        found = embedded.vectors
+        if self._cuts:
+            counts = [embedded.truncated, *[0] * (len(rows) - 1)][: len(rows)]
+            rows = rows.append_column("cut", pa.array(counts, pa.int64()))
         flat = pa.array(np.ascontiguousarray(found, np.float32).reshape(-1))
         return rows.append_column("embedding", pa.FixedSizeListArray.from_arrays(flat, found.shape[1]))

@@ -39,11 +39,20 @@ def read(
             is computed.
         ClusterError: no ray, or no cluster.
     """
+    return dataset(files_behind(source), text=text, label=label, encoding=encoding)
+
+
+def files_behind(source: str) -> list[str]:
+    """The names under which every worker finds the files."""
     # Workers have a working folder of their own.
-    files = [
+    return [
         file.name if file.system is not None else str(Path(file.path).absolute())
         for file in find_files(source)
     ]
+
+
+def dataset(files: list[str], **columns: Any) -> Dataset:
+    """`read`; with `said`, a column of that name has what a file's reader said, in the file's first row."""
     ray = connected()
     with explained():
         shards = ray.data.from_items([{"shard": name} for name in files], override_num_blocks=len(files))
@@ -51,7 +60,7 @@ def read(
             _rows,
             batch_size=1,
             batch_format="pyarrow",
-            fn_kwargs={"text": text, "label": label, "encoding": encoding},
+            fn_kwargs=columns,
             # Other than those of what follows, or Ray would have one worker do all with the rows of a file.
             num_cpus=0.5,
         )
@@ -59,7 +68,7 @@ def read(
     return rows
 
 
-def _rows(shards: pa.Table, **columns: Any) -> Iterator[pa.Table]:
+def _rows(shards: pa.Table, *, said: bool = False, **columns: Any) -> Iterator[pa.Table]:
     for shard in shards["shard"].to_pylist():
         table = read_table(
             shard,
@@ -74,4 +83,7 @@ def _rows(shards: pa.Table, **columns: Any) -> Iterator[pa.Table]:
         for start in range(0, len(table), ROWS):
             block = pa.table({name: column[start : start + ROWS] for name, column in found.items()})
             rows = [table.position(start + row) for row in range(len(block))]
+            if said:
+                notes = "" if start else "\n".join(table.said)
+                block = block.append_column("said", [[notes, *[""] * (len(block) - 1)]])
             yield block.add_column(0, "row", [rows]).add_column(0, "shard", [[shard] * len(rows)])

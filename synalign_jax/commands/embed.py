@@ -73,13 +73,14 @@ def _on_ray(options: argparse.Namespace) -> int:
     from synalign_jax.api.wiring import cache_folder
     from synalign_jax.cluster import embed_file
     from synalign_jax.core.checks import InputError
+    from synalign_jax.pipeline.data.intake import Intake
     from synalign_jax.pipeline.data.remote import outgoing
     from synalign_jax.pipeline.progress import Terminal
     from synalign_jax.pipeline.together import alone
 
     if options.distributed or options.coordinator is not None:
         raise InputError("--engine ray: Ray knows its machines; leave out --distributed and --coordinator")
-    settings = encoder_settings(options)
+    settings, heard = encoder_settings(options), list[Intake]()
     with outgoing(options.out, cache_folder) as out, Terminal().bar("Embedding", None, "texts") as bar:
         _check_out(options.out, out)
         with alone(out):
@@ -91,9 +92,18 @@ def _on_ray(options: argparse.Namespace) -> int:
                 text=options.text,
                 encoding=options.file_encoding,
                 on_progress=bar.advance,
+                on_intake=heard.append,
             )
-    print(f"{options.out}: {len(found):,} rows of {found.shape[1]} float32, by {options.encoder}")
+    print("\n".join(line for intake in heard for line in intake.lines()))
+    vectors = found.vectors
+    print(f"{options.out}: {len(vectors):,} rows of {vectors.shape[1]} float32, by {options.encoder}")
+    _tell_cut(found.truncated)
     return 0
+
+
+def _tell_cut(texts: int) -> None:
+    if texts:
+        print(f"{texts:,} texts are longer than the encoder reads; their ends do not count")
 
 
 def _check_out(name: str, out: Path) -> None:
@@ -135,8 +145,7 @@ def _embed(options: argparse.Namespace, out: Path, ours: machines.Machines) -> i
     if ours.count > 1:
         _join(out, ours.count, (rows, encoder.dimension))
     print(f"{options.out}: {rows:,} rows of {encoder.dimension} float32, by {encoder.identity}")
-    if truncated:
-        print(f"{truncated:,} texts are longer than the encoder reads; their ends do not count")
+    _tell_cut(truncated)
     return 0
 
 

@@ -84,7 +84,7 @@ def _explore(options: argparse.Namespace, ours: machines.Machines, out: Path, pi
 
     terminal = Terminal(quiet=not ours.first)
     paths = [options.data] if options.observed is None else [options.data, options.observed]
-    files = [(path, read_rows(path, options, terminal, out.parent)) for path in paths]
+    files = [(path, read_rows(path, options, terminal, out.parent, ours=ours)) for path in paths]
     table = files[0][1]
     if options.by_label and table.labels is None:
         raise InputError(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +56,42 @@ class Machines:
         padded[: len(own)] = own
         parts = np.asarray(multihost_utils.process_allgather(padded))
         return parts.reshape(-1, *own.shape[1:])[:rows]
+
+    def told(self, value: Any) -> list[Any]:
+        """What every process calls this with, in their order: what JSON can hold."""
+        return [json.loads(one) for one in self._exchanged(json.dumps(value).encode())]
+
+    def of_first(self, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+        """What the first process makes, in every process."""
+        if self.count == 1:
+            return make()
+        import numpy as np
+
+        from synalign_jax.core.checks import InputError
+
+        held = io.BytesIO()
+        try:
+            if self.first:
+                # The last argument, for arrays, has a name too.
+                np.savez(held, **make())  # type: ignore[arg-type]
+        except Exception:
+            self._exchanged(b"")  # or the others would wait for ever
+            raise
+        if not (made := self._exchanged(held.getvalue())[0]):
+            raise InputError("the first process has failed; what it says is the reason")
+        with np.load(io.BytesIO(made), allow_pickle=False) as arrays:
+            return dict(arrays)
+
+    def _exchanged(self, own: bytes) -> list[bytes]:
+        if self.count == 1:
+            return [own]
+        import numpy as np
+
+        sizes = self.gathered(np.array([len(own)], np.int32), self.count).tolist()
+        padded = np.zeros((1, max(sizes)), np.uint8)
+        padded[0, : len(own)] = np.frombuffer(own, np.uint8)
+        every = self.gathered(padded, self.count)
+        return [bytes(one[:size]) for one, size in zip(every, sizes, strict=True)]
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

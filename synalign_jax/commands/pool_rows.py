@@ -28,9 +28,9 @@ class Pair:
     real: Table
     pool: Table
     real_vectors: np.ndarray
-    pool_vectors: np.ndarray
+    pool_vectors: Any  # (rows, width), read by slices or positions
     intake: tuple[Intake, Intake]
-    own_vectors: tuple[np.ndarray, np.ndarray]  # without the labels that are in the vectors of both
+    own_vectors: tuple[np.ndarray, Any]  # without the labels that are in the vectors of both
     shares: np.ndarray | None = None  # rows that were down-weighted: the pool's row that stands for each
     copies: CopiesFacts | None = None  # among all rows of the file
 
@@ -78,13 +78,13 @@ def read_pair(
             f"--duplicate-threshold: {options.duplicate_threshold:g}; give a number above 0, up to 1"
         )
     real = read_rows(options.real, options, terminal, scratch, "real")
-    pool = read_rows(options.synthetic, options, terminal, scratch, "synthetic")
+    pool = read_rows(options.synthetic, options, terminal, scratch, "synthetic", ours)
     real, pool, remarks = _with_labels(real, pool, options)
     (real_vectors, pool_vectors), source = embed_rows(
         [(options.real, real), (options.synthetic, pool)], options, terminal, ours
     )
     pool, pool_vectors, shares, found, copies = _without_copies(
-        real, pool, real_vectors, pool_vectors, options, terminal
+        real, pool, real_vectors, pool_vectors, options, terminal, ours or Machines()
     )
     remarks += found
     intake = (
@@ -118,7 +118,8 @@ def _without_copies(
     pool_vectors: np.ndarray,
     options: argparse.Namespace,
     terminal: Terminal,
-) -> tuple[Table, np.ndarray, np.ndarray | None, list[str], CopiesFacts]:
+    ours: Machines,
+) -> tuple[Table, Any, np.ndarray | None, list[str], CopiesFacts]:
     """The pool as --duplicates and --leaks want it; the row that stands for each of the files; remarks; and
     what the report tells of copies.
     """
@@ -127,6 +128,7 @@ def _without_copies(
     from synalign_jax.pipeline.data.copies import Copies, conflicting, find_copies
     from synalign_jax.pipeline.data.errors import DataError
     from synalign_jax.pipeline.data.table import choose_rows
+    from synalign_jax.pipeline.on_disk import SomeRows
     from synalign_jax.pipeline.stages.report_parts import copies_of
 
     sides = (pool.texts, pool_vectors, pool.labels), (real.texts, real_vectors, real.labels)
@@ -136,13 +138,19 @@ def _without_copies(
         copies = Copies(**known)
     else:
         with terminal.bar("Looking for copies", len(pool), "rows") as bar:
-            copies = find_copies(
-                (pool.texts, pool_vectors),
-                (real.texts, real_vectors),
-                labels=(pool.labels, real.labels),
-                threshold=options.duplicate_threshold,
-                tell=bar.reach,
+            # Any row may repeat any other: one process has the index of all, and tells what it has found.
+            found = ours.of_first(
+                lambda: vars(
+                    find_copies(
+                        (pool.texts, pool_vectors),
+                        (real.texts, real_vectors),
+                        labels=(pool.labels, real.labels),
+                        threshold=options.duplicate_threshold,
+                        tell=bar.reach,
+                    )
+                )
             )
+        copies = Copies(**found)
         kept.put("copies", **vars(copies))
     remarks = copies.remarks(pool.position)
     if real.texts is not None and real.labels is not None:
@@ -183,7 +191,8 @@ def _without_copies(
         of_pool = np.where(left, number[copies.of], -1)
         shares = np.full(pool.in_files, -1)
         shares[np.arange(len(pool)) if pool.rows is None else pool.rows] = of_pool
-    return choose_rows(pool, kept), pool_vectors[kept], shares, remarks, told
+    vectors = pool_vectors[kept] if isinstance(pool_vectors, np.ndarray) else SomeRows(pool_vectors, kept)
+    return choose_rows(pool, kept), vectors, shares, remarks, told
 
 
 def _with_labels(real: Table, pool: Table, options: argparse.Namespace) -> tuple[Table, Table, list[str]]:

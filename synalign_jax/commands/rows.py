@@ -130,7 +130,12 @@ def encoder_settings(options: argparse.Namespace) -> Encoder:
 
 
 def read_rows(
-    path: str, options: argparse.Namespace, terminal: Terminal, scratch: Path, side: str | None = None
+    path: str,
+    options: argparse.Namespace,
+    terminal: Terminal,
+    scratch: Path,
+    side: str | None = None,
+    ours: Machines | None = None,
 ) -> Table:
     """The rows of a file, a folder of shards, a pattern or a URL.
 
@@ -138,6 +143,7 @@ def read_rows(
         scratch: a folder that will hold vectors which are too many to be held in memory; it, or the nearest
             above it that exists, serves.
         side: whose own column names count before the common ones.
+        ours: processes of which each reads its own files, where these are enough.
 
     Raises:
         DataError: what `read_table` raises; a column that was typed is not there.
@@ -162,6 +168,7 @@ def read_rows(
             encoding=options.file_encoding,
             progress=bar.reach,
             scratch=next(folder for folder in (scratch, *scratch.absolute().parents) if folder.is_dir()),
+            peers=ours,
         )
 
 
@@ -191,14 +198,13 @@ def embed_rows(
     Raises:
         InputError: a file with neither what the others have nor texts; vectors of two widths.
     """
-    import numpy as np
 
     from synalign_jax.core.checks import InputError
 
     ours = ours or Machines()
     have = [path for path, table in files if table.embeddings is not None]
     if len(have) == len(files):
-        vectors = [np.asarray(table.embeddings) for _, table in files]
+        vectors = [table.embeddings for _, table in files]
         for (path, _), of_file in zip(files, vectors, strict=True):
             if of_file.shape[1] != vectors[0].shape[1]:
                 raise InputError(

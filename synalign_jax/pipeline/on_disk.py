@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -53,11 +54,12 @@ class RowsOnDisk:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path, self.dtype = path, np.dtype(np.float32)
-        with path.open("rb") as file:
-            np.lib.format.read_magic(file)  # 1.0, as `numpy.save` writes it for arrays
-            self.shape, _, self._on_disk = np.lib.format.read_array_header_1_0(file)
-            self._start = file.tell()
+        self.dtype = np.dtype(np.float32)
+        self._file = file = path.open("rb")
+        weakref.finalize(self, file.close)
+        np.lib.format.read_magic(file)  # 1.0, as `numpy.save` writes it for arrays
+        self.shape, _, self._on_disk = np.lib.format.read_array_header_1_0(file)
+        self._start = file.tell()
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -68,8 +70,7 @@ class RowsOnDisk:
         found = np.empty((len(rows), self.shape[1]), self._on_disk)
         if not len(rows):
             return found.astype(np.float32)
-        with self._path.open("rb") as file:
-            read_rows(file.fileno(), self._start, rows, found)
+        read_rows(self._file.fileno(), self._start, rows, found)
         return found.astype(np.float32, copy=False)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:

@@ -108,7 +108,7 @@ def run_stages(folder: RunFolder, tools: Tools, stages: tuple[Stage, ...]) -> No
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
             raise RunFolderError(
-                f"{folder.root}: the disk is full. Free some space and start again:"
+                f"{error.filename or folder.root}: the disk is full. Free some space and start again:"
                 " everything up to here is kept"
             ) from error
         tools.reporter.say(f"{stage.name:<16} {record['seconds']:7.1f} s   {_facts(record['facts'])}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import sqlite3
@@ -49,6 +50,9 @@ class EmbeddingCache:
     """One SQLite file in `folder`, whole after a kill at any instant; several processes may share it.
 
     So may threads that take turns.
+
+    Raises:
+        OSError: the file cannot be read or written, as on a full disk.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -70,8 +74,13 @@ class EmbeddingCache:
         """A damaged file is set aside and a new one begun; what the block did not do is done again later."""
         try:
             yield
+        except sqlite3.OperationalError as error:  # no damage: a lock that is held, a disk that is full
+            full = error.sqlite_errorcode == sqlite3.SQLITE_FULL
+            # A disk without room for the file's log is no more than that to SQLite.
+            hint = "; is the disk full?" if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_IOERR else ""
+            code = errno.ENOSPC if full else errno.EIO
+            raise OSError(code, f"{error}{hint}", str(self._path)) from error
         except sqlite3.DatabaseError as error:
-            # A lock that is held or a disk that is full (OperationalError) is no damage.
             if type(error) is not sqlite3.DatabaseError:
                 raise
             self._database.close()

@@ -104,7 +104,8 @@ def test_vectors_are_those_of_one_process_though_a_worker_is_killed(
     found = embed_file(source, tmp_path / "v.npy", encoder(served), workers=2, cache=tmp_path / "cache")
     thread.join(60)
     assert killed, "no worker was killed"
-    np.testing.assert_array_equal(found, np.stack([vector(text) for text in in_files(texts, 3)]))
+    expected = np.stack([vector(text) for text in in_files(texts, 3)])
+    np.testing.assert_array_equal(found.vectors, expected)
     served.embedded.pop("dimension")  # what the adapter asks for, to know it
     again = {text: count for text, count in served.embedded.items() if count > 1}
     # What the killed worker had in hand: one block that embed_texts hands the encoder.
@@ -208,6 +209,8 @@ def test_the_command_in_a_process_of_its_own(tmp_path: Path, served: Served) -> 
     )
     assert done.returncode == 0, done.stderr
     assert "40 rows of 8 float32" in done.stdout
+    assert "rows: 40, " in done.stdout
+    assert "rows-1.jsonl; text from 'text'" in done.stdout
     np.testing.assert_array_equal(
         np.load(tmp_path / "v.npy"), np.stack([vector(text) for text in in_files(texts, 2)])
     )

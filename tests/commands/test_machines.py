@@ -65,6 +65,12 @@ def write(path: Path, rows: int, shift: float) -> None:
     pq.write_table(pa.table({"label": labels, "embedding": column}), path)
 
 
+def assert_near(folder: Path, one: np.ndarray, two: np.ndarray, gamma: float) -> None:
+    # The objective is 2 gamma m strongly convex, so its gap bounds how far weights lie from the optimum.
+    gaps = [json.loads((folder / f / "alignment.json").read_text())["gap"] for f in ("alone", "both")]
+    assert np.linalg.norm(one - two) <= sum(np.sqrt(max(gap, 1e-9) / (gamma * len(one))) for gap in gaps)
+
+
 def run_alone(folder: Path, words: list[str]) -> None:
     alone = start(folder, words)
     _, heard = alone.communicate(timeout=300)
@@ -94,10 +100,43 @@ def test_align_in_two_processes_gives_the_weights_of_one(tmp_path: Path) -> None
     assert "report.html" not in second
     one, two = (np.load(tmp_path / folder / "distribution.npy") for folder in ("alone", "both"))
     assert one.max() > 2.0 / len(one), "even weights would show nothing"
-    # The objective is 2 gamma m strongly convex, so its gap bounds how far weights lie from the optimum.
-    gaps = [json.loads((tmp_path / f / "alignment.json").read_text())["gap"] for f in ("alone", "both")]
-    assert np.linalg.norm(one - two) <= sum(np.sqrt(max(gap, 1e-9) / (0.01 * len(one))) for gap in gaps)
+    assert_near(tmp_path, one, two, 0.01)
     assert (tmp_path / "both" / "report.html").exists()
+
+
+@pytest.mark.slow
+def test_each_process_reads_its_own_files_of_texts_labels_and_vectors(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    (tmp_path / "pool").mkdir()
+    first: pa.Table | None = None
+    for name, rows in {"real": 80, "pool/a": 150, "pool/b": 0, "pool/c": 170}.items():
+        labels = rng.integers(0, 2, rows)
+        vectors = rng.normal(size=(rows, 12)).astype(np.float32)
+        vectors[:, 0] += 2 * labels
+        texts = [f"row {i} of {name}, {rng.integers(9**9)} and {rng.integers(9**9)}" for i in range(rows)]
+        table = pa.table(
+            {
+                "text": pa.array(texts, pa.string()),
+                "label": pa.array([f"label {label}" for label in labels], pa.string()),
+                "embedding": pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), 12),
+                "more": pa.array(range(rows), pa.int64()),
+            }
+        )
+        if name == "pool/c" and first is not None:  # five rows of another file, and one that says nothing
+            blank = table.slice(0, 1).set_column(0, "text", pa.array([" "]))
+            table = pa.concat_tables([first.slice(0, 5), blank, table.slice(6)])
+        first = table if name == "pool/a" else first
+        pq.write_table(table, tmp_path / f"{name}.parquet")
+    words = ["align", "--real", "real.parquet", "--synthetic", "pool", "--duplicates", "drop"]
+    words += ["--method", "landmarks", "--regularization", "0.01", "--spectral-power", "0", "--out"]
+    run_alone(tmp_path, [*words, "alone"])
+    shared(tmp_path, [*words, "both"])
+    one, two = (np.load(tmp_path / folder / "distribution.npy") for folder in ("alone", "both"))
+    assert not np.concatenate([one[150:156], two[150:156]]).any()
+    assert one.max() > 1.5 / len(one), "even weights would show nothing"
+    assert_near(tmp_path, one, two, 0.01)
+    assert (tmp_path / "both" / "report.html").exists()
+    assert list(tmp_path.rglob(".synalign-read*")) == []
 
 
 @pytest.mark.slow

@@ -1,3 +1,4 @@
+import errno
 import signal
 import subprocess
 import sys
@@ -167,3 +168,17 @@ def test_a_damaged_cache_is_set_aside_and_begun_anew(tmp_path: Path, damage: str
     with EmbeddingCache(tmp_path) as cache:
         np.testing.assert_array_equal(cache.get("model", texts)["text 7"][0], vectors[7])
     assert (tmp_path / "embeddings.sqlite.damaged").exists()
+
+
+def test_a_cache_whose_disk_is_full_says_so_and_keeps_what_it_has(tmp_path: Path) -> None:
+    texts, vectors = ["one", "two"], np.ones((2, 64), "f4")
+    with EmbeddingCache(tmp_path) as cache:
+        cache.put("model", texts, vectors, np.zeros(2, bool))
+        cache._database.execute("PRAGMA max_page_count = 5")
+        many = [f"text {i}" for i in range(400)]
+        with pytest.raises(OSError, match="full") as heard:
+            cache.put("model", many, np.ones((400, 64), "f4"), np.zeros(400, bool))
+        assert heard.value.errno == errno.ENOSPC
+        assert heard.value.filename == str(tmp_path / "embeddings.sqlite")
+    with EmbeddingCache(tmp_path) as cache:
+        assert set(cache.get("model", [*texts, *many])) == set(texts)

@@ -82,7 +82,7 @@ def find_copies(
 ) -> Copies:
     """
     Args:
-        pool, real: texts, and (rows, d) vectors.
+        pool, real: texts, and (rows, d) vectors, which are read by slices or positions.
         labels: of both, if there are any.
         threshold: Jaccard similarity of word pairs from which texts nearly repeat each other.
         cosine: of the vectors less their common mean, from which rows repeat each other by meaning.
@@ -114,8 +114,9 @@ def find_copies(
                 leak[row] = -1 if found is None else found
     else:
         same = {real_vectors[row].tobytes(): row for row in range(len(real_vectors))}
-        for row in range(m):
-            leak[row] = same.get(np.asarray(vectors[row], real_vectors.dtype).tobytes(), -1)
+        for start in range(0, m, _BLOCK):
+            for row, own_vector in enumerate(np.asarray(vectors[start : start + _BLOCK], real_vectors.dtype)):
+                leak[start + row] = same.get(own_vector.tobytes(), -1)
     if vectors.shape[1] >= _FEWEST_COLUMNS or texts is None:
         same = 1.0 if vectors.shape[1] < _FEWEST_COLUMNS else cosine
         _by_vectors(vectors, own, of, kind, same, exact=texts is None)
@@ -189,8 +190,8 @@ def _by_vectors(
 ) -> None:
     """Among the rows that are still distinct: those whose vectors point the way of an earlier one's."""
     rows = np.flatnonzero(kind == NONE)
-    points = np.asarray(vectors[rows], np.float32)
-    points = points - points.mean(axis=0, dtype=np.float64).astype(np.float32)
+    points = np.array(vectors[rows], np.float32)
+    points -= points.mean(axis=0, dtype=np.float64).astype(np.float32)
     norms = np.linalg.norm(points, axis=1, keepdims=True)
     points /= np.maximum(norms, np.float32(1e-30))
     for cell in _cells(points):
@@ -202,7 +203,7 @@ def _by_vectors(
                 row, before = rows[later], rows[earlier]
                 new = before < row and kind[row] == NONE and kind[before] == NONE
                 if new and labels[int(row)] == labels[int(before)]:
-                    same = exact and np.array_equal(vectors[row], vectors[before])
+                    same = exact and np.array_equal(*vectors[np.array([row, before])])
                     if same or cosine < 1.0:
                         of[row], kind[row] = before, EXACT if same else SEMANTIC
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -59,9 +59,14 @@ class Intake:
         return asdict(self)
 
 
+def named(files: Sequence[str]) -> str:
+    """The first files by name, and how many more there are."""
+    more = f" and {len(files) - _FILES:,} more" if len(files) > _FILES else ""
+    return ", ".join(files[:_FILES]) + more
+
+
 def intake_of(role: str, table: Table, *, vectors: str = "", remarks: tuple[str, ...] = ()) -> Intake:
-    names = list(table.files)
-    files = ", ".join(names[:_FILES]) + (f" and {len(names) - _FILES:,} more" if len(names) > _FILES else "")
+    files = named(table.files)
     if table.label_sets is not None:
         labels = Counter(label for labels in table.label_sets for label in labels)
     else:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
+from synalign_jax.pipeline.on_disk import SomeRows
+
 from .columns import Nature, Template, nature_of
 from .errors import DataError
 from .others import Others
+from .shared import TextsOnDisk
 from .values import WORDS_FOR_NOTHING, bare
 
 # What writers leave in texts, by a sign of each that hardly stands in others.
@@ -32,8 +35,8 @@ class Table:
     Attributes:
         texts: one string a row.
         labels: one string a row; several labels of a row are joined by `values.SEPARATOR`.
-        embeddings: (rows, width) floating array; memory-mapped when it comes from a `.npy` file or was
-            put on disk.
+        embeddings: (rows, width) floating array, or None; memory-mapped when it comes from a `.npy` file
+            or was put on disk, and read by slices or positions where several processes have read the files.
         label_sets: the labels of every row, where a row may have several.
         others: the columns that are none of these.
         rows: positions of these rows in the files; None when they are all of them.
@@ -46,9 +49,9 @@ class Table:
         chats: columns of the text that hold conversations, a turn a line, and who speaks there.
     """
 
-    texts: list[str] | None
+    texts: Sequence[str] | None
     labels: list[str] | None
-    embeddings: np.ndarray | None
+    embeddings: Any
     label_sets: list[tuple[str, ...]] | None = None
     others: Others = field(default_factory=lambda: Others([]))
     rows: np.ndarray | None = None
@@ -131,15 +134,20 @@ def without_blank(name: str, table: Table) -> Table:
 def choose_rows(table: Table, rows: np.ndarray) -> Table:
     """The table of chosen rows, which know where in the files they stand."""
 
-    def of(column: list[Any] | None) -> list[Any] | None:
+    def of(column: Any) -> Any:
+        if isinstance(column, TextsOnDisk):
+            return column.of(rows)
         return None if column is None else [column[row] for row in rows.tolist()]
 
+    vectors = table.embeddings
+    if vectors is not None:
+        vectors = vectors[rows] if isinstance(vectors, np.ndarray) else SomeRows(vectors, rows)
     return replace(
         table,
         texts=of(table.texts),
         labels=of(table.labels),
         label_sets=of(table.label_sets),
-        embeddings=None if table.embeddings is None else np.asarray(table.embeddings)[rows],
+        embeddings=vectors,
         others=table.others.of(rows),
         rows=rows if table.rows is None else table.rows[rows],
     )

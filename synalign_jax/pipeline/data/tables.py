@@ -16,10 +16,11 @@ from .formats.delimited import read_delimited
 from .formats.json_rows import read_json
 from .formats.rows import RowList
 from .formats.vectors import arrow_vectors, read_npy, stack, vector_of
+from .growing import Spill
 from .labels import class_named, cut_labels, said_of_classes, settle_labels
 from .others import HeldRows, LazyRows, Others, Part
 from .shards import SourceFile, find_files
-from .spill import Spill
+from .shared import Peers, Read, own_files
 from .table import Table, without_blank
 from .values import SEPARATOR, label_of
 
@@ -38,6 +39,7 @@ def read_table(
     keep_blank: bool = False,
     progress: Callable[[int], None] | None = None,
     scratch: Path | None = None,
+    peers: Peers | None = None,
 ) -> Table:
     """Read a file, a folder of shards, a pattern, or a URL of fsspec's.
 
@@ -55,6 +57,8 @@ def read_table(
         progress: called with the number of rows read so far.
         scratch: a folder with room for embeddings of more than 1 GiB, which are not held in memory then; the
             space is free again when they are no longer used.
+        peers: processes that read the same at the same time and see `scratch`: of Parquet and Arrow files
+            each reads its own, and what it has read lies on disk for all of them.
 
     Raises:
         DataError: an unknown format, no file, no rows, a required column missing, none of the columns there,
@@ -69,8 +73,12 @@ def read_table(
     given = Columns(text, label, embedding, frozenset(named), multi_label, encoding)
     files = find_files(str(path))
     reading = _Reading(given, files, scratch, progress)
-    for file in files:
-        reading.read(file)
+    own = own_files(files, peers)
+    if own is None or peers is None or scratch is None:
+        for file in files:
+            reading.read(file)
+    else:
+        reading.read_among(peers, own, scratch)
     table = reading.table(str(path))
     return table if keep_blank else without_blank(str(path), table)
 
@@ -87,11 +95,11 @@ class _Reading:
     ) -> None:
         self._given, self._files, self._scratch, self._progress = given, files, scratch, progress
         self._found: Found | None = None
-        self._texts: list[str] = []
+        self._texts: Any = []  # of str; appended to while files are read
         self._labels: list[str] = []
         self._sets: list[tuple[str, ...] | str] = []
         self._whole_labels = True
-        self._blocks: list[np.ndarray] = []
+        self._blocks: list[Any] = []
         self._spill: Spill | None = None
         self._parts: list[Part] = []
         self._said: list[str] = []
@@ -99,6 +107,7 @@ class _Reading:
         self._class_names: list[str] = []
         self._chats: dict[str, dict[str, None]] = {}
         self._arrow = [ArrowFile(f) for f in files if f.suffix in (".parquet", ".arrow", ".feather")]
+        self._to_read = sum(file.rows for file in self._arrow)
 
     def read(self, file: SourceFile) -> None:
         if file.suffix == ".npy":
@@ -114,6 +123,28 @@ class _Reading:
         else:
             read = read_delimited if file.suffix in (".csv", ".tsv") else read_json
             self._read_rows(file, read(file, self._given.wanted, self._given.encoding, self._tell))
+        if self._progress:
+            self._progress(self._done)
+
+    def read_among(self, peers: Peers, own: range, scratch: Path) -> None:
+        """Read the files numbered `own`, and take from the peers what they have read of the others."""
+        self._to_read = sum(self._arrow[number].rows for number in own)
+        try:
+            for number, source in enumerate(self._arrow):
+                self._read_arrow(source, own=number in own)
+            fault = None
+        except DataError as error:
+            fault = str(error)
+        if faults := [str(one) for one in peers.told(fault) if one is not None]:
+            raise DataError(faults[0])
+        vectors = None if self._spill is None else self._spill.finish()
+        marks = self._sets if self._given.multi_label else self._labels
+        every = Read(self._texts, marks, self._whole_labels, self._chats, vectors).of_all(
+            peers, scratch, self._files[own.start].name
+        )
+        self._texts, self._whole_labels, self._chats = every.texts, every.whole_labels, every.chats
+        self._sets, self._labels = (every.marks, []) if self._given.multi_label else ([], every.marks)
+        self._spill, self._blocks = None, [] if every.vectors is None else [every.vectors]
         if self._progress:
             self._progress(self._done)
 
@@ -233,7 +264,8 @@ class _Reading:
             )
         self._blocks.append(block)
 
-    def _read_arrow(self, source: ArrowFile) -> None:
+    def _read_arrow(self, source: ArrowFile, *, own: bool = True) -> None:
+        """Read a file; of one that is not `own` all but its rows."""
         file = source.file
         if not source.rows:
             if len(self._files) > 1:
@@ -254,7 +286,7 @@ class _Reading:
         self._class_names = names
         inside = [name for name in found.used if name not in keys]
         start = 0
-        for batch in source.batches(inside) if inside else ():
+        for batch in source.batches(inside) if inside and own else ():
             self._take_batch(file, batch, start, found, keys)
             start += batch.num_rows
             self._tell(start)
@@ -292,7 +324,7 @@ class _Reading:
     def _spill_vectors(self, file: SourceFile, start: int, name: str, values: Any) -> None:
         block = arrow_vectors(file.name, start, name, values)
         if self._spill is None:
-            self._spill = Spill(sum(other.rows for other in self._arrow), block.shape[1], self._scratch)
+            self._spill = Spill(self._to_read, block.shape[1], self._scratch)
         if block.shape[1] != self._spill.width:
             raise DataError(
                 f"{file.name}: rows from {start} have embeddings {block.shape[1]} wide, earlier rows"

@@ -13,9 +13,9 @@ import numpy as np
 
 from synalign_jax.core.align.distance import distance_to_real
 from synalign_jax.core.align.problem import split
+from synalign_jax.core.joined import JoinedRows
 from synalign_jax.core.kernels import median_length_scale, rbf
 from synalign_jax.core.mmd.splits import quadratic_forms
-from synalign_jax.evaluation.joined import JoinedRows
 from synalign_jax.evaluation.metrics import TrainingSet, compare_training_sets
 from synalign_jax.pipeline.config import Config
 from synalign_jax.pipeline.data.values import labels_in

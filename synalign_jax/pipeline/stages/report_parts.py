@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from synalign_jax.evaluation.report.facts import Copies, Course, Distance, Prompt, Wave, WentIn
@@ -42,13 +42,15 @@ def distance_of(evaluation: Mapping[str, Any]) -> Distance | None:
     return Distance(mmd2["before"], mmd2["after"], (low, high), rows, mmd2["resampled"])
 
 
-def copies_of(found: found_by.Copies, texts: list[str] | None, real_texts: list[str] | None) -> Copies:
+def copies_of(
+    found: found_by.Copies, texts: Sequence[str] | None, real_texts: Sequence[str] | None
+) -> Copies:
     """How many rows repeat others or copy a real one, and some of the latter."""
     kinds = {"exactly": found_by.EXACT, "nearly": found_by.NEAR, "by their vectors": found_by.SEMANTIC}
     leaks = [(row, real) for row, real in enumerate(found.leak.tolist()) if real >= 0]
     shown: tuple[tuple[str, str], ...] = ()
     if texts is not None and real_texts is not None:
-        shown = tuple((texts[row], real_texts[real]) for row, real in leaks[:_COPIES_SHOWN])
+        shown = tuple((str(texts[row]), str(real_texts[real])) for row, real in leaks[:_COPIES_SHOWN])
     repeats = {how: int((found.kind == kind).sum()) for how, kind in kinds.items()}
     return Copies(len(found.of), repeats, len(leaks), shown, int(found.conflict.sum()))
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from jaxtyping import Bool, Float, Int
 
-from synalign_jax.evaluation.joined import JoinedRows
+from synalign_jax.core.joined import JoinedRows
 from synalign_jax.pipeline.config import Config
 from synalign_jax.pipeline.folder import StageView, values_of
 from synalign_jax.pipeline.loop.student import FAILS, student_of

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from synalign_jax.pipeline.data import spill
+from synalign_jax.pipeline.data import growing
 from synalign_jax.pipeline.data.errors import DataError
 from synalign_jax.pipeline.data.labels import match_labels
 from synalign_jax.pipeline.data.tables import read_table
@@ -124,7 +124,7 @@ def test_many_parquet_vectors_are_put_on_disk_and_leave_nothing_there(
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     assert not isinstance(read_table(tmp_path / "rows.parquet", scratch=scratch).embeddings, np.memmap)
-    monkeypatch.setattr(spill, "IN_MEMORY_BYTES", vectors.nbytes - 1)
+    monkeypatch.setattr(growing, "IN_MEMORY_BYTES", vectors.nbytes - 1)
     assert not isinstance(read_table(tmp_path / "rows.parquet").embeddings, np.memmap)
     found = read_table(tmp_path / "rows.parquet", scratch=scratch).embeddings
     assert isinstance(found, np.memmap)

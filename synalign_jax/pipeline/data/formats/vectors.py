@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 
 from synalign_jax.pipeline.data.errors import DataError
+from synalign_jax.pipeline.data.growing import Spill
 from synalign_jax.pipeline.data.shards import SourceFile
-from synalign_jax.pipeline.data.spill import Spill
 
 _BLOCK = 65_536
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from synalign_jax.core.checks import InputError, check_rows
+from synalign_jax.core.joined import JoinedRows
 from synalign_jax.evaluation import metrics
-from synalign_jax.evaluation.joined import JoinedRows
 
 _PARTS = st.lists(
     st.integers(0, 4).flatmap(
