@@ -2,6 +2,7 @@ import json
 import re
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
@@ -103,8 +104,8 @@ def test_several_labels_a_row_are_told_label_by_label(
     assert "It says yes or no to each label" in page.read_text(encoding="utf-8")
     with pytest.raises(InputError, match="'encoder' learns one label a row"):
         evaluate(
-            np.zeros((4, 2)), np.zeros((4, 2)), key=None, real_labels=[("a",)] * 4, pool_labels=[()] * 4,
-            students=["encoder"],
+            np.zeros((4, 2)), np.zeros((4, 2)), key=jax.random.key(0),
+            real_labels=[("a",)] * 4, pool_labels=[()] * 4, students=["encoder"],
         )  # fmt: skip
 
 
