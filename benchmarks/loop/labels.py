@@ -15,6 +15,8 @@ from synalign_jax.text.encoder import Encoder
 from .cells import TASKS, named, rows_in
 
 STRICTNESS: tuple[float | Literal["auto"], ...] = (0.15, "auto")
+FEW = (32, 64)  # real rows
+_DRAWS = 6
 
 
 def measure(cache: Path) -> list[dict[str, Any]]:
@@ -51,4 +53,30 @@ def _draw(task: str, seed: int, folders: list[Path], cache: Path) -> dict[str, A
         kept = np.array([reason is None for reason, _ in student.verdicts(rows, vectors)])
         found["student"] = student.accuracy
         found[str(strictness)] = {"kept": float(kept.mean()), "wrong": float(wrong[kept].mean())}
+    found["few"] = {str(n): _of_few(n, rows, vectors, wrong, real, labels) for n in FEW}
     return found
+
+
+def _of_few(
+    n: int,
+    rows: list[dict[str, Any]],
+    vectors: np.ndarray,
+    wrong: np.ndarray,
+    real: np.ndarray,
+    labels: list[str],
+) -> dict[str, Any]:
+    """The same with students of `n` of the real rows: of so many draws, how many were used, and the shares
+    kept and wrong of each that was."""
+    used = []
+    for draw in range(_DRAWS):
+        some = np.random.default_rng(draw).permutation(len(real))[:n]
+        own = [labels[i] for i in some]
+        student = StudentCheck(real[some], own, strictness="auto", key=jax.random.key(0), seed=draw)
+        if not student.usable:
+            continue
+        known = np.array([row["label"] in own for row in rows])  # rows of other labels pass
+        kept = ~known
+        asked = [row for row, here in zip(rows, known, strict=True) if here]
+        kept[known] = [reason is None for reason, _ in student.verdicts(asked, vectors[known])]
+        used.append((float(kept.mean()), float(wrong[kept].mean())))
+    return {"draws": _DRAWS, "used": len(used), "kept": [k for k, _ in used], "wrong": [w for _, w in used]}

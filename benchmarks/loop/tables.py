@@ -137,4 +137,9 @@ def write_labels(draws: list[dict[str, Any]], say: Callable[[str], None]) -> Non
                 f"  {name} {draw[name]['wrong']:.1%} ({draw[name]['kept']:.0%})" for name in ("0.15", "auto")
             )
         )
+        for n, few in draw.get("few", {}).items():
+            shares = ", ".join(
+                f"{wrong:.1%} ({kept:.0%})" for wrong, kept in zip(few["wrong"], few["kept"], strict=True)
+            )
+            say(f"    of {n} real rows, used in {few['used']} of {few['draws']} draws: {shares or 'none'}")
     say("")

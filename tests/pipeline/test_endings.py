@@ -28,31 +28,40 @@ def _judges(body: dict) -> bool:
 
 def test_an_endpoint_that_repeats_itself_for_ever_comes_to_an_end(place: Path) -> None:
     def same(body: dict) -> dict:
-        return {"texts": ["a warm and funny film about a train"] * 3} if asks_for_rows(body) else answer(body)
+        texts = ["a warm and funny film about a train", *["a long and sad story of a winter"] * 2]
+        return {"texts": texts} if asks_for_rows(body) else answer(body)
 
     with served(same) as endpoint:
         generate(place / "same", endpoint.address, more="calls_factor = 1000")
         # Four for attributes; of four calls that are planned for a wave at most eight, in three waves in vain
         # after the first for each of two labels, and one more in flight.
         assert len(endpoint.bodies) <= 4 + 5 * 8
-    assert len(rows(place / "same")) == 1
+    assert len(rows(place / "same")) == 2
     assert course(place / "same")["ended"] == DRY
     assert facts(place / "same")["rejected"]["repeats an earlier row"] > 10
 
 
-def test_rows_that_are_all_rejected_are_counted_by_reason(
-    place: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("texts", "left", "reason"),
+    [
+        (["label", "items", "negative"], "no usable row", "says a label or field name alone"),
+        (["a warm film about a train"] * 3, "no usable second row", "repeats an earlier row"),
+    ],
+)
+def test_rows_that_are_all_rejected_or_all_but_one_are_counted_by_reason(
+    place: Path, capsys: pytest.CaptureFixture[str], texts: list[str], left: str, reason: str
 ) -> None:
     def echoes(body: dict) -> dict:
-        return {"texts": ["label", "items", "negative"]} if asks_for_rows(body) else answer(body)
+        return {"texts": texts} if asks_for_rows(body) else answer(body)
 
+    kind = f"of_the_kind = {str('label' in texts).lower()}"
     with served(echoes) as endpoint:
-        assert run(place / "echoes", endpoint.address, more="of_the_kind = true") == 1
+        assert run(place / f"echoes {len(set(texts))}", endpoint.address, more=kind) == 1
     said = capsys.readouterr().err
-    assert "the LLM gave no usable row" in said
+    assert f"the LLM gave {left}" in said
     assert "dropped: " in said
     assert "rejected.parquet" in said
-    assert "says a label or field name alone" in said
+    assert reason in said
     assert "Traceback" not in said
 
 

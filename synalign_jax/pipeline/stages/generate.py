@@ -63,6 +63,7 @@ SYNTHETIC = pa.schema(
         ("model", pa.string()),
     ]
 )
+_FEWEST = 2  # rows that can be weighed
 REJECTED = SYNTHETIC.append(pa.field("reason", pa.string()))
 
 
@@ -70,7 +71,7 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
     """Ask for rows until every label has its share, or more no longer helps (SynAlign, section 3.2, stage 2).
 
     Raises:
-        NoAnswersError: not one row could be kept.
+        NoAnswersError: no row could be kept, or one alone.
         LLMError: the endpoint refuses every request.
     """
     with (
@@ -86,8 +87,9 @@ def run(view: StageView, config: Config, tools: Tools) -> None:
     _tell(view, config, loop, ended=True)
     view.write_batches("rejected", loop.rejected.schema, loop.rejected.batches())
     dropped = loop.dropped
-    if not len(loop.kept):
-        raise NoAnswersError("row", "", loop.failed, view.root, dropped, reached)
+    if len(loop.kept) < _FEWEST:
+        what = "second row, and one alone is no set" if len(loop.kept) else "row"
+        raise NoAnswersError(what, "", loop.failed, view.root, dropped, reached)
     for state in sorted(loop.labels.values(), key=lambda state: state.label):
         if not state.rows:
             view.warn(f"no row could be kept for the label '{state.label}': the pool lacks it")
