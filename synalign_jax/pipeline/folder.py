@@ -272,6 +272,8 @@ def open_finished(folder: str | Path) -> Config:
     """
     path = Path(folder) / "config.json"
     if not path.is_file():
+        if (page := path.with_name("report.html")).is_file():
+            raise RunFolderError(f"{folder}: this is no run but what another command wrote; open {page}")
         raise RunFolderError(f"{folder}: no run here; 'synalign run CONFIG.toml' makes one")
     settings = json.loads(path.read_text(encoding="utf-8"))
     settings["run"]["folder"] = str(folder)
