@@ -25,7 +25,7 @@ from .judge import MEAN, REAL_ALONE, Table, judge
 from .mixture import Candidate, Gain, Mixture
 from .several import FEWEST_OF_LABEL, mix_sets
 from .task import Labels, Task, build_task, deal
-from .verdict import not_judged, sureness, verdict
+from .verdict import not_judged, sureness, verdict, worth_using
 
 SHARES = (0.5, 2.0, 8.0, 64.0)
 _SAMPLE = 3_072  # rows of the pool that candidates are judged with
@@ -125,9 +125,7 @@ def mix(
     mean = judge(task, {MEAN: of_mean}, (share,), kept, on_progress, Part(checkpoint, "mean"))
     gains = expected(table, mean, partial(weigh, draws=_AGAIN), rng)
     sure = sureness(gains.loss.value, float(standard_errors(table.losses[:1] - mean.losses[-1:])[0]))
-    # More likely than not, and no test: that would throw most pools away that help by less than the real rows
-    # can tell.
-    used = contends and gains.loss.value > 0
+    used = contends and worth_using(gains.loss.value, sure, n)
     relative = np.zeros(len(pool), np.float32)
     if used:
         some = {name: total for name, total in totals.items() if total >= _NEGLIGIBLE * share}

@@ -15,7 +15,7 @@ from synalign_jax.core.effective import effective_rows
 from synalign_jax.core.progress import Tell, silent
 
 from .mixture import Candidate, Gain, Mixture
-from .verdict import error_of, gain_of, sureness, verdict_of_labels
+from .verdict import error_of, gain_of, sureness, verdict_of_labels, worth_using
 
 _MOST = 12  # labels that are judged, the most frequent ones
 FEWEST_OF_LABEL = 5  # real rows that must have a label, and that must lack it
@@ -63,7 +63,7 @@ def mix_sets(
     gain = fmean(of_label for of_label, _ in gains)
     # Each label is judged on the same real rows: as if their errors were one and the same.
     sure = sureness(gain, fmean(error for _, error in gains))
-    used = helped > 0 and gain > 0
+    used = helped > 0 and worth_using(gain, sure, len(real))
     weights = np.zeros(len(pool), np.float32)
     if used:
         weights = (np.sum([of_label.weights for of_label in found], axis=0) / helped).astype(np.float32)

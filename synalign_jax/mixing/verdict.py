@@ -7,6 +7,8 @@ from statistics import NormalDist
 from .mixture import Gain, Verdict
 
 _GUESS = 0.84  # of pools with such labels, so many are less than one standard error above chance
+_TOLD = 100  # real rows from which their cross-validation tells a gain from none
+_LEANS = 0.6  # the sureness of so many below which they have not told one
 _FULL = 0.5  # a mean weight from which rows of the pool are said to count like real ones
 
 
@@ -26,6 +28,15 @@ def sureness(mean: float, error: float) -> float:
     if error > 0:
         return NormalDist().cdf(mean / error)
     return 0.5 if mean == 0 else float(mean > 0)
+
+
+def worth_using(gain: float, sure: float, real_rows: int) -> bool:
+    """Whether a pool is used by which the loss is expected to fall so far, and by this chance.
+
+    More likely than not, and no test: that would throw most pools away that help by less than the real rows
+    can tell. Of an even chance many real rows say that there is nothing to gain, few that they do not know.
+    """
+    return gain > 0 and (real_rows <= _TOLD or sure >= _LEANS)
 
 
 def verdict(

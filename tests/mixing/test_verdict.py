@@ -3,7 +3,7 @@
 import pytest
 
 from synalign_jax.mixing.mixture import Gain
-from synalign_jax.mixing.verdict import verdict
+from synalign_jax.mixing.verdict import verdict, worth_using
 
 
 @pytest.mark.parametrize(
@@ -19,3 +19,10 @@ def test_accuracy_is_worded_by_what_the_real_rows_can_tell(accuracy, words):
 
     assert words in said.text
     assert "68% sure that its loss falls" in said.text
+
+
+def test_an_even_chance_is_enough_for_few_real_rows_alone():
+    assert worth_using(0.01, 0.51, 100)
+    assert not worth_using(0.01, 0.59, 101)
+    assert worth_using(0.01, 0.61, 101)
+    assert not worth_using(-0.01, 0.99, 50)
