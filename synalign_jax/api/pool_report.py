@@ -188,13 +188,13 @@ def _rows(
     others = pool.others.take(shown.tolist())
     return tuple(
         SyntheticRow(
-            text=pool.texts[i],
+            text=pool.texts[int(i)],
             label="" if pool.labels is None else pool.labels[i],
             weight=float(weights[i] / even),
             chosen=i in kept,
             demonstrations=(),
             attributes={name: str(value)[:_CELL] for name, value in list(own.items())[:_COLUMNS]},
-            nearest_text=f"row {nearest}" if real.texts is None else real.texts[nearest],
+            nearest_text=f"row {nearest}" if real.texts is None else real.texts[int(nearest)],
             nearest_distance=float(far),
             model="",
             labels=None if pool.label_sets is None else pool.label_sets[i],

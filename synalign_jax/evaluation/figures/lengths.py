@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ _BINS = 24
 _TEXTS = 50_000
 
 
-def length_figure(real: list[str] | None, pool: list[str], weights: Any = None) -> Markup:
+def length_figure(real: Sequence[str] | None, pool: Sequence[str], weights: Any = None) -> Markup:
     """The share of rows of each length in words; those beyond the longest half per cent count at the end.
 
     Args:
@@ -29,11 +30,11 @@ def length_figure(real: list[str] | None, pool: list[str], weights: Any = None) 
     if not len(pool):
         raise InputError("pool: no texts")
     rows = evenly_spaced(len(pool), _TEXTS)
-    counts = word_counts([pool[i] for i in rows])
+    counts = word_counts([pool[int(i)] for i in rows])
     sets: list[tuple[str, str, np.ndarray, np.ndarray | None]] = []
     if real:
         some = evenly_spaced(len(real), _TEXTS)
-        sets.append(("real", "real", word_counts([real[i] for i in some]), None))
+        sets.append(("real", "real", word_counts([real[int(i)] for i in some]), None))
     sets.append(("as generated", "before", counts, None))
     if weights is not None and np.any(own := np.asarray(weights, np.float64)[rows]):
         sets.append(("weighted", "synthetic", counts, own))

@@ -156,7 +156,7 @@ def attribute_kinds(
 
 
 def word_kinds(
-    pool: list[str], weights: np.ndarray, real: list[str] | None, *, seed: int = 0
+    pool: Sequence[str], weights: np.ndarray, real: Sequence[str] | None, *, seed: int = 0
 ) -> Kinds | None:
     """The words whose share of the rows changed most, those that won first.
 
@@ -174,7 +174,7 @@ def word_kinds(
     own = own / own.sum()
     plain, heavy = Counter[str](), Counter[str]()
     for row, weight in zip(rows.tolist(), own.tolist(), strict=True):
-        for word in set(words(pool[row])):
+        for word in set(words(pool[int(row)])):
             plain[word] += 1
             heavy[word] += weight  # pyright: ignore[reportArgumentType]
     names = [word for word, count in plain.items() if count >= _FEWEST_ROWS and not word.isdigit()]
@@ -193,7 +193,7 @@ def word_kinds(
     of_real = Counter[str]()
     some = _some(len(real), seed) if real else np.zeros(0, int)
     for row in some.tolist():
-        of_real.update(set(words(real[row])) if real else ())
+        of_real.update(set(words(real[int(row)])) if real else ())
     kinds = tuple(
         Kind(
             names[i],

@@ -102,7 +102,7 @@ def load_file(path: str | Path, columns: Columns) -> Rows:
     if table.texts is None:
         raise DataError(f"{path}: no column '{columns.text}'; name the text's with [data] text")
     fields = table.fields()
-    return Rows(table.texts, table.labels, fields, table.said, table.template, table.chats)
+    return Rows(list(table.texts), table.labels, fields, table.said, table.template, table.chats)
 
 
 def _unlabelled(rows: Rows) -> Rows:
