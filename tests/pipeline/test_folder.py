@@ -1,12 +1,13 @@
 """A run's folder knows its settings, those of earlier versions too."""
 
 import json
+import signal
 from pathlib import Path
 
 import pytest
 
 from synalign_jax.pipeline.config_file import parse_config
-from synalign_jax.pipeline.folder import RunFolder, RunFolderError
+from synalign_jax.pipeline.folder import RunFolder, RunFolderError, _give_back
 
 
 def test_a_run_from_before_a_setting_was_there_goes_on(tmp_path: Path) -> None:
@@ -27,3 +28,18 @@ def test_a_run_from_before_a_setting_was_there_goes_on(tmp_path: Path) -> None:
     changed = {**plain, "data": {"source": "rows.jsonl", "fields": {"question": "asks"}}}
     with pytest.raises(RunFolderError, match=r"data\.fields"), RunFolder(parse_config(changed)):
         pass
+
+
+def test_a_ctrl_c_that_comes_while_garbage_is_collected_is_heard() -> None:
+    class Interrupting:
+        def __init__(self) -> None:
+            self.itself = self  # found by the collector alone
+
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
+    Interrupting()
+    with pytest.raises(KeyboardInterrupt):
+        _give_back()
+    assert signal.getsignal(signal.SIGINT) is before

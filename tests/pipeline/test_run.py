@@ -163,7 +163,7 @@ def test_ctrl_c_leaves_a_resumable_run_and_says_how_to_go_on(tmp_path: Path) -> 
             time.sleep(0.05)
         os.killpg(process.pid, signal.SIGINT)
         _, err = process.communicate(timeout=60)
-        assert process.returncode == 130
+        assert process.returncode == 130, err
         assert "To go on where it stopped: synalign run run.toml" in err
         assert "Traceback" not in err
         assert _run(tmp_path, "run", "run.toml").returncode == 0
