@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import _thread
 import argparse
+import contextlib
 import errno
 import os
 import shlex
 import sys
+import threading
+from collections.abc import Iterator
 
 from synalign_jax.commands import COMMANDS
 
@@ -53,7 +57,8 @@ def main(arguments: list[str] | None = None) -> int:
         known.print_help(sys.stderr)
         return 2
     try:
-        return options.run(options)
+        with _heard_everywhere():
+            return options.run(options)
     except KeyboardInterrupt:
         print(f"\nStopped. {options.again}: {shlex.join(['synalign', *words])}", file=sys.stderr)
         return 130
@@ -66,6 +71,29 @@ def main(arguments: list[str] | None = None) -> int:
             raise
         print(f"synalign: {_explained(error)}", file=sys.stderr)
         return 1
+
+
+@contextlib.contextmanager
+def _heard_everywhere() -> Iterator[None]:
+    """Python drops what is raised in a finalizer, a Ctrl-C too: there it is sent again."""
+    usual = sys.unraisablehook
+    sent: list[threading.Timer] = []
+
+    def hook(dropped: sys.UnraisableHookArgs) -> None:
+        if not isinstance(dropped.exc_value, KeyboardInterrupt):
+            return usual(dropped)
+        # Not from here: what is raised in this function is dropped as well.
+        sent.append(threading.Timer(0.05, _thread.interrupt_main))
+        sent[-1].daemon = True
+        sent[-1].start()
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = usual
+        for again in sent:
+            again.cancel()
 
 
 def _explained(error: Exception) -> str:

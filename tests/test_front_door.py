@@ -6,8 +6,10 @@ import inspect
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -128,3 +130,18 @@ def test_the_command_to_go_on_with_after_ctrl_c_can_be_pasted(
     assert main(words) == 130
     pasted = capsys.readouterr().err.strip().partition(": synalign ")[2]
     assert shlex.split(pasted) == words
+
+
+def test_a_ctrl_c_that_falls_into_a_finalizer_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Finalized:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGINT)
+
+    def work(_: object) -> int:
+        Finalized()
+        for _ in range(1000):
+            time.sleep(0.01)
+        return 0
+
+    monkeypatch.setattr("synalign_jax.commands.embed.run", work)
+    assert main(["embed", "rows.jsonl", "--out", "rows.npy"]) == 130

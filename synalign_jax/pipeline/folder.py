@@ -9,8 +9,6 @@ import gc
 import json
 import os
 import resource
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +23,7 @@ import pyarrow.parquet as pq
 from .config import Config
 from .on_disk import RowsOnDisk
 from .outcome import differences, outcome_settings
+from .together import interrupted_later
 
 _ROW_GROUP = 65_536  # rows of a Parquet file that are written together
 
@@ -144,28 +143,11 @@ class StageView:
 
 def _give_back() -> None:
     """Memory that a stage has freed, to the system: a stage after it may need as much, in other pieces."""
-    with _interrupted_later():
+    with interrupted_later():  # Python drops what is raised in a finalizer
         gc.collect()
     pa.default_memory_pool().release_unused()
     with contextlib.suppress(OSError, AttributeError):  # another C library than glibc
         ctypes.CDLL(None).malloc_trim(0)
-
-
-@contextlib.contextmanager
-def _interrupted_later() -> Iterator[None]:
-    """Python drops what is raised in a finalizer, and so a Ctrl-C that it hears of there."""
-    usual = signal.getsignal(signal.SIGINT)
-    if usual is None or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    heard = []
-    signal.signal(signal.SIGINT, lambda *_: heard.append(True))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, usual)
-        if heard:
-            signal.raise_signal(signal.SIGINT)
 
 
 def values_of(column: pa.ChunkedArray) -> list[Any]:

@@ -51,7 +51,7 @@ class Together:
                 for part in self._parts.values():
                     with part.open("rb+") as file:
                         os.fsync(file.fileno())
-                with _undisturbed():
+                with interrupted_later():
                     self._replace()
                 self._made.clear()
         finally:
@@ -182,13 +182,23 @@ def _kept(target: Path) -> Path | None:
 
 
 @contextlib.contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Ctrl-C and a polite kill wait until the block is over."""
-    if threading.current_thread() is not threading.main_thread():
+def interrupted_later() -> Iterator[None]:
+    """Ctrl-C and a polite kill wait until the block is over.
+
+    The handlers are held back and not the signals themselves: a mask holds for one thread, and others take
+    them. Beside the main thread, where Python handles no signals, this does nothing.
+    """
+    usual = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    if None in usual.values() or threading.current_thread() is not threading.main_thread():
         yield
         return
-    held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    heard: list[int] = []
+    for number in usual:
+        signal.signal(number, lambda number, _: heard.append(number))
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, held)
+        for number, handler in usual.items():
+            signal.signal(number, handler)
+        for number in heard:
+            signal.raise_signal(number)

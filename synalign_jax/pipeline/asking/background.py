@@ -53,6 +53,7 @@ class Background:
         """
         said: queue.SimpleQueue[Any] = queue.SimpleQueue()
         tasks: list[asyncio.Task[Result]] = []
+        ended = threading.Event()
 
         async def whole() -> Result:
             return await work(said.put)
@@ -60,6 +61,7 @@ class Background:
         def start() -> None:
             tasks.append(self._loop.create_task(whole()))
             tasks[0].add_done_callback(said.put)
+            tasks[0].add_done_callback(lambda _: ended.set())
 
         def cancel() -> None:
             tasks[0].cancel()
@@ -71,7 +73,6 @@ class Background:
                     heed(event)
         except BaseException:
             self._loop.call_soon_threadsafe(cancel)
-            while not isinstance(said.get(), asyncio.Task):
-                pass
+            ended.wait()  # not for the task in `said`: an interrupt may come when it has just been taken out
             raise
         return event.result()

@@ -1,6 +1,7 @@
 """A loop for synchronous code: beside one that is running, and interrupted."""
 
 import asyncio
+import queue
 import threading
 
 import pytest
@@ -76,3 +77,30 @@ def test_its_end_ends_what_is_still_running() -> None:
         task = loop.run(lambda _: begin())
     assert ended == [True]
     assert task.cancelled()
+
+
+@pytest.mark.parametrize("moment", ["told", "ended"])
+def test_an_interrupt_that_takes_the_end_with_it_is_no_wait_for_ever(
+    moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Ctrl-C may be raised when what was waited for has left the queue and is not yet in a variable."""
+
+    class Interrupted(queue.SimpleQueue):
+        def get(self, *arguments, **options):
+            found = super().get(*arguments, **options)
+            if isinstance(found, asyncio.Task) == (moment == "ended"):
+                raise KeyboardInterrupt
+            return found
+
+    monkeypatch.setattr("synalign_jax.pipeline.asking.background.queue.SimpleQueue", Interrupted)
+    ended = []
+
+    def wait() -> None:
+        with Background() as loop, pytest.raises(KeyboardInterrupt):
+            loop.run(lambda tell: _count(tell, 3))
+        ended.append(True)
+
+    waiting = threading.Thread(target=wait, daemon=True)
+    waiting.start()
+    waiting.join(30)
+    assert ended
