@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import _thread
 import argparse
 import contextlib
 import errno
 import os
 import shlex
+import signal
 import sys
 import threading
 from collections.abc import Iterator
@@ -83,7 +83,7 @@ def _heard_everywhere() -> Iterator[None]:
         if not isinstance(dropped.exc_value, KeyboardInterrupt):
             return usual(dropped)
         # Not from here: what is raised in this function is dropped as well.
-        sent.append(threading.Timer(0.05, _thread.interrupt_main))
+        sent.append(threading.Timer(0.05, signal.pthread_kill, (threading.get_ident(), signal.SIGINT)))
         sent[-1].daemon = True
         sent[-1].start()
 

@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
+import threading
 from pathlib import Path
 
 import pytest
@@ -139,8 +139,7 @@ def test_a_ctrl_c_that_falls_into_a_finalizer_is_heard(monkeypatch: pytest.Monke
 
     def work(_: object) -> int:
         Finalized()
-        for _ in range(1000):
-            time.sleep(0.01)
+        threading.Event().wait(60)
         return 0
 
     monkeypatch.setattr("synalign_jax.commands.embed.run", work)

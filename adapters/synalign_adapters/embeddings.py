@@ -8,7 +8,6 @@ import random
 import time
 import warnings
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Unpack
 
 import numpy as np
@@ -25,6 +24,7 @@ from synalign_jax.llm.protocol import (
 
 from ._faults import Unexplained
 from ._http import Http
+from ._waiting import waited
 from .connection import Connection
 
 _TRIES = 6
@@ -97,9 +97,7 @@ class OpenAIEmbeddings:
         """
         if not texts:
             return np.zeros((0, self.dimension), np.float32)
-        # A thread of its own, because the caller may be inside an event loop.
-        with ThreadPoolExecutor(1) as thread:
-            return thread.submit(asyncio.run, self._embed(texts)).result()
+        return waited(self._embed(texts))
 
     async def _embed(self, texts: Sequence[str]) -> np.ndarray:
         slots = asyncio.Semaphore(self._concurrency)

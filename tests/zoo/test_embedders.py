@@ -1,5 +1,7 @@
 """Every behaviour of embeddings endpoints: each text gets its own vector, or the error names the fault."""
 
+import signal
+import threading
 import time
 import warnings
 
@@ -145,3 +147,16 @@ def test_a_refusal_of_all_is_said_once(status: int, body: dict, kind: type[Excep
         assert body["error"]["message"] in str(caught.value)
         assert "text " not in str(caught.value)
         assert len(heard) <= 12
+
+
+def test_a_long_wait_ends_at_once_when_it_is_interrupted() -> None:
+    main = threading.get_ident()
+
+    def behave(ask: Ask) -> Answer:
+        threading.Timer(0.3, signal.pthread_kill, (main, signal.SIGINT)).start()
+        return refusal("slow down", 429, Retry_After="600")
+
+    start = time.monotonic()
+    with endpoint(behave) as (url, _), pytest.raises(KeyboardInterrupt):
+        embedder(url).embed(TEXTS[:2])
+    assert time.monotonic() - start < 60
