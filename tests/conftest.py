@@ -4,7 +4,10 @@ import gc
 import os
 import shutil
 import signal
+import subprocess
 import tempfile
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -12,6 +15,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import jax
 import pytest
+from hypothesis import HealthCheck, settings
 from jaxtyping import install_import_hook
 
 install_import_hook(
@@ -39,6 +43,33 @@ def pytest_unconfigure() -> None:
 # Started in the background, a shell has us ignore Ctrl-C, and so would every process that the tests start to
 # send it to. What is handled here, and not ignored, is reset to its default in them.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# How long an example takes is a matter of what else the machine does.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
+
+
+@pytest.fixture(autouse=True)
+def _what_a_test_starts_ends_with_it() -> Iterator[None]:
+    """A test that fails half-way would leave processes and pipes, and another test be blamed for them."""
+    started: list[weakref.ref[subprocess.Popen]] = []
+    start = subprocess.Popen.__init__
+
+    def noted(process: subprocess.Popen, *arguments, **options) -> None:
+        started.append(weakref.ref(process))
+        start(process, *arguments, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(subprocess.Popen, "__init__", noted)
+        yield
+    for process in filter(None, (reference() for reference in started)):
+        if process.returncode is None:
+            process.kill()
+            process.wait()
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            if pipe is not None:
+                pipe.close()
+
 
 # Files that take longest go first, so that no process waits for the other's last one.
 _LONGEST = (

@@ -125,7 +125,7 @@ class OpenAIEmbeddings:
         tried = False  # without encoding_format
         while True:
             await self._pause.over()
-            kind = self._kind
+            kind, sent = self._kind, self._format
             try:
                 async with asyncio.timeout(self._timeout):
                     vectors = await self._ask(texts, start)
@@ -142,11 +142,13 @@ class OpenAIEmbeddings:
                         warnings.warn(f"{self._http.base}: {self._model}: {said}", stacklevel=2)
                     continue
                 if (
-                    self._format
+                    sent
                     and not tried
                     and ("encoding_format" in f"{error} {error.raw}" or _is_unexplained(error))
                 ):
-                    self._format, suspect, tried = False, error, True
+                    tried = True
+                    if self._format:  # else another has left it out since this was sent
+                        self._format, suspect = False, error
                     continue
                 if suspect is not None and _is_unexplained(suspect):
                     self._format, suspect = True, None  # it was not to blame
@@ -175,9 +177,12 @@ class OpenAIEmbeddings:
                 await asyncio.sleep(max(asked, _backoff(failures)))
 
     def _learn_size(self, refused: int) -> None:
-        """A batch of so many texts is too large; what another has learnt meanwhile stands."""
+        """A batch of so many texts is too large; what another has learnt meanwhile stands.
+
+        The larger half is what is taken for good: a refused three may be one more than the limit.
+        """
         if refused <= self._batch:
-            self._batch = max(1, refused // 2)
+            self._batch = (refused + 1) // 2
 
     async def _check_that_any_is_taken(self, error: LLMError) -> None:
         """Nothing was embedded yet, and a request was refused: is it its texts?

@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from processes import child
 from synalign_adapters.llamacpp import LlamaCppServer
 from synalign_adapters.openai import OpenAIChat
 
@@ -112,29 +113,27 @@ with LlamaCppServer(sys.argv[1], slots=1, context=256):
 
 @pytest.mark.parametrize("moment", ["while it loads", "when it serves"])
 def test_the_server_ends_when_we_are_killed(model: Path, moment: str) -> None:
-    parent = subprocess.Popen([sys.executable, "-c", PARENT, str(model)], stdout=subprocess.PIPE, text=True)
-    with parent:
-        child = int(parent.stdout.readline())
+    with child([sys.executable, "-c", PARENT, str(model)], stdout=subprocess.PIPE, text=True) as parent:
+        server = int(parent.stdout.readline())
         if moment == "when it serves":
             assert parent.stdout.readline() == "up\n"
         else:
             time.sleep(0.3)
-        assert is_running(child)
+        assert is_running(server)
         os.kill(parent.pid, signal.SIGKILL)
-        assert ends(child)
+        assert ends(server)
 
 
 def test_ctrl_c_ends_us_and_then_the_server(model: Path) -> None:
     command = [sys.executable, "-c", PARENT, str(model)]
-    parent = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
-    with parent:
-        child = int(parent.stdout.readline())
+    with child(
+        command, stdout=subprocess.PIPE, text=True, start_new_session=True, stderr=subprocess.PIPE
+    ) as parent:
+        server = int(parent.stdout.readline())
         assert parent.stdout.readline() == "up\n"
         os.killpg(parent.pid, signal.SIGINT)  # as a terminal does: to the whole group, which it is not in
-        parent.wait(20)
-        assert ends(child)
+        parent.wait(120)
+        assert ends(server)
 
 
 def test_a_server_that_dies_is_an_error_of_the_connection(model: Path) -> None:

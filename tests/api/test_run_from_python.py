@@ -32,7 +32,7 @@ class Kernel:
     def __init__(self) -> None:
         from jupyter_client.manager import start_new_kernel
 
-        self.manager, self.client = start_new_kernel(kernel_name="python3")
+        self.manager, self.client = start_new_kernel(startup_timeout=300, kernel_name="python3")
 
     def start(self, code: str) -> str:
         # An older kernel drops what reaches it soon after a cell that failed or was interrupted.
@@ -49,7 +49,7 @@ class Kernel:
                 break
             put_out.append(message)
         while True:
-            reply = self.client.get_shell_msg(timeout=60)
+            reply = self.client.get_shell_msg(timeout=300)
             if reply["parent_header"].get("msg_id") == cell:
                 return reply["content"], put_out
 

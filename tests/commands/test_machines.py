@@ -1,7 +1,6 @@
 """Commands whose numbers two processes share, against the same command alone."""
 
 import json
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from processes import free_address
 
 from synalign_jax.cli import main
 
@@ -41,9 +41,7 @@ def start(folder: Path, words: list[str]) -> subprocess.Popen:
 
 def shared(folder: Path, words: list[str], processes: int = 2) -> list[tuple[str, str]]:
     """What processes that were started together print, each on stdout and stderr."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    address = free_address()
     found = ["--coordinator", address, "--processes", str(processes), "--process"]
     workers = [start(folder, [*words, *found, str(i)]) for i in range(processes)]
     try:

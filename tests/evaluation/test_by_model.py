@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from synalign_jax.evaluation.report import render_report
@@ -17,7 +17,6 @@ def test_rows_mean_weight_and_share() -> None:
     assert [one.weight_share for one in found] == pytest.approx([3 / 8, 5 / 8])
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 1000)), min_size=1, max_size=40),
     st.floats(0.01, 100),

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 import sklearn.metrics
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 from sklearn.linear_model import LogisticRegression
@@ -33,7 +33,6 @@ def _rows(rng: np.random.Generator, rows: int, noise: float = 1.0) -> tuple[np.n
     return x.astype(np.float32), np.array(["no", "yes"])[labels]
 
 
-@settings(deadline=None)
 @given(_pairs)
 def test_accuracy_and_macro_f1_are_those_of_scikit_learn(pairs: list[tuple[int, int]]) -> None:
     truth, predicted = map(np.array, zip(*pairs, strict=True))

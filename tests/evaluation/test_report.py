@@ -136,7 +136,7 @@ def test_no_text_adds_an_element_or_an_attribute(text: str) -> None:
     assert shape == [(tag, sorted(attributes)) for tag, attributes in PLAIN.elements]
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.text(min_size=1))
 def test_any_text_at_all_leaves_the_page_as_it_is_and_can_be_saved(text: str) -> None:
     page = render_report(_facts(text))

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from synalign_jax.llm.protocol import BadAnswer
@@ -197,7 +197,6 @@ JSON = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(JSON, st.sampled_from([None, 1]), st.booleans())
 def test_whole_json_comes_back_as_it_is(value: object, indent: int | None, fenced: bool) -> None:
     text = json.dumps(value, indent=indent)
@@ -211,7 +210,6 @@ def test_brackets_in_the_strings_of_what_was_cut_off_are_words() -> None:
     assert parse('[{"a": "{}", "b": "{}', schema)[:1] == [{"a": "{}"}]
 
 
-@settings(deadline=None)
 @given(st.lists(st.dictionaries(st.sampled_from("abc"), st.text('xyz,{}[]"\\', max_size=5))), st.data())
 def test_a_list_cut_off_anywhere_gives_its_whole_items(rows: list, data: st.DataObject) -> None:
     text = json.dumps(rows)

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from processes import child
 
 from synalign_jax.pipeline.together import BusyError, Together, alone, recover
 
@@ -112,7 +113,7 @@ def test_two_processes_do_not_make_the_same_result(tmp_path: Path) -> None:
         "    print('held', flush=True)\n"
         "    time.sleep(600)"
     )
-    with subprocess.Popen([sys.executable, "-c", code, str(out)], stdout=subprocess.PIPE, text=True) as other:
+    with child([sys.executable, "-c", code, str(out)], stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "held\n"
         with pytest.raises(BusyError, match="another process is writing"), alone(out):

@@ -3,7 +3,6 @@
 import argparse
 import json
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny_models
+from processes import free_address
 
 from synalign_jax.commands import embed
 from synalign_jax.text import Encoder
@@ -59,9 +59,7 @@ def test_each_of_two_processes_embeds_its_part_and_the_first_joins_them(tmp_path
     for number in range(files):
         lines = (json.dumps({"text": text}) for text in texts[number::files])
         (tmp_path / f"rows/{number}.jsonl").write_text("\n".join(lines))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    address = free_address()
     command = [sys.executable, "-m", "synalign_jax", "embed", "rows", "--encoder", str(model)]
     joined = ["--out", "both.npy", "--coordinator", address, "--processes", "2", "--process"]
     workers = [

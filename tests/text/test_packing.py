@@ -14,7 +14,6 @@ def test_row_lengths(max_tokens: int, lengths: tuple[int, ...]) -> None:
     assert row_lengths(max_tokens) == lengths
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(1, 64), max_size=200))
 def test_every_text_gets_one_place_and_no_row_overflows(sizes: list[int]) -> None:
     rows = pack_rows(np.array(sizes, int), 64)
@@ -24,7 +23,7 @@ def test_every_text_gets_one_place_and_no_row_overflows(sizes: list[int]) -> Non
         assert len(row) <= segments_per_row(64)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.integers(1, 256), max_size=300), st.integers(1, 3), st.sampled_from([1, 8]))
 def test_batches_hold_every_token_once_in_few_shapes(sizes: list[int], parts: int, multiple: int) -> None:
     texts = [(i, np.arange(size, dtype=np.int32) + i) for i, size in enumerate(sizes)]

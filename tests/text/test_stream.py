@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from processes import child
 
 from synalign_jax.text import EmbeddingCache, ModelError, embed_texts
 
@@ -131,12 +132,12 @@ with EmbeddingCache(sys.argv[1]) as cache:
 @pytest.mark.parametrize("answers", [1, 3])
 def test_nothing_is_embedded_twice_after_a_kill(tmp_path: Path, answers: int) -> None:
     command = [sys.executable, "-c", _CHILD, str(tmp_path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
-        assert child.stdout is not None
-        lines = [child.stdout.readline() for _ in range(answers)]
-        child.send_signal(signal.SIGKILL)
-        lines += child.stdout.readlines()
-    assert child.returncode == -signal.SIGKILL
+    with child(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        lines = [process.stdout.readline() for _ in range(answers)]
+        process.send_signal(signal.SIGKILL)
+        lines += process.stdout.readlines()
+    assert process.returncode == -signal.SIGKILL
     again = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     first, second = (
         sum(int(line.split()[1]) for line in part) for part in (lines, again.stdout.splitlines())

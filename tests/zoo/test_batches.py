@@ -64,7 +64,7 @@ def ask(
 
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always", UserWarning)
-        outcomes, summary, error = asyncio.run(asyncio.wait_for(main(), 60))
+        outcomes, summary, error = asyncio.run(asyncio.wait_for(main(), 300))
     return outcomes, summary, error, [str(w.message) for w in heard]
 
 

@@ -71,13 +71,14 @@ def test_the_one_vector_of_one_text_may_come_as_it_is() -> None:
         assert embedder(url).embed(TEXTS[:1]).tolist() == [np.float32(vector(TEXTS[0])).tolist()]
 
 
-def test_a_limit_told_in_unknown_words_is_learnt_from_halves_that_are_taken() -> None:
+@pytest.mark.parametrize("texts", [6, 30])  # 30 are four batches, of which the one of six may end first
+def test_a_limit_told_in_unknown_words_is_learnt_from_halves_that_are_taken(texts: int) -> None:
     def behave(ask: Ask) -> Answer:
         return refusal("E_7: nope") if len(ask.texts) > 2 else good(ask)
 
     with endpoint(behave) as (url, heard):
         made = embedder(url)
-        made.embed(TEXTS)
+        made.embed(TEXTS[:texts])
         before = len(heard)
         made.embed(TEXTS[:4])
         assert len(heard) - before == 2

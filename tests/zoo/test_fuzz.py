@@ -44,9 +44,7 @@ id: 7
 x""".splitlines()
 USAGE = {"prompt_tokens": 40, "completion_tokens": 20}
 ASK = ChatRequest((Message("user", "go"),), "m", max_tokens=300, seed=1, top_p=0.9, schema=SCHEMA)
-FEW = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
-)
+FEW = settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 
 def replies(cases: list[Reply], request: ChatRequest = ASK) -> list[ChatResponse | LLMError]:
@@ -58,7 +56,7 @@ def replies(cases: list[Reply], request: ChatRequest = ASK) -> list[ChatResponse
             for _ in cases:
                 llm = OpenAIChat(url, api_key_env=None)  # a new one has learnt nothing
                 try:
-                    made.append(await asyncio.wait_for(llm.complete(request), 5))
+                    made.append(await asyncio.wait_for(llm.complete(request), 60))
                 except LLMError as error:
                     made.append(error)
                 await llm.aclose()

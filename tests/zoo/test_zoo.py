@@ -71,7 +71,7 @@ def visit_cage(
 
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always", UserWarning)
-        outcomes, summary, cage, error = asyncio.run(asyncio.wait_for(main(), 60))
+        outcomes, summary, cage, error = asyncio.run(asyncio.wait_for(main(), 300))
     return outcomes, summary, cage, error, [str(w.message) for w in heard]
 
 

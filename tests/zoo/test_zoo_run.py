@@ -63,7 +63,7 @@ def caged(behaviour: Behaviour) -> Iterator[tuple[str, Cage]]:
     thread.start()
 
     def do(work) -> str:
-        return asyncio.run_coroutine_threadsafe(work, loop).result(10)
+        return asyncio.run_coroutine_threadsafe(work, loop).result(100)
 
     try:
         yield do(cage.__aenter__()), cage

@@ -1,13 +1,13 @@
 """The same weights on one device, on eight, and in two processes."""
 
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from processes import free_address
 
 WORKER = Path(__file__).parent / "align_worker.py"
 
@@ -33,9 +33,7 @@ def _wait(*processes: subprocess.Popen) -> None:
 
 @pytest.mark.slow
 def test_weights_do_not_depend_on_devices_or_processes(tmp_path: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    address = free_address()
     _wait(_run(tmp_path / "one.npz"))
     _wait(_run(tmp_path / "eight.npz", "--mesh", devices=8))
     pair = [_run(tmp_path / f"pair{i}.npz", "--mesh", "--processes", address, str(i)) for i in range(2)]

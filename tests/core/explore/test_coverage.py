@@ -18,7 +18,7 @@ def test_hull_coverage_of_nested_squares() -> None:
     assert hull_coverage(pool, [4, 6], dims=1) == pytest.approx(0.5, abs=0.1)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 2**31), st.integers(1, 4))
 def test_hull_coverage_ignores_motions_and_grows(seed: int, dims: int) -> None:
     rng = np.random.default_rng(seed)

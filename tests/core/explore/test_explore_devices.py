@@ -2,12 +2,12 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from processes import free_address
 
 PICKS = """
 import jax, numpy as np
@@ -69,9 +69,7 @@ def test_eight_devices_pick_the_same() -> None:
 
 @pytest.mark.parametrize("processes", [2])
 def test_two_processes_pick_the_same(processes: int) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    address = free_address()
     setup = (
         "import sys\n"
         "jax.config.update('jax_cpu_collectives_implementation', 'gloo')\n"

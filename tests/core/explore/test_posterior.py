@@ -67,7 +67,7 @@ def test_copies_and_rows_observed_twice_change_nothing() -> None:
     assert np.all(np.isfinite(block.factor))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 2**31), st.floats(0.05, 20.0), st.integers(1, 3))
 def test_variance_only_falls_and_stays_between_zero_and_the_prior(seed: int, scale: float, d: int) -> None:
     rng = np.random.default_rng(seed)

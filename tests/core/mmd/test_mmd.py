@@ -149,7 +149,7 @@ def test_rows_far_from_the_origin_keep_their_digits() -> None:
     np.testing.assert_allclose(got, _dense(dense, x, y, u, v), rtol=1e-4)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 10_000), st.floats(0.1, 50.0))
 def test_invariances(seed: int, factor: float) -> None:
     x, y, u, v = _sets(seed=seed)

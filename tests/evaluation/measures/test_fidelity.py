@@ -69,7 +69,7 @@ def test_the_vendi_score_counts_what_is_unlike() -> None:
     assert vendi_score(pair) == pytest.approx(np.exp(-0.75 * np.log(0.75) - 0.25 * np.log(0.25)))
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.integers(0, 10_000))
 def test_measures_do_not_see_shifts_rotations_and_order(seed: int) -> None:
     x, y = (rows.astype(np.float64) for rows in _two(seed, 30, 20))

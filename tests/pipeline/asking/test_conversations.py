@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
@@ -93,7 +93,6 @@ _LINES = st.lists(st.sampled_from(["user: a", "tool:", "Agent: b", "", " c"]) | 
 _ROLES = ["user", "assistant", "Agent"]
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(_ROLES), _LINES.map("\n".join)), min_size=1, max_size=4))
 def test_a_text_is_its_turns_again(asked: list[tuple[str, str]]) -> None:
     turns = [{"role": role, "content": content} for role, content in asked]

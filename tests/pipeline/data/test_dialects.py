@@ -13,7 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pyarrow import feather
 
@@ -91,7 +91,7 @@ _DIALECTS = {
 }
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150)
 @example([('"', "pos", "")], "tabs.tsv", "", "utf-8")
 @example([("a,b\nc,d", "pos", "x")], "comma.csv", "", "utf-8")
 @given(
@@ -118,7 +118,7 @@ def test_a_table_in_any_dialect_comes_back(
     assert len(full) == len(rows) or "blank" in " ".join(table.said)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @example([('ends in "', "pos", '"'), ("x", "neg", "")])
 @given(_rows)
 def test_backslashes_before_quotes_are_no_part_of_a_text(
@@ -138,7 +138,7 @@ def test_backslashes_before_quotes_are_no_part_of_a_text(
         assert table.texts == meant
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(_rows, st.sampled_from(["quoted.csv", "excel.csv", "tabs.tsv", "unfinished.csv"]), st.data())
 def test_a_row_with_a_field_too_many_or_too_few_is_named(
     tmp_path_factory: pytest.TempPathFactory, rows: list, dialect: str, data: st.DataObject
@@ -155,7 +155,7 @@ def test_a_row_with_a_field_too_many_or_too_few_is_named(
         read_table(path)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(_rows, st.sampled_from(["lines.jsonl", "comma.csv", "array.json"]), st.data())
 def test_a_file_cut_off_is_never_read_as_fewer_rows_in_silence(
     tmp_path_factory: pytest.TempPathFactory, rows: list, dialect: str, data: st.DataObject
@@ -185,7 +185,7 @@ def test_a_packed_file_cut_off_is_refused(tmp_path: Path, packer: str) -> None:
 
 
 @given(_rows)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_parquet_and_arrow_give_the_same_table(tmp_path_factory: pytest.TempPathFactory, rows: list) -> None:
     folder = tmp_path_factory.mktemp("rows")
     rows = [(text + "x", label, note) for text, label, note in rows]
