@@ -27,9 +27,8 @@ from synalign_jax.llm.protocol import (
 from ._bodies import fault_in, parsed, written
 from ._events import EventReader, looks_like_events
 from ._faults import Blame, error_for
-from ._proxy import proxy_for
 from ._waits import quota
-from .connection import Address, Connection, Credentials
+from .connection import Address, Connection, Credentials, proxy_for
 
 _STREAMS = ("text/event-stream", "application/x-ndjson", "application/jsonl", "application/stream+json")
 _KEPT = 2_000  # characters of a body that is no answer
