@@ -62,8 +62,9 @@ class Alignment:
         mmd2_before: MMD^2 between the real rows and the pool under equal weights within each label.
         mmd2_after: MMD^2 under `weights`. Below `noise_band` it is overfitting, not progress.
         heldout_mmd2: cross-validated estimate of MMD^2 to the law of the real rows. The penalty was chosen by
-            it, so it is low by some tenths of the noise band (docs/alignment.md); it can be negative. NaN
-            when `regularization` was given and so nothing was held out.
+            it, so with rows of few dimensions it may be low by some tenths of the noise band
+            (docs/alignment.md); it can be negative. NaN when `regularization` was given and so nothing was
+            held out.
         noise_band: expected MMD^2 between that law and a sample of as many rows as `real` has.
         regularization: gamma, one a group.
         spectral_power: how much more the pool's leading principal components count in the objective; 0 is the
