@@ -115,6 +115,38 @@ def test_rows_that_go_in_circles_of_few_words_are_found_out_and_kept_as_far_as_t
     assert repeats.beginning(CIRCLES, "news") == CIRCLES, "nothing that is worth keeping"
 
 
+HARPING = "the {0} bought the {0} from a {0} that sold the {0}"
+
+
+@pytest.mark.parametrize(
+    "harping",
+    [
+        HARPING.format("zelder"),
+        "leon lindes, leon and lindes to buy leon",
+        "アカ, イロ, アカ, アカ, ウタ, エキ, アカ, オト",
+    ],
+)
+def test_a_row_that_comes_back_to_a_word_as_no_real_row_does_is_found_out(harping: str) -> None:
+    assert (
+        learn_repeats(PAGES, ["news"] * 3).verdict(harping, "news")
+        == "comes back to one word again and again"
+    )
+
+
+def test_what_comes_back_in_the_real_rows_is_not_harped_on_and_what_came_before_is_kept() -> None:
+    harping = HARPING.format("zelder")
+    repeats = learn_repeats(PAGES, ["news"] * 3)
+    assert repeats.verdict(HARPING.format("and"), "news") is None, "every text comes back to its articles"
+    begun = f"{PAGES[2]} {harping} {harping}"
+    kept = repeats.beginning(begun, "news")
+    assert begun.startswith(kept)
+    assert abs(len(kept) - len(PAGES[2])) < 60
+    lists = [HARPING.format(name) for name in ("brannock", "cushing", "delmar")]
+    repeats = learn_repeats([*PAGES, *lists], ["news"] * 3 + ["lists"] * 3)
+    assert repeats.verdict(harping, "lists") is None, "the real rows of this label do so themselves"
+    assert repeats.verdict(harping, "news") is not None
+
+
 def test_a_beginning_ends_as_the_real_rows_do() -> None:
     repeats = learn_repeats([f"{text}." for text in PAGES], ["news"] * 3)
     first = "Officials in lagos told oil companies on monday to pump less crude until stocks go down again."
