@@ -28,6 +28,8 @@ _WINDOW = 50  # words among which repetitions are counted
 _FEW = 8  # words below which repetitions say nothing
 _LONGEST_RUN = 8  # words that are said again together
 _WORD_SLACK = 1.5  # times the longest word of the real rows
+# Three letters or more that a word says three times, not all the same: 15 of 110,000 real texts do, laughing.
+_SYLLABLES = re.compile(r"((?!(\w)\2\2)[^\W\d_]{3,8})\1\1")
 _LONG_WORD = 20  # characters that any word may have
 
 
@@ -46,6 +48,7 @@ class Kind:
     run: int
     marks: frozenset[str]
     word: float
+    syllables: bool
 
     def verdict(self, text: str) -> str | None:
         """Why the text is unlike every real row, or None."""
@@ -67,6 +70,8 @@ class Kind:
                 return f"made up otherwise than the real rows ({name})"
         if max(map(len, words), default=0) > self.word:
             return "a word longer than any real row has"
+        if not self.syllables and _SYLLABLES.search(text.casefold()):
+            return "a word of the same syllables again and again"
         if _marks(text) - self.marks:
             return "markup or code that no real row has"
         if _run(words) > self.run or _variety(words) < self.variety:
@@ -93,6 +98,7 @@ def learn_kind(texts: Sequence[str]) -> Kind:
         run=max(map(_run, words)) + 1,
         marks=frozenset().union(*(_marks(text) for text in texts)),
         word=_WORD_SLACK * max(_LONG_WORD, *(len(word) for of_text in words for word in of_text), 0),
+        syllables=any(_SYLLABLES.search(text.casefold()) for text in texts),
     )
 
 

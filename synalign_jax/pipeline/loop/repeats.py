@@ -97,7 +97,7 @@ class Rarity:
         self._in = Counter(word for words in texts for word in set(words))
 
     def of(self, word: str) -> float:
-        """Inverse document frequency (Sparck Jones, J. Documentation 1972), as a share of the largest there may be."""
+        """Inverse document frequency (Sparck Jones, J. Documentation 1972), as a share of the largest."""
         return 1.0 - math.log1p(max(self._in[word], 1)) / math.log1p(self._texts)
 
     def harping(self, words: Words, size: int) -> float | None:

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-_PRIOR = 4.0  # rows of mean weight that every attribute value begins with
 _ODDS = (0.25, 4.0)
 _SHOWN = 2  # rows on each side of a contrast
 
@@ -79,24 +78,43 @@ def demonstrations(
 def attribute_odds(attributes: Sequence[str], relative: np.ndarray) -> dict[tuple[str, str], float]:
     """How much the rows weigh that each attribute value (name, value) led to, beside the mean row.
 
+    Only as far as the values of a name differ by more than chance: the best linear predictor of a value's
+    mean, with the variance between values found by moments (Searle et al., Variance Components, 1992). What
+    varies by itself is a set of attributes that was asked for, whose rows are no independent draws.
+
     Args:
         attributes: of each row, as JSON.
         relative: its weight.
     """
-    sums: dict[tuple[str, str], float] = defaultdict(float)
-    counts: dict[tuple[str, str], int] = defaultdict(int)
     # The rows of a call have the same ones: each is read once.
     of_same: dict[str, list[float]] = defaultdict(list)
     for text, weight in zip(attributes, relative.tolist(), strict=True):
         of_same[text].append(weight)
+    means: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for text, weights in of_same.items():
-        for pair in json.loads(text).items():
-            sums[pair] += sum(weights)
-            counts[pair] += len(weights)
-    return {
-        pair: float(np.clip((total + _PRIOR) / (counts[pair] + _PRIOR), *_ODDS))
-        for pair, total in sums.items()
-    }
+        for name, value in json.loads(text).items():
+            means[name][value].append(float(np.mean(weights)))
+    found = {}
+    for name, values in means.items():
+        for value, mean in zip(values, _predicted(list(values.values())), strict=True):
+            found[name, value] = float(np.clip(mean, *_ODDS))
+    return found
+
+
+def _predicted(groups: Sequence[Sequence[float]]) -> np.ndarray:
+    """Each group's mean beside that of all, as far as it is no chance; 1 where that is unknown."""
+    counts = np.array([len(group) for group in groups], float)
+    means = np.array([np.mean(group) for group in groups])
+    total, kinds = counts.sum(), len(groups)
+    overall = float(counts @ means / total)
+    if kinds < 2 or total <= kinds or overall <= 0:
+        return np.ones(kinds)
+    spread = sum(float(np.sum((np.array(g) - m) ** 2)) for g, m in zip(groups, means, strict=True))
+    within = spread / (total - kinds)
+    among = float(counts @ (means - overall) ** 2) / (kinds - 1)
+    between = max((among - within) * (kinds - 1) / (total - counts @ counts / total), 0.0)
+    known = between / (between + within / counts) if between > 0 else np.zeros(kinds)
+    return 1.0 + known * (means / overall - 1.0)
 
 
 def contrast(relative: np.ndarray) -> tuple[list[int], list[int]]:

@@ -173,6 +173,15 @@ def test_a_word_of_endless_syllables_is_none() -> None:
         == "a word longer than any real row has"
     )
     assert kind.verdict("a warm and incomprehensibilities-laden film .") is None
+    again = "a word of the same syllables again and again"
+    assert (
+        kind.verdict("a warm , mad and well made film of marracamercamercamerca , with darkness .") == again
+    )
+    assert (
+        kind.verdict("a warm , mad and sooooooooooo well made film , mississippi and all , ha ha .") is None
+    )
+    laughs = learn_kind([*REAL, "hahahahahahaha , a warm , mad and well made film it is ."])
+    assert laughs.verdict("a warm , mad and well made film , hahahahahahaha .") is None, "as real rows laugh"
 
 
 def test_babble_is_told_by_its_words_and_a_rich_vocabulary_is_not() -> None:

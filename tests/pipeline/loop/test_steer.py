@@ -3,6 +3,8 @@
 import json
 
 import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
 
 from synalign_jax.pipeline.loop import meaning
 from synalign_jax.pipeline.loop.meaning import Meanings
@@ -53,11 +55,42 @@ def test_more_clusters_than_rows() -> None:
     assert all(len(cluster) == 2 for cluster in clusters)
 
 
-def test_values_are_drawn_by_the_weight_of_their_rows() -> None:
-    rows = [json.dumps({"tone": "warm" if i % 2 else "icy"}) for i in range(40)]
-    odds = attribute_odds(rows, np.where(np.arange(40) % 2, 2.0, 0.0))
-    assert odds["tone", "warm"] > 1.5
-    assert odds["tone", "icy"] == 0.25  # never to nothing
+def test_values_are_drawn_by_the_weight_of_their_rows_as_far_as_that_is_no_chance() -> None:
+    def asked(call: int) -> str:
+        return json.dumps({"tone": "warm" if call % 2 else "icy", "subject": f"subject {call}"})
+
+    rng = np.random.default_rng(0)
+    calls = np.repeat(np.arange(40), 3)
+    rows = [asked(call) for call in calls]
+    odds = attribute_odds(rows, np.where(calls % 2, 2.0, 0.0) + 0.01 * rng.random(40)[calls])
+    assert odds["tone", "warm"] > 1.9
+    assert odds["tone", "icy"] == 0.25, "never to nothing"
+    assert odds["subject", "subject 3"] == 1.0, "of a value that was asked for once nothing is known"
+    # Weights of chance: the rows of a call weigh alike, so that every value's mean differs from the others.
+    moved = [
+        abs(attribute_odds(rows, rng.exponential(size=40)[calls])["tone", "warm"] - 1) for _ in range(200)
+    ]
+    assert np.mean(np.array(moved) == 0) > 0.5
+    assert np.mean(moved) < 0.1
+
+
+@given(
+    st.lists(st.lists(st.floats(0, 5), min_size=2, max_size=6), min_size=2, max_size=5),
+)
+def test_what_is_predicted_of_a_value_lies_between_its_mean_and_that_of_all(
+    groups: list[list[float]],
+) -> None:
+    rows, weights = [], []
+    for value, group in enumerate(groups):
+        for call, weight in enumerate(group):
+            rows.append(json.dumps({"a": str(value), "b": f"{value} {call}"}))
+            weights.append(weight)
+    odds = attribute_odds(rows, np.array(weights))
+    overall = np.mean(weights)
+    for value, group in enumerate(groups):
+        relative = np.clip(np.mean(group) / overall, 0.25, 4.0) if overall > 0 else 1.0
+        low, high = sorted((1.0, float(relative)))
+        assert low - 1e-6 <= odds["a", str(value)] <= high + 1e-6
 
 
 def test_a_contrast_shows_the_extremes() -> None:
