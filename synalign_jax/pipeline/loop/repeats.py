@@ -111,7 +111,9 @@ class Rarity:
             return None
         worst = 0.0
         for window in _windows(words, size):
-            again = (((n - 1) / size, word) for word, n in Counter(window).items() if n > 1)
+            # Letters by themselves are initials, as of the U.S.
+            counts = ((word, n) for word, n in Counter(window).items() if n > 1 and len(word) > 1)
+            again = (((n - 1) / size, word) for word, n in counts)
             worst = max(worst, *(share * self.of(word) for share, word in again), 0.0)
         return -worst
 
