@@ -90,6 +90,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     )
 
 
+def pytest_collection_finish() -> None:
+    # What is imported by now stays: a run collects garbage after every stage, and would go through all of it.
+    gc.collect()
+    gc.freeze()
+
+
 # A process that has compiled for many modules holds gigabytes of programs that no later module runs.
 _HELD_BYTES = 2 << 30
 

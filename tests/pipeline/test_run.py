@@ -2,19 +2,23 @@
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from stub_server import Stub
 
+from synalign_jax.cli import main
 from synalign_jax.pipeline.folder import SealedError, StageView
 from synalign_jax.pipeline.run import STAGES
 
@@ -43,11 +47,13 @@ seeds = 2
 """
 
 
-@pytest.fixture
-def stub(tmp_path: Path) -> Iterator[Stub]:
-    server = Stub(tmp_path, delay=0.05)
-    yield server
-    server.stop()
+@contextmanager
+def _stub(folder: Path, delay: float) -> Iterator[Stub]:
+    server = Stub(folder, delay=delay)
+    try:
+        yield server
+    finally:
+        server.stop()
 
 
 def _synalign(folder: Path, *arguments: str, **options) -> subprocess.Popen:
@@ -78,23 +84,41 @@ def _place(folder: Path, address: str) -> None:
     (folder / "run.toml").write_text(CONFIG.format(address=address))
 
 
-def test_the_whole_job(tmp_path: Path, stub: Stub) -> None:
-    _place(tmp_path, stub.address)
-    done = _run(tmp_path, "run", "run.toml")
-    assert done.returncode == 0, done.stderr
+class Undisturbed(NamedTuple):
+    folder: Path
+    stub: Stub
+    done: subprocess.CompletedProcess
+    asked: list[str]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Undisturbed]:
+    """A run from beginning to end that nothing came between."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    with _stub(folder, delay=0.05) as stub:
+        _place(folder, stub.address)
+        done = _run(folder, "run", "run.toml")
+        assert done.returncode == 0, done.stderr
+        yield Undisturbed(folder, stub, done, stub.requests())
+
+
+def test_the_whole_job(
+    undisturbed: Undisturbed, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    folder, stub, done, asked = undisturbed
     assert "few-shot real only" in done.stdout
     assert "out/report.html" in done.stdout
-    synthetic, weighted, aligned = (_rows(tmp_path, name) for name in ("synthetic", "weighted", "aligned"))
+    synthetic, weighted, aligned = (_rows(folder, name) for name in ("synthetic", "weighted", "aligned"))
     assert Counter(row["label"] for row in synthetic) == {"negative": 12, "positive": 12}
-    weights = np.load(tmp_path / "out" / "weights.npy")
+    weights = np.load(folder / "out" / "weights.npy")
     assert weights.min() >= 0
-    mixture = json.loads((tmp_path / "out" / "mixture.json").read_text())
+    mixture = json.loads((folder / "out" / "mixture.json").read_text())
     np.testing.assert_allclose(weights.sum(), mixture["total_weight"], atol=1e-4)
-    np.testing.assert_allclose(np.load(tmp_path / "out" / "distribution.npy").sum(), 1, atol=1e-6)
+    np.testing.assert_allclose(np.load(folder / "out" / "distribution.npy").sum(), 1, atol=1e-6)
     assert mixture["verdict"] in done.stdout
     assert [row["text"] for row in weighted] == [row["text"] for row in synthetic]
     assert {row["index"] for row in aligned} <= set(range(24))
-    few_shot = _rows(tmp_path, "few_shot")
+    few_shot = _rows(folder, "few_shot")
     for row in aligned:
         assert {few_shot[i]["label"] for i in row["demonstrations"]} == {row["label"]}
         # Rows of the trial were asked for before there were attributes.
@@ -102,60 +126,59 @@ def test_the_whole_job(tmp_path: Path, stub: Stub) -> None:
             set(),
             {"subject", "style", "tone", "structure", "length"},
         )
-    lines = [json.loads(line) for line in (tmp_path / "out" / "aligned.jsonl").read_text().splitlines()]
+    lines = [json.loads(line) for line in (folder / "out" / "aligned.jsonl").read_text().splitlines()]
     assert [line["text"] for line in lines] == [row["text"] for row in aligned]
 
-    asked = stub.requests()
-    again = _run(tmp_path, "run", "run.toml")
+    again = _run(folder, "run", "run.toml")
     assert again.returncode == 0, again.stderr
     assert again.stdout == done.stdout
     assert stub.requests() == asked, "a finished run asks nothing"
 
-    (tmp_path / "run.toml").write_text(CONFIG.format(address=stub.address).replace("rows = 24", "rows = 30"))
-    refused = _run(tmp_path, "run", "run.toml")
-    assert refused.returncode == 1
-    assert "generate.rows: 24 -> 30" in refused.stderr
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("SYNALIGN_CACHE", str(folder / "cache"))
+    Path("other.toml").write_text(CONFIG.format(address=stub.address).replace("rows = 24", "rows = 30"))
+    assert main(["run", "other.toml"]) == 1
+    assert "generate.rows: 24 -> 30" in capsys.readouterr().err
 
-    repeated = _run(tmp_path, "evaluate", "out", "--seeds", "3")
-    assert repeated.returncode == 0, repeated.stderr
-    assert json.loads((tmp_path / "out" / "evaluation.json").read_text())["students"]["seeds"] == 3
+    assert main(["evaluate", "out", "--seeds", "3"]) == 0
+    assert json.loads((folder / "out" / "evaluation.json").read_text())["students"]["seeds"] == 3
     assert stub.requests() == asked
 
 
 @pytest.mark.parametrize("kills", [4, pytest.param(10, marks=pytest.mark.slow)])
 def test_killed_at_many_moments_the_run_ends_with_the_rows_of_an_undisturbed_one(
-    tmp_path: Path, stub: Stub, kills: int
+    tmp_path: Path, undisturbed: Undisturbed, kills: int
 ) -> None:
-    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
-    _place(undisturbed, stub.address)
-    start = time.monotonic()
-    assert _run(undisturbed, "run", "run.toml").returncode == 0
-    duration = time.monotonic() - start
-    asked = Counter(stub.requests())
+    asked = Counter(undisturbed.asked)
     assert set(asked.values()) == {1}
-
-    _place(killed, stub.address)
-    # Moments spread over the whole run; a start that is killed early leaves the rest to the next one.
-    for moment in np.linspace(0.15, 0.95, kills):
-        process = _synalign(killed, "run", "run.toml", start_new_session=True)
-        try:
-            process.communicate(timeout=float(moment) * duration)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
-    last = _run(killed, "run", "run.toml")
-    assert last.returncode == 0, last.stderr
+    with _stub(tmp_path, delay=0.05) as stub:
+        _kill_again_and_again(tmp_path, stub, kills)
 
     for name in ("few_shot", "clusters", "attributes", "synthetic", "rejected", "weighted", "aligned"):
-        assert _rows(killed, name) == _rows(undisturbed, name), name
-    extra = Counter(stub.requests()) - asked - asked
+        assert _rows(tmp_path, name) == _rows(undisturbed.folder, name), name
+    extra = Counter(stub.requests()) - asked
     assert sum(extra.values()) <= kills * 4, "at most what was in flight at a kill is asked for again"
     assert set(stub.requests()) == set(asked)
 
 
+def _kill_again_and_again(folder: Path, stub: Stub, kills: int) -> None:
+    """Starts the run, killed at moments spread over all of its stages, and in the end left alone."""
+    _place(folder, stub.address)
+    for moment in np.linspace(0.15, 0.95, kills):
+        process = _synalign(folder, "run", "run.toml", start_new_session=True)
+        begun = int(moment * len(STAGES))
+        while process.poll() is None and len(list(folder.glob("out/done/*.json"))) < begun:
+            time.sleep(0.02)
+        time.sleep(random.uniform(0.0, 0.5))
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL
+    last = _run(folder, "run", "run.toml")
+    assert last.returncode == 0, last.stderr
+
+
 def test_ctrl_c_leaves_a_resumable_run_and_says_how_to_go_on(tmp_path: Path) -> None:
-    slow = Stub(tmp_path, delay=0.5)
-    try:
+    with _stub(tmp_path, delay=0.5) as slow:
         _place(tmp_path, slow.address)
         process = _synalign(tmp_path, "run", "run.toml", start_new_session=True)
         while not slow.requests():
@@ -168,8 +191,6 @@ def test_ctrl_c_leaves_a_resumable_run_and_says_how_to_go_on(tmp_path: Path) -> 
         assert "Traceback" not in err
         assert _run(tmp_path, "run", "run.toml").returncode == 0
         assert max(Counter(slow.requests()).values()) <= 2
-    finally:
-        slow.stop()
 
 
 def test_only_evaluation_can_reach_the_held_out_rows(tmp_path: Path) -> None:
