@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from synalign_jax.llm.protocol import (
     LLMError,
@@ -119,6 +120,11 @@ _CRASHED = re.compile(
     r"|channel error|operation (?:was )?cancell?ed|degraded function",
     re.IGNORECASE,
 )
+# Hosts whose own interface is a queue of jobs: no chat, but beside it there is one.
+SPEAKS_AT = {
+    "api.runpod.ai": "https://api.runpod.ai/v2/ENDPOINT_ID/openai/v1",
+    "api.replicate.com": "https://openai-proxy.replicate.com/v1",
+}
 _NO_LOADING = re.compile(r"(?:fail\w*|unable|could not|cannot|error)(?: to)? load", re.IGNORECASE)
 
 
@@ -140,13 +146,14 @@ class Unexplained(Refused):
 class Blame:
     """What the error's text needs to know: who is asked for what, and with which key.
 
-    `answered` says that this key has had an answer from this model before.
+    `answered` says that this key has had an answer from this model, by this `path`, before.
     """
 
     base: str
     model: str
     key: str
     answered: bool
+    path: str = ""
 
 
 def error_for(status: int, value: Any, body: str, headers: Mapping[str, str], blame: Blame) -> LLMError:
@@ -160,7 +167,7 @@ def error_for(status: int, value: Any, body: str, headers: Mapping[str, str], bl
     everything = f"{code} {text}"[:8000]
     wait = retry_after(headers, value, text)
     if 300 <= status < 400:
-        return Misconfigured(f"{message} (a redirect; set base_url to where it leads)", raw=body)
+        return Misconfigured(f"{message} {_sent_on(status, headers, blame)}", raw=body)
     if _is_credit(status, code, everything, wait):
         return Misconfigured(f"{message} (the account has no credit left)", raw=body)
     if status >= 500:
@@ -225,7 +232,9 @@ def _of_the_request(
     if _OPTIONS.search(everything):
         return _refused(message, raw, "")
     if _MODEL.search(everything) or (status in (404, 410) and not blame.answered):
-        hint = f"(check the model name {blame.model!r} and the path of base_url)"
+        hint = f"(check the model name {blame.model!r} and the path of base_url{_by_host(blame.base)})"
+        if blame.path == "completions" and not _MODEL.search(everything):
+            hint = "(it has no /completions: it knows chats alone)"
         return Misconfigured(f"{message} {hint}", raw=raw)
     if status == 404:  # it has answered before: a gateway on its way
         return ServerError(message, raw=raw)
@@ -234,6 +243,26 @@ def _of_the_request(
     if status == 413 or _TOO_LONG.search(everything):
         return _refused(message, raw, "too_long")
     return _refused(message, raw, "")
+
+
+def _sent_on(status: int, headers: Mapping[str, str], blame: Blame) -> str:
+    """Where a redirect leads that was not followed: repeated it would be a GET, or show the key elsewhere."""
+    try:
+        parts = urlsplit(headers.get("Location", ""))
+        where = f"{parts.scheme}://{parts.netloc.split('@')[-1]}{parts.path}" if parts.netloc else parts.path
+    except ValueError:
+        where = ""
+    where = where.removesuffix(f"/{blame.path}") or "where it leads"
+    if status == 303:
+        return f"(the answer lies at another host, {where}, which is not shown the key)"
+    return f"(a redirect; set base_url to {where})"
+
+
+def _by_host(base: str) -> str:
+    """Where a host that has an interface of its own speaks this protocol."""
+    host = urlsplit(base).hostname or ""
+    known = next((url for name, url in SPEAKS_AT.items() if host == name), "")
+    return f"; {host} speaks OpenAI's protocol at {known}" if known else ""
 
 
 def _is_credit(status: int, code: str, everything: str, wait: float | None) -> bool:

@@ -11,7 +11,6 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 import aiohttp
 
@@ -20,17 +19,17 @@ from synalign_jax.llm.protocol import (
     Misconfigured,
     Quota,
     ServerError,
-    Timeout,
-    Unreachable,
 )
 
 from ._bodies import fault_in, parsed, written
 from ._events import EventReader, looks_like_events
 from ._faults import Blame, error_for
-from ._waits import quota
-from .connection import Address, Connection, Credentials, proxy_for
+from ._waits import Elsewhere, elsewhere, quota
+from .connection import Address, Connection, Credentials, Way, proxy_for
 
 _STREAMS = ("text/event-stream", "application/x-ndjson", "application/jsonl", "application/stream+json")
+_MOST_VISITS = 1_000  # of addresses that send on; how long that may take is the driver's to say
+CHAT = "chat/completions"
 _KEPT = 2_000  # characters of a body that is no answer
 
 
@@ -72,14 +71,14 @@ class Http:
         self.base = self._address.base
         self.secrets = credentials.secrets
         self._headers, self._key = credentials.headers, credentials.said
-        self._proxy, self._proxy_name = proxy_for(
-            self._address.scheme, self._address.host, settings.get("proxy")
-        )
+        self._proxy, name = proxy_for(self._address.scheme, self._address.host, settings.get("proxy"))
+        self._way = Way(self.base, self._proxy, name)
+        self._waited_for: dict[str, Elsewhere] = {}  # by the key of the request
         self._ca_file, self._max_bytes = settings.get("ca_file"), max_bytes
         connect = settings.get("connect_timeout", 10.0)
         self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect)
         self._stream_timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect, sock_read=idle_timeout)
-        self._answered: set[str] = set()
+        self._answered: set[tuple[str, str]] = set()
         self._session: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -91,33 +90,60 @@ class Http:
         Raises:
             LLMError: whatever went wrong, by its kind.
         """
-        stream = bool(body.get("stream"))
         sent = {"Content-Type": "application/json", **(headers or {})}
-        data = written(body)
+        key = sent.get("Idempotency-Key", "")
+        at = self._waited_for.get(key) or Elsewhere("POST", self._address.of(path))
+        data, wait = written(body), self._stream_timeout if body.get("stream") else self._timeout
+        for _ in range(_MOST_VISITS):
+            found = await self._visit(at, data, sent, wait, (path, model))
+            if isinstance(found, Reply):
+                self._waited_for.pop(key, None)
+                return found
+            at = found
+            if key and at.method == "GET":  # what is made already is not asked for again
+                self._waited_for[key] = at
+            await asyncio.sleep(at.wait)
+        raise ServerError(f"{self.base}: looked {_MOST_VISITS} times, and the answer is not made", paid=True)
+
+    async def _visit(
+        self,
+        at: Elsewhere,
+        data: bytes,
+        headers: Mapping[str, str],
+        wait: aiohttp.ClientTimeout,
+        asked: tuple[str, str],
+    ) -> Reply | Elsewhere:
+        """What an address answers: the reply, or where it is had."""
         try:
-            async with self._open().post(
-                self._address.of(path),
-                data=data,
-                headers=sent,
+            async with self._open().request(
+                at.method,
+                at.url,
+                data=data if at.method == "POST" else None,
+                headers=headers,
                 proxy=self._proxy,
-                timeout=self._stream_timeout if stream else self._timeout,
+                timeout=wait,
                 allow_redirects=False,
             ) as response:
+                if (next_one := elsewhere(at, response.status, response.headers, self.base)) is not None:
+                    return next_one
                 status = 200 if 200 <= response.status < 300 else response.status
                 if status == 200 and response.content_type in _STREAMS:
-                    return await self._streamed(response, model)
+                    return await self._streamed(response, asked)
                 text = (await self._read(response)).decode("utf-8", "replace")
                 kind, sent_back = response.content_type, response.headers
         except TimeoutError as error:
-            raise self._late(error) from None
+            raise self._way.late(error) from None
         except (aiohttp.ClientError, OSError) as error:
-            raise self._lost(error) from None
+            raise self._way.lost(error) from None
+        if status in (404, 410) and at.method == "GET":  # kept no longer
+            self._waited_for.pop(headers.get("Idempotency-Key", ""), None)
+            raise ServerError(f"{self.base}: the answer that was to be fetched is gone", paid=True)
         if status == 200 and looks_like_events(text):
             reader = EventReader()
             reader.feed(text.encode())
             reader.close()
-            return self._of_events(reader, quota(sent_back), model)
-        return Reply(self._parse(status, kind, text, sent_back, model), False, quota(sent_back))
+            return self._of_events(reader, quota(sent_back), asked)
+        return Reply(self._parse(status, kind, text, sent_back, asked), False, quota(sent_back))
 
     async def call(
         self, method: str, path: str, *, data: Any = None, params: Mapping[str, str] | None = None
@@ -128,9 +154,9 @@ class Http:
                 text = (await self._read(response)).decode("utf-8", "replace")
                 return Called(response.status, text, response.headers)
         except TimeoutError as error:
-            raise self._late(error) from None
+            raise self._way.late(error) from None
         except (aiohttp.ClientError, OSError) as error:
-            raise self._lost(error) from None
+            raise self._way.lost(error) from None
 
     async def lines(self, path: str) -> AsyncGenerator[str]:
         """The lines of a file, as they come. Raises LLMError where there is none, or it breaks off."""
@@ -147,18 +173,18 @@ class Http:
                     if len(rest) > self._max_bytes:
                         raise self._too_long(rest)
         except TimeoutError as error:
-            raise self._late(error) from None
+            raise self._way.late(error) from None
         except (aiohttp.ClientError, OSError) as error:
-            raise self._lost(error) from None
+            raise self._way.lost(error) from None
         yield rest.decode("utf-8", "replace")
 
     def refusal(self, called: Called, model: str = "") -> LLMError:
         """The error that a call stands for which did not succeed."""
-        return self._error(called.status, parsed(called.text), called.text, called.headers, model)
+        return self._error(called.status, parsed(called.text), called.text, called.headers, (CHAT, model))
 
     def value_of(self, called: Called, model: str) -> Any:
         """The answer that came by another way than `post`; raises as that does."""
-        return self._parse(called.status, "application/json", called.text, called.headers, model)
+        return self._parse(called.status, "application/json", called.text, called.headers, (CHAT, model))
 
     def _request(
         self, method: str, path: str, data: Any = None, params: Mapping[str, str] | None = None
@@ -184,9 +210,9 @@ class Http:
         """The text without any secret that this connection knows."""
         return self.secrets.redact(text)
 
-    def has_answered(self, model: str) -> None:
+    def has_answered(self, model: str, path: str = CHAT) -> None:
         """An answer has come from the model: a refusal of one request is no longer one of all."""
-        self._answered.add(model)
+        self._answered.add((path, model))
 
     def _open(self) -> aiohttp.ClientSession:
         loop = asyncio.get_running_loop()
@@ -238,7 +264,7 @@ class Http:
             except zlib.error:
                 raise ServerError(f"{self.base}: the compressed answer is broken", paid=True) from None
 
-    async def _streamed(self, response: aiohttp.ClientResponse, model: str) -> Reply:
+    async def _streamed(self, response: aiohttp.ClientResponse, asked: tuple[str, str]) -> Reply:
         reader, size = EventReader(), 0
         left = quota(response.headers)
         try:
@@ -250,19 +276,19 @@ class Http:
                 if reader.done:
                     break
         except TimeoutError as error:
-            raise self._late(error) from None
+            raise self._way.late(error) from None
         except (aiohttp.ClientError, OSError):
             pass  # what has come may be a whole answer
         reader.close()
-        return self._of_events(reader, left, model)
+        return self._of_events(reader, left, asked)
 
-    def _of_events(self, reader: EventReader, left: Quota | None, model: str) -> Reply:
+    def _of_events(self, reader: EventReader, left: Quota | None, asked: tuple[str, str]) -> Reply:
         """The parts before the first that reports an error, and that error."""
         parts: list[Any] = []
         for part in reader.parts:
             if fault_in(part) is not None and not (isinstance(part, dict) and part.get("choices")):
                 text = self.redact(json.dumps(part))
-                error = self._error(200, part, text, {}, model)
+                error = self._error(200, part, text, {}, asked)
                 error.paid = True
                 return Reply(parts, True, left, said=error)
             parts.append(part)
@@ -271,7 +297,9 @@ class Http:
             raise ServerError(f"{self.base}: HTTP 200, but the body {what}", raw="", paid=True)
         return Reply(parts, True, left, reader.done)
 
-    def _parse(self, status: int, kind: str, text: str, headers: Mapping[str, str], model: str) -> Any:
+    def _parse(
+        self, status: int, kind: str, text: str, headers: Mapping[str, str], asked: tuple[str, str]
+    ) -> Any:
         value = parsed(text)
         if status == 200 and (isinstance(value, dict) or (isinstance(value, list) and value)):
             answers = isinstance(value, dict) and (value.get("choices") or value.get("data"))
@@ -284,12 +312,15 @@ class Http:
                 raw=self.redact(text[:_KEPT]),
                 paid=True,
             )
-        raise self._error(status, value, self.redact(text), headers, model)
+        raise self._error(status, value, self.redact(text), headers, asked)
 
     # -- errors --------------------------------------------------------------------------------------------
 
-    def _error(self, status: int, value: Any, text: str, headers: Mapping[str, str], model: str) -> LLMError:
-        blame = Blame(self.base, model, self._key, model in self._answered)
+    def _error(
+        self, status: int, value: Any, text: str, headers: Mapping[str, str], asked: tuple[str, str]
+    ) -> LLMError:
+        """`asked` are path and model."""
+        blame = Blame(self.base, asked[1], self._key, asked in self._answered, asked[0])
         error = error_for(status, value, self.redact(text), headers, blame)
         error.args = (self.redact(str(error)),)
         return error
@@ -300,40 +331,3 @@ class Http:
             raw=self.redact(start[:_KEPT].decode("utf-8", "replace")),
             paid=True,
         )
-
-    def _late(self, error: TimeoutError) -> LLMError:
-        connecting = isinstance(error, aiohttp.ConnectionTimeoutError)
-        what = "no connection" if connecting else "no further part of the answer"
-        through = f" through {self._shown_proxy()}" if connecting and self._proxy else ""
-        return Timeout(f"{self.base}: {what} in time{through}", paid=not connecting)
-
-    def _lost(self, error: aiohttp.ClientError | OSError) -> LLMError:
-        """The error of a connection that failed. Only its class and its errno are repeated: aiohttp's texts
-        hold addresses, and those may hold passwords."""
-        if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError):
-            reason = getattr(error, "certificate_error", None) or getattr(error, "os_error", error)
-            said = getattr(reason, "verify_message", None) or type(reason).__name__
-            return Misconfigured(
-                f"{self.base}: TLS failed: {said}; if the server's certificate is your own, set ca_file"
-            )
-        if isinstance(error, aiohttp.ClientHttpProxyError):
-            what = f"{self._shown_proxy()} answered HTTP {error.status}"
-            hint = " (it wants a user and password)" if error.status == 407 else ""
-            kind = Misconfigured if error.status in (403, 407) else Unreachable
-            return kind(f"{self.base}: {what}{hint}")
-        if isinstance(error, aiohttp.ClientConnectorError):
-            number = error.os_error.errno or 0
-            said = os.strerror(number) if number > 0 else "unknown host"
-            whom = (
-                f"to {self._shown_proxy()}" if isinstance(error, aiohttp.ClientProxyConnectionError) else ""
-            )
-            return Unreachable(f"{self.base}: cannot connect{' ' if whom else ''}{whom}: {said}")
-        if isinstance(error, aiohttp.InvalidURL):
-            whose = f"{self._shown_proxy()} is no address" if self._proxy else "base_url is no address"
-            return Misconfigured(f"{self.base}: {whose}")
-        through = f" through {self._shown_proxy()}" if self._proxy else ""
-        return ServerError(f"{self.base}: the connection broke{through} ({type(error).__name__})", paid=True)
-
-    def _shown_proxy(self) -> str:
-        parts = urlsplit(self._proxy or "")
-        return f"the proxy {parts.hostname}:{parts.port or 80} (from {self._proxy_name})"

@@ -6,6 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+# Jobs of RunPod's and Replicate's own interfaces, and of what copies them.
+_JOB_WAITS = ("in_queue", "in_progress", "queued", "starting", "processing", "pending")
+_JOB_DONE = ("completed", "succeeded")
 _TEXTS = ("response", "generated_text", "output_text", "completion", "answer")
 
 
@@ -26,6 +29,33 @@ def completion_in(value: Any) -> Any:
     return value
 
 
+def waiting_job(value: Any) -> str:
+    """The state of a job that a body names instead of an answer; empty where it holds something else."""
+    if not isinstance(value, dict) or "id" not in value or "choices" in value or value.get("output"):
+        return ""
+    state = value.get("status")
+    return state if isinstance(state, str) and state.lower() in _JOB_WAITS else ""
+
+
+def _of_job(value: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What a job that is done has made: text, pieces of text, or the choices of RunPod's vLLM worker."""
+    state, output = value.get("status"), value.get("output")
+    if not isinstance(state, str) or state.lower() not in _JOB_DONE:
+        return None
+    pieces = output if isinstance(output, list) else [output]
+    if pieces and all(isinstance(piece, str) for piece in pieces):
+        return {"message": {"content": "".join(pieces)}, "finish_reason": "stop"}
+    texts: list[str] = []
+    for piece in pieces:
+        choices = piece.get("choices") if isinstance(piece, dict) else None
+        first = choices[0] if isinstance(choices, list) and choices else None
+        tokens = first.get("tokens") if isinstance(first, dict) else None
+        if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
+            return None
+        texts += tokens
+    return {"message": {"content": "".join(texts)}, "finish_reason": "stop"} if texts else None
+
+
 def _opened(value: Mapping[str, Any]) -> Any:
     """What an envelope holds; as JSON in text, where a function behind a gateway answers."""
     for name in ("result", "data", "output", "body"):
@@ -35,6 +65,8 @@ def _opened(value: Mapping[str, Any]) -> Any:
                 held = json.loads(held)
             except (ValueError, RecursionError):
                 continue
+        if isinstance(held, list) and len(held) == 1:
+            held = held[0]
         if isinstance(held, dict):
             return held
     return None
@@ -98,6 +130,8 @@ def _nameless(part: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 def _choice(value: Mapping[str, Any]) -> dict[str, Any] | None:
     message, content = value.get("message"), value.get("content")
+    if (done := _of_job(value)) is not None:
+        return done
     if isinstance(message, dict) and "content" in message:  # Ollama, Cohere
         return {"message": message, "finish_reason": value.get("done_reason") or value.get("finish_reason")}
     if isinstance(content, list | str) and (value.get("role") == "assistant" or "stop_reason" in value):

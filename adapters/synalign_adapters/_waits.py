@@ -1,4 +1,5 @@
-"""How long a server asks to wait: in headers or in the body, as seconds, durations, dates or Unix times."""
+"""How long a server asks to wait: in headers or in the body, as seconds, durations, dates or Unix times; and
+where it sends one that waits."""
 
 from __future__ import annotations
 
@@ -6,8 +7,10 @@ import email.utils
 import re
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote, urljoin, urlsplit
 
 from synalign_jax.llm.protocol import Quota
 
@@ -36,6 +39,8 @@ _FIELDS = {
 _EPOCH = 1e9  # a larger bare number is a date: Unix seconds, or milliseconds from _EPOCH_MS on
 _EPOCH_MS = 1e11
 _DEEPEST = 12
+_POLL = 0.5  # seconds between two looks at an answer that is being made, if the server names none
+_LONGEST_POLL = 5.0
 
 
 def seconds(text: object, now: float | None = None) -> float | None:
@@ -192,3 +197,54 @@ def _moment(text: str) -> float | None:
     except ValueError:
         return None
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """An address that an answer is had at, by which method, and after how many seconds."""
+
+    method: str
+    url: str
+    wait: float = 0.0
+
+
+def elsewhere(at: Elsewhere, status: int, headers: Mapping[str, str], base: str) -> Elsewhere | None:
+    """Where a server sends one on to that has not answered; None where it has, or names another host.
+
+    303 is an answer that is being made, to be fetched (Modal: every 150 s); so is 202 where it names one, as
+    NVIDIA does by its number. 307 and 308 are the same request at another path. Keys are for one host alone.
+    """
+    number, where = headers.get("NVCF-REQID"), headers.get("Location")
+    if status == 202 and number and not where:
+        where = f"{base}/status/{quote(number, safe='')}"
+    if where is None or status not in (202, 303, 307, 308):
+        return None
+    try:
+        url = _safe(urljoin(at.url, where), at.url)
+        same = _origin(url) == _origin(at.url)
+    except ValueError:
+        return None
+    if not same:
+        return None
+    if status in (307, 308):
+        in_circles = url == at.url or at.wait > 1
+        return None if in_circles else Elsewhere(at.method, url, max(0.01, 2 * at.wait))
+    wait = 0.0 if status == 303 and at.method == "POST" else _POLL
+    if at.method == "GET":
+        wait = min(2 * at.wait, _LONGEST_POLL) if at.wait else _POLL
+    asked = retry_after(headers)
+    return Elsewhere("GET", url, wait if asked is None else asked)
+
+
+def _safe(url: str, like: str) -> str:
+    """The address by TLS, where a server behind a gateway that does TLS for it names itself without."""
+    parts, own = urlsplit(url), urlsplit(like)
+    plain = (parts.scheme, parts.hostname, parts.port or 80) == ("http", own.hostname, 80)
+    if not plain or own.scheme != "https":
+        return url
+    return parts._replace(scheme="https", netloc=own.netloc).geturl()
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port

@@ -1,4 +1,5 @@
-"""How a server is reached: the settings that every adapter over HTTP shares, named here alone."""
+"""How a server is reached: the settings that every adapter over HTTP shares, named here alone; and what it
+means where a connection fails."""
 
 from __future__ import annotations
 
@@ -7,10 +8,13 @@ import os
 import re
 import urllib.request
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import TypedDict
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from synalign_jax.llm.protocol import Misconfigured
+import aiohttp
+
+from synalign_jax.llm.protocol import LLMError, Misconfigured, ServerError, Timeout, Unreachable
 
 _CALLS = re.compile(r"(?:/(?:chat/completions|completions|embeddings|models|files|batches))?/*$")
 _SHORTEST = 6  # characters: a shorter secret would be found in half of all texts
@@ -153,3 +157,49 @@ def _proxy_at(address: str, name: str) -> str:
     if not good or parts.scheme not in ("http", "https"):
         raise Misconfigured(f"{name} holds no proxy's address; write it like http://proxy.example.com:3128")
     return address
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """What an error names of the way to a server: its address, and the proxy with what names that."""
+
+    base: str
+    proxy: str | None
+    proxy_name: str
+
+    def late(self, error: TimeoutError) -> LLMError:
+        connecting = isinstance(error, aiohttp.ConnectionTimeoutError)
+        what = "no connection" if connecting else "no further part of the answer"
+        through = f" through {self._shown_proxy()}" if connecting and self.proxy else ""
+        return Timeout(f"{self.base}: {what} in time{through}", paid=not connecting)
+
+    def lost(self, error: aiohttp.ClientError | OSError) -> LLMError:
+        """The error of a connection that failed. Only its class and its errno are repeated: aiohttp's texts
+        hold addresses, and those may hold passwords."""
+        if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError):
+            reason = getattr(error, "certificate_error", None) or getattr(error, "os_error", error)
+            said = getattr(reason, "verify_message", None) or type(reason).__name__
+            return Misconfigured(
+                f"{self.base}: TLS failed: {said}; if the server's certificate is your own, set ca_file"
+            )
+        if isinstance(error, aiohttp.ClientHttpProxyError):
+            what = f"{self._shown_proxy()} answered HTTP {error.status}"
+            hint = " (it wants a user and password)" if error.status == 407 else ""
+            kind = Misconfigured if error.status in (403, 407) else Unreachable
+            return kind(f"{self.base}: {what}{hint}")
+        if isinstance(error, aiohttp.ClientConnectorError):
+            number = error.os_error.errno or 0
+            said = os.strerror(number) if number > 0 else "unknown host"
+            whom = (
+                f"to {self._shown_proxy()}" if isinstance(error, aiohttp.ClientProxyConnectionError) else ""
+            )
+            return Unreachable(f"{self.base}: cannot connect{' ' if whom else ''}{whom}: {said}")
+        if isinstance(error, aiohttp.InvalidURL):
+            whose = f"{self._shown_proxy()} is no address" if self.proxy else "base_url is no address"
+            return Misconfigured(f"{self.base}: {whose}")
+        through = f" through {self._shown_proxy()}" if self.proxy else ""
+        return ServerError(f"{self.base}: the connection broke{through} ({type(error).__name__})", paid=True)
+
+    def _shown_proxy(self) -> str:
+        parts = urlsplit(self.proxy or "")
+        return f"the proxy {parts.hostname}:{parts.port or 80} (from {self.proxy_name})"

@@ -222,7 +222,7 @@ class OpenAIEmbeddings:
         if self._dimension not in (None, vectors.shape[1]):
             raise ServerError(f"{base}: vectors of width {vectors.shape[1]}, {self._dimension} before")
         self._dimension = vectors.shape[1]
-        self._http.has_answered(self._model)
+        self._http.has_answered(self._model, "embeddings")
         return vectors
 
 

@@ -14,6 +14,7 @@ from synalign_jax.llm.protocol import (
     ChatResponse,
     Choice,
     LLMError,
+    Misconfigured,
     Refused,
     ServerError,
     Unsupported,
@@ -21,9 +22,9 @@ from synalign_jax.llm.protocol import (
 )
 
 from ._answers import DeclinedError, NotAnAnswerError, is_finished, joined, response_in, told_usage
-from ._faults import Rejected, Unexplained
-from ._http import Http, Reply
-from ._native import completion_in
+from ._faults import SPEAKS_AT, Rejected, Unexplained
+from ._http import CHAT, Http, Reply
+from ._native import completion_in, waiting_job
 from ._options.learnt import Known, Options, difference
 from ._options.naming import named, own_words
 from ._options.searched import optional, searched
@@ -121,8 +122,7 @@ class OpenAIChat:
 
         body = put(options)
         try:
-            path = "completions" if request.continues else "chat/completions"
-            reply = await self._http.post(path, body, model=request.model, headers=key)
+            reply = await self._http.post(_path(request), body, model=request.model, headers=key)
             if reply.said is not None and not is_finished(whole := joined(reply.value)):
                 reply.said.usage = _told(whole)
                 raise reply.said
@@ -150,9 +150,8 @@ class OpenAIChat:
 
         async def takes(form: Put, by: Options) -> bool:
             nonlocal spent
-            path = "completions" if request.continues else "chat/completions"
             try:
-                reply = await self._http.post(path, form(by), model=model)
+                reply = await self._http.post(_path(request), form(by), model=model)
             except Refused:
                 return False
             except LLMError as failed:
@@ -183,7 +182,7 @@ class OpenAIChat:
     def answered(self, reply: Reply, request: ChatRequest, options: Options) -> ChatResponse:
         """The answer in a reply to a request that was put by `options`; raises as `complete` does."""
         response = self._response(reply, request)
-        self._http.has_answered(request.model)
+        self._http.has_answered(request.model, _path(request))
         return _stopped(response, request) if "stop" in options.without else response
 
     def failed(self, error: LLMError, request: ChatRequest, options: Options, put: Put) -> ChatResponse:
@@ -198,6 +197,14 @@ class OpenAIChat:
     def _response(self, reply: Reply, request: ChatRequest) -> ChatResponse:
         in_parts = isinstance(reply.value, list) and len(reply.value) > 1  # Gemini's stream as one list
         value = joined(reply.value) if reply.streamed or in_parts else completion_in(reply.value)
+        if not reply.streamed and (state := waiting_job(value)):
+            where = ", ".join(f"{host} at {url}" for host, url in SPEAKS_AT.items())
+            raise Misconfigured(
+                f"{self.endpoint}: HTTP 200, but no answer: a job in a queue ({state}); set base_url to where"
+                f" the host speaks OpenAI's protocol: {where}",
+                raw=self.redact(json.dumps(value))[:_KEPT],
+                paid=True,
+            )
         if reply.marked and request.schema is None:
             _ended(value)
         if reply.streamed and not is_finished(value):
@@ -242,6 +249,10 @@ class OpenAIChat:
         if put(self._known.of(model)) == put(options):
             return error
         return Unsupported(str(error), raw=error.raw)
+
+
+def _path(request: ChatRequest) -> str:
+    return "completions" if request.continues else CHAT
 
 
 def _ended(value: dict[str, Any]) -> None:

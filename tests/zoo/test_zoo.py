@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import coats  # noqa: F401 - they fill the zoo
+import elsewhere  # noqa: F401
 import gateways  # noqa: F401
 import hosts  # noqa: F401
 import moods

@@ -43,7 +43,7 @@ preset = "{preset}"
 [generate]
 rows = 12
 rows_per_call = 3
-form = "json"
+form = "{form}"
 of_the_kind = false
 {generate}
 [evaluate]
@@ -89,11 +89,18 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def written(
-    place: Path, name: str, address: str, *, llm: str = "", generate: str = "", preset: str = "sst2"
+    place: Path,
+    name: str,
+    address: str,
+    *,
+    llm: str = "",
+    generate: str = "",
+    preset: str = "sst2",
+    form: str = "json",
 ) -> Path:
     path = place / f"{name}.toml"
     values = {"folder": name, "address": address, "llm": llm, "generate": generate, "preset": preset}
-    path.write_text(CONFIG.format(**values))
+    path.write_text(CONFIG.format(**values, form=form))
     return path
 
 
@@ -193,3 +200,24 @@ def test_a_model_that_only_thinks_is_named_for_it(place: Path, capsys: pytest.Ca
     assert "the model spends its tokens on reasoning" in said
     assert "raise reasoning_tokens" in said
     assert len(cage.state.bodies) <= 5
+
+
+def test_an_endpoint_that_knows_chats_alone_is_asked_once_for_more(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its rows as JSON are poor, so the other form is tried."""
+
+    def behave(visit: Visit) -> moods.Reply:
+        if not visit.path.endswith("/chat/completions"):
+            return moods.Reply(404, {"detail": "Not Found"})
+        reply = good(visit)
+        if "texts" in json.dumps(visit.body.get("response_format", {})):
+            kept = json.loads(reply.body["choices"][0]["message"]["content"])["texts"]
+            echoes = ["{name}", "{name}", *kept[2:]]
+            reply.body["choices"][0]["message"]["content"] = json.dumps({"texts": echoes})
+        return reply
+
+    with caged(behave) as (address, cage):
+        make_rows(place, "chats", address, form="auto")
+    assert "it has no /completions: it knows chats alone" in capsys.readouterr().err
+    assert sum("messages" not in body for body in cage.state.bodies) == 1

@@ -51,6 +51,8 @@ class Visit:
     headers: dict[str, str]
     state: State
     times: int
+    method: str = "POST"
+    path: str = "/v1/chat/completions"
 
 
 @dataclass
@@ -161,7 +163,7 @@ class Cage:
 
     async def __aenter__(self) -> str:
         app = web.Application(client_max_size=2**26)
-        app.router.add_post("/v1/{path:.*}", self._serve)
+        app.router.add_route("*", "/v1/{path:.*}", self._serve)
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", 0)
@@ -172,14 +174,23 @@ class Cage:
         await self._runner.cleanup()
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
-        body = await request.json()
-        prompt = prompt_of(body)
-        visit = Visit(body, dict(request.headers), self.state, self.paid.get(prompt, 0))
+        posted = request.method == "POST"
+        body = await request.json() if posted else {"messages": []}
+        prompt = prompt_of(body) if posted else request.path
+        visit = Visit(
+            body,
+            dict(request.headers),
+            self.state,
+            self.paid.get(prompt, 0),
+            request.method,
+            request.path,
+        )
         reply = self.behaviour(visit)
         self.state.bodies.append(body)
         if reply.delay:
             await asyncio.sleep(reply.delay)
-        if reply.status == 200:
+        # What is fetched was paid for when it was ordered.
+        if posted and reply.status in (200, 201, 202, 303):
             self.paid[prompt] = self.paid.get(prompt, 0) + 1
         data = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
         headers = {**reply.headers, "Content-Type": reply.kind}

@@ -121,7 +121,10 @@ def _usable(
     desk = make_desk(config, load_prompts(config, fields), form, real, fields)
     sieve = Sieve(desk, [row["label"] for row in real])
     calls = trial_calls(desk, view.read_rows("clusters"), count)
-    outcomes, reached = asker.ask_within(f"trial: rows as {form}", [call.request for call in calls])
+    requests = [call.request for call in calls]
+    if form == LIST and not config.llm.batch:  # many endpoints know chats alone, which one call shows
+        asker.ask_within(f"trial: can it write a {form}?", requests[:1])
+    outcomes, reached = asker.ask_within(f"trial: rows as {form}", requests)
     answered = sum(outcome is not None for outcome in outcomes)
     if not answered:
         return None, reached
