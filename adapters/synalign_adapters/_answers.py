@@ -18,8 +18,12 @@ _REASONS = {
 }  # fmt: skip
 _FILTERED = {
     "content_filter", "content_filtered", "safety", "prohibited_content", "blocklist", "recitation", "spii",
-    "sensitive", "refusal", "guardrail_intervened",
+    "sensitive", "refusal", "guardrail_intervened", "error_toxic",
 }  # fmt: skip
+
+
+# Of an answer that was stopped on its way: DeepSeek, vLLM.
+_BROKEN_OFF = {"abort", "aborted", "insufficient_system_resource", "cancelled", "canceled", "timeout"}
 
 
 class NotAnAnswerError(ValueError):
@@ -189,6 +193,8 @@ def _choice(choice: Any) -> Choice | None:
         return None
     if not text.strip() and reason == "error":
         raise NotAnAnswerError("it ended in an error")
+    if reason.lower() in _BROKEN_OFF and not _is_json(text):
+        raise NotAnAnswerError(f"it broke off ({reason})")
     return Choice(text, reason, _logprobs(choice.get("logprobs")), _reasoning(message))
 
 

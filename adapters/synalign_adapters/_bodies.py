@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import json
 from collections.abc import Mapping
@@ -27,7 +28,30 @@ def parsed(text: str) -> Any:
         value = _read(text)
         return _read(value) if isinstance(value, str) and value[:1] in ("{", "[") else value
     except (ValueError, RecursionError):
+        return _amid(text)
+
+
+def _amid(text: str) -> Any:
+    """The chat completion amid what a server's warnings, a log or a second copy have put around it."""
+    start = text.find("{")
+    try:
+        value, _ = json.JSONDecoder(strict=False).raw_decode(text, max(start, 0))
+    except (ValueError, RecursionError):
         return None
+    return value if isinstance(value, dict) and "choices" in value else None
+
+
+def decoded(data: bytes, charset: str | None) -> str:
+    """The text of a body: UTF-8, as JSON is, unless it is none."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        if data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+            charset = "utf-16"
+    try:
+        return data.decode(charset or "utf-8", "replace")
+    except LookupError:
+        return data.decode("utf-8", "replace")
 
 
 def written(value: Any) -> bytes:

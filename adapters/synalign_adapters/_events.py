@@ -7,6 +7,7 @@ import json
 import re
 from typing import Any
 
+_DECODER = json.JSONDecoder(strict=False)
 _LINE_END = re.compile(r"\r\n|\n|\r(?!\Z)")
 
 
@@ -63,12 +64,15 @@ class EventReader:
         if text.strip('"') == "[DONE]":
             self.done = True
             return
-        try:
-            value = json.loads(text, strict=False)
-        except (ValueError, RecursionError):
-            self.broken += bool(text)
-            return
-        self.parts.append(value)
+        at = 0
+        while at < len(text):  # some servers put several values into one event
+            try:
+                value, at = _DECODER.raw_decode(text, at)
+            except (ValueError, RecursionError):
+                self.broken += 1
+                return
+            self.parts.append(value)
+            at += len(text[at:]) - len(text[at:].lstrip())
 
 
 def looks_like_events(text: str) -> bool:

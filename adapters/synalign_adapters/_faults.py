@@ -176,6 +176,8 @@ def error_for(status: int, value: Any, body: str, headers: Mapping[str, str], bl
         if _never_fits(everything):
             return _refused(message, body, "too_long")
         return RateLimited(message, retry_after=used_up(headers) if wait is None else wait, raw=body)
+    if "http request was sent to https port" in body.lower():  # nginx
+        return Misconfigured(f"{message} (base_url begins with http:// where it takes https://)", raw=body)
     if status in (400, 403, 405) and _PAGE.match(body):  # of a proxy on the way, not of the endpoint
         return ServerError(message, retry_after=wait, raw=body)
     if status in (408, 409, 423, 424, 425, 440, 498, 499):  # gateways' own, for what lies behind them

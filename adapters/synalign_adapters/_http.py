@@ -21,7 +21,7 @@ from synalign_jax.llm.protocol import (
     ServerError,
 )
 
-from ._bodies import fault_in, parsed, written
+from ._bodies import decoded, fault_in, parsed, written
 from ._events import EventReader, looks_like_events
 from ._faults import Blame, error_for
 from ._waits import Elsewhere, elsewhere, quota
@@ -129,7 +129,7 @@ class Http:
                 status = 200 if 200 <= response.status < 300 else response.status
                 if status == 200 and response.content_type in _STREAMS:
                     return await self._streamed(response, asked)
-                text = (await self._read(response)).decode("utf-8", "replace")
+                text = decoded(await self._read(response), response.charset)
                 kind, sent_back = response.content_type, response.headers
         except TimeoutError as error:
             raise self._way.late(error) from None
@@ -233,15 +233,26 @@ class Http:
     # -- bodies --------------------------------------------------------------------------------------------
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:
-        length = response.content_length
-        if length is not None and length <= self._max_bytes and "Content-Encoding" not in response.headers:
-            return await response.read()
+        """The whole body; one that lacks its end may be whole all the same."""
         parts, size = [], 0
-        async for part in self._plain(response):
-            parts.append(part)
-            size += len(part)
-            if size > self._max_bytes:
-                raise self._too_long(b"".join(parts))
+        length = response.content_length
+        try:
+            if (
+                length is not None
+                and length <= self._max_bytes
+                and "Content-Encoding" not in response.headers
+            ):
+                while part := await response.content.readany():
+                    parts.append(part)
+                return b"".join(parts)
+            async for part in self._plain(response):
+                parts.append(part)
+                size += len(part)
+                if size > self._max_bytes:
+                    raise self._too_long(b"".join(parts))
+        except aiohttp.ClientPayloadError:
+            if parsed(decoded(b"".join(parts), None)) is None:
+                raise
         return b"".join(parts)
 
     async def _plain(self, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:

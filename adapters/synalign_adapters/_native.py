@@ -43,10 +43,8 @@ def _of_job(value: Mapping[str, Any]) -> dict[str, Any] | None:
     if not isinstance(state, str) or state.lower() not in _JOB_DONE:
         return None
     pieces = output if isinstance(output, list) else [output]
-    if pieces and all(isinstance(piece, str) for piece in pieces):
-        return {"message": {"content": "".join(pieces)}, "finish_reason": "stop"}
-    texts: list[str] = []
-    for piece in pieces:
+    texts = [piece for piece in pieces if isinstance(piece, str)]
+    for piece in pieces if not texts else ():
         choices = piece.get("choices") if isinstance(piece, dict) else None
         first = choices[0] if isinstance(choices, list) and choices else None
         tokens = first.get("tokens") if isinstance(first, dict) else None

@@ -6,7 +6,8 @@ import json
 from typing import Any
 
 from coats import coat, events, pieces
-from zoo import Reply, Visit, answer, completion, content, refusal, sound
+from moods import is_first
+from zoo import Behaviour, Reply, Visit, answer, completion, content, good, prompt_of, refusal, sound
 
 # -- whole --------------------------------------------------------------------------------------------------
 
@@ -240,3 +241,106 @@ def streams_in_coheres_form(visit: Visit) -> Reply:
     counts = {"tokens": {"input_tokens": 40, "output_tokens": 20}}
     parts.append({"type": "message-end", "delta": {"finish_reason": "COMPLETE", "usage": counts}})
     return events({"type": "message-start", "delta": {"message": {"role": "assistant"}}}, *parts)
+
+
+# -- had by a second call, or from the queue of the host ----------------------------------------------------
+
+
+def _made_later(visit: Visit, first: Reply, looks: int) -> Reply:
+    """A POST is paid for, and kept; what asks for it by GET gets it at the last of so many looks."""
+    kept, times = visit.state.notes.setdefault("kept", {}), visit.state.notes.setdefault("looks", {})
+    number = visit.path.rsplit("/", 1)[-1]
+    if visit.method == "POST":
+        number = str(len(kept))
+        kept[number] = good(visit)
+        visit.state.notes.setdefault("made", []).append(prompt_of(visit.body))
+    elif times.setdefault(number, 1) >= looks:
+        return kept[number]
+    else:
+        times[number] += 1
+    return Reply(first.status, first.body, {k: v.format(number=number) for k, v in first.headers.items()})
+
+
+@sound
+def makes_its_answers_behind_a_number(visit: Visit) -> Reply:
+    """NVIDIA."""
+    headers = {"NVCF-REQID": "{number}", "NVCF-STATUS": "pending-evaluation", "Retry-After": "0.02"}
+    return _made_later(visit, Reply(202, b"", headers), 2)
+
+
+@sound
+def sends_on_to_what_it_makes(visit: Visit) -> Reply:
+    """Modal."""
+    return _made_later(visit, Reply(303, b"", {"Location": "/v1/kept/{number}", "Retry-After": "0"}), 3)
+
+
+@sound
+def wants_a_slash(visit: Visit) -> Reply:
+    """FastAPI."""
+    if not visit.path.endswith("/"):
+        return Reply(307, b"", {"Location": f"{visit.path}/"})
+    return good(visit)
+
+
+@sound
+def answers_with_a_job_that_is_done(visit: Visit) -> Reply:
+    """Replicate."""
+    text = content(visit)
+    return Reply(201, {"id": "j", "status": "succeeded", "error": None, "output": [text[:9], text[9:]]})
+
+
+@sound
+def answers_with_a_workers_tokens(visit: Visit) -> Reply:
+    """RunPod."""
+    output = [{"choices": [{"tokens": [content(visit)]}], "usage": {"input": 40, "output": 20}}]
+    return Reply(
+        body={"delayTime": 8, "executionTime": 9, "id": "j", "output": output, "status": "COMPLETED"}
+    )
+
+
+def _job(**fields: Any) -> Behaviour:
+    return lambda visit: Reply(body={"id": "j", **fields})
+
+
+QUEUES = {
+    "runpod": _job(status="IN_QUEUE"),
+    "replicate": _job(
+        status="starting", output=None, urls={"get": "https://api.replicate.com/v1/predictions/j"}
+    ),
+}
+
+
+# -- more coats -------------------------------------------------------------------------------------------
+
+
+@sound
+def breaks_one_answer_off(visit: Visit) -> Reply:
+    """DeepSeek, short of resources; vLLM says "abort"."""
+    if visit.times == 0 and is_first(visit):
+        return Reply(body=completion(content(visit)[:15], finish="insufficient_system_resource"))
+    return good(visit)
+
+
+@sound
+def puts_values_into_one_event(visit: Visit) -> Reply:
+    whole = json.dumps(pieces(visit)[0]) + json.dumps(pieces(visit)[1])
+    rest = "".join(f"data: {json.dumps(piece)}\n\n" for piece in pieces(visit)[2:])
+    return Reply(body=f"data: {whole}\n\n{rest}data: [DONE]\n\n".encode(), kind="text/event-stream")
+
+
+@sound
+def has_a_warning_before_its_answer(visit: Visit) -> Reply:
+    """PHP; and the answer comes twice."""
+    said = b"<br />\n<b>Warning</b>: Undefined array key in /proxy.php on line 12<br />\n"
+    return Reply(body=said + 2 * json.dumps(completion(content(visit))).encode(), kind="text/html")
+
+
+@sound
+def writes_wide_punctuation(visit: Visit) -> Reply:
+    return coat(visit, content(visit).replace('": ', '"：').replace('", "', '"，"'))
+
+
+@sound
+def writes_a_table(visit: Visit) -> Reply:
+    rows = "".join(f"| {i} | {text} |\n" for i, text in enumerate(answer(visit.body)["texts"], 1))
+    return coat(visit, f"| # | text |\n|---|---|\n{rows}")

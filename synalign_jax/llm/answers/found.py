@@ -24,6 +24,7 @@ _MOST_MENDED = 2_000_000  # characters that mending may read in all
 _ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|.)", re.DOTALL)
 _QUOTED = re.compile(r'[{\[]\s*\\"')  # a value whose own quotes are escaped, and which stands in none
 _CURLY = str.maketrans("“”„‟", '""""')
+_WIDE = {";": ",", "；": ",", "，": ",", "、": ",", "：": ":"}  # what stands for a comma or a colon
 _QUOTE = re.compile(r'\\.|"', re.DOTALL)
 _ENDS = re.compile(r'\s*(?:[}\]:]|[,;]\s*(?:["{\[\d-]|true|false|null))')  # what follows the end of a string
 _MOST_REQUOTED = 200_000  # characters
@@ -131,11 +132,19 @@ def lines(text: str) -> list[str]:
     quoted = [line.strip().rstrip(",") for line in answer.splitlines() if line.strip()]
     if len(quoted) > 1 and all(line[0] == '"' and _is_json(line) for line in quoted):
         return [json.loads(line, strict=False) for line in quoted]
-    found = [line.strip() for line in _NUMBERED.findall(answer)]
+    found = [line.strip() for line in _NUMBERED.findall(answer)] or _cells(answer)
     if len(found) < 2:
         tagged = _TAGGED.findall(answer)
         found = [text.strip() for _, text in tagged] if len({tag for tag, _ in tagged}) == 1 else []
     return found if len(found) > 1 else []
+
+
+def _cells(text: str) -> list[str]:
+    """The one column of a Markdown table that is no number."""
+    _, rule, body = text.partition("\n|-") if "\n|-" in text else text.partition("\n| -")
+    rows = [line.strip().strip("|").split("|") for line in body.splitlines()[1:] if line.strip()[:1] == "|"]
+    cells = [[c.strip() for c in row if not re.fullmatch(r"\W*\d*\W*", c.strip())] for row in rows]
+    return [row[0] for row in cells] if rule and all(len(row) == 1 for row in cells) else []
 
 
 def why_nothing(text: str) -> str:
@@ -207,7 +216,7 @@ def _mended(text: str, start: int) -> tuple[str | None, int, list[str]]:
             continue
         if part in ("...", "…"):  # "and so on"
             continue
-        part = "," if part == ";" else part
+        part = _WIDE.get(part, part)
         if "\n" in gap and part[0] in '"[{' and out and out[-1][0] in '"]}':  # a comma is missing
             out.append(",")
             items[-1] = len(out)
