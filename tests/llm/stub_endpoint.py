@@ -163,7 +163,7 @@ class Connection(asyncio.Protocol):
         elif fault == "wrong schema":
             self.send(200, completion(request, '{"sentence": {"of": 7}}'))
         elif fault == "wrong length":
-            self.send(200, whole, length=len(whole) + 100)
+            self.send(200, whole[: len(whole) // 2], length=len(whole))  # a whole one would be read
             self.transport.close()
 
 
