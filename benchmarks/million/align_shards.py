@@ -1,14 +1,16 @@
 """`synalign align` of a pool with texts, labels and vectors in Parquet shards: time and peak memory.
 
-python -m benchmarks.million.align_shards [ROWS] [--processes N]     (default: 1000000, one process)
+python -m benchmarks.million.align_shards [ROWS] [--processes N] [--keep FOLDER]   (default: 1000000, one)
 
-With several processes these find each other as on several machines, over gloo.
+With several processes these find each other as on several machines, over gloo. A pool that --keep left is not
+made again.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -28,10 +30,16 @@ def main() -> None:
     parser.add_argument("rows", nargs="?", type=int, default=1_000_000)
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--weights", default="student", choices=("student", "distribution"))
+    parser.add_argument("--keep", type=Path, help="leave the pool and what align writes here")
     options = parser.parse_args()
-    with Report("million/align-shards") as report, tempfile.TemporaryDirectory() as folder:
+    with Report("million/align-shards") as report, tempfile.TemporaryDirectory() as passing:
+        folder = str((options.keep or Path(passing)) / str(options.rows))
         report(machine("jax", "synalign-jax", "pyarrow", "rensa"))
-        write(Path(folder), options.rows, _SHARDS)
+        if not (Path(folder) / "whole").exists():
+            write(Path(folder), options.rows, _SHARDS)
+            (Path(folder) / "whole").touch()
+        # What an earlier run of this benchmark wrote would be continued.
+        shutil.rmtree(Path(folder) / "out", ignore_errors=True)
         report(
             f"synalign align --weights {options.weights}: {options.rows:,} texts with labels and 384 columns"
             f" in {_SHARDS} Parquet files, 2,000 real rows; {options.processes} process(es)\n"

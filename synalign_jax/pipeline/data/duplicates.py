@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 import unicodedata
@@ -31,7 +32,11 @@ def shingled(text: str) -> Shingled:
     found = RMinHash(_HASHES, _SEED)
     found.update(list(pairs))
     # Python's own hash of a string is another in every process, and these are compared between them.
-    return Shingled(frozenset(zlib.crc32(pair.encode("utf-8", "replace")) for pair in pairs), found)
+    try:
+        hashes = frozenset(map(zlib.crc32, map(str.encode, pairs)))
+    except UnicodeEncodeError:  # lone surrogates
+        hashes = frozenset(zlib.crc32(pair.encode("utf-8", "replace")) for pair in pairs)
+    return Shingled(hashes, found)
 
 
 class TextIndex:
@@ -71,10 +76,15 @@ class TextIndex:
         if equal is not None and pairs == self._of(equal):
             return equal
         best, best_similarity = None, self._threshold
+        size, every, ends = len(pairs), self._pairs, self._ends
         for number in sorted(self._near.query(own.hashed)):
-            other = self._of(number)
-            shared = len(pairs & other)
-            similarity = shared / (len(pairs) + len(other) - shared)
+            start, end = ends[number], ends[number + 1]
+            few, many = (end - start, size) if end - start < size else (size, end - start)
+            # Of sets of other sizes no more than the smaller is shared: most are passed over by that.
+            if few / many < best_similarity:
+                continue
+            shared = len(pairs.intersection(every[start:end]))
+            similarity = shared / (few + many - shared)
             if similarity >= best_similarity and (best is None or similarity > best_similarity):
                 best, best_similarity = number, similarity
         return best
@@ -94,8 +104,16 @@ def _bands(threshold: float) -> int:
 
 def word_pairs(text: str) -> frozenset[str]:
     """The pairs of neighbouring words, folded; of characters in a script without spaces."""
-    words = _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
+    words = folded_words(text)
     if len(words) < 2:
         # A script without spaces, or symbols alone: characters stand in for words.
-        words = list(words[0]) if words else list(text.strip())
-    return frozenset(f"{a} {b}" for a, b in itertools.pairwise(words)) or frozenset(words[:1] or [""])
+        words = tuple(words[0] if words else text.strip())
+    return frozenset(map(" ".join, itertools.pairwise(words))) or frozenset(words[:1] or [""])
+
+
+@functools.lru_cache(maxsize=4)
+def folded_words(text: str) -> tuple[str, ...]:
+    """The words of a text, case and width variants being folded; several rules look at one text in turn."""
+    # Of ASCII there is one form: it need not be sought.
+    folded = text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).casefold()
+    return tuple(_WORD.findall(folded))

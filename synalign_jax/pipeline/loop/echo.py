@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import itertools
 import re
-import unicodedata
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
-_WORD = re.compile(r"\w+")
+from synalign_jax.pipeline.data.duplicates import folded_words
+
 # Words of JSON schemas that a text about anything else hardly holds.
 _SCHEMA = frozenset(
     (
@@ -49,8 +49,8 @@ class Echoes:
     ) -> None:
         """From what is asked (without real rows in it), names of attributes, labels and real texts."""
         self._asked = frozenset(pair for request in requests for pair in _pairs(request))
-        self._schema = _SCHEMA - set(itertools.chain.from_iterable(map(_words, real)))
-        self._empty = frozenset(itertools.chain(_HEADS, _SCHEMA, *map(_words, [*names, *labels])))
+        self._schema = _SCHEMA - set(itertools.chain.from_iterable(map(folded_words, real)))
+        self._empty = frozenset(itertools.chain(_HEADS, _SCHEMA, *map(folded_words, [*names, *labels])))
         heads = {head.casefold() for head in [*_HEADS, *names, *labels] if head}
         free = [head for head in heads if not any(_headed(text, head) for text in real)]
         longest_first = "|".join(re.escape(head) for head in sorted(free, key=len, reverse=True))
@@ -67,12 +67,12 @@ class Echoes:
 
     def verdict(self, text: str) -> str | None:
         """What the text echoes, whatever was asked for, or None."""
-        words = _words(text)
+        words = folded_words(text)
         if words and all(word in self._empty or word.isdigit() for word in words):
             return "says a label or field name alone"
-        if any(word in self._schema for word in words) and len(words) < 12:
+        if len(words) < 12 and not self._schema.isdisjoint(words):
             return "echoes the schema"
-        pairs = set(itertools.pairwise(words))
+        pairs = _pairs(text)
         if len(pairs) >= _FEWEST_PAIRS and len(pairs & self._asked) >= _ECHOED * len(pairs):
             return "echoes the request"
         return None
@@ -97,15 +97,12 @@ def _headed(text: str, head: str) -> bool:
     return bool(re.match(rf"^[\W_]*{re.escape(head)}\s*[:=]", text, re.IGNORECASE))
 
 
-def _words(text: str) -> list[str]:
-    return _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
-
-
 @lru_cache(maxsize=4_096)
 def _told(attribute: str) -> frozenset[tuple[str, str]]:
     """The pairs of an attribute, which many rows share."""
-    return frozenset(_pairs(attribute))
+    return _pairs(attribute)
 
 
-def _pairs(text: str) -> set[tuple[str, str]]:
-    return set(itertools.pairwise(_words(text)))
+@lru_cache(maxsize=4)
+def _pairs(text: str) -> frozenset[tuple[str, str]]:
+    return frozenset(itertools.pairwise(folded_words(text)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import re
 import unicodedata
 from collections import Counter
@@ -11,12 +12,13 @@ from functools import lru_cache
 
 import numpy as np
 
-_WORD = re.compile(r"\w+(?:['’]\w+)?")
+WORD = re.compile(r"\w+(?:['’]\w+)?")
 # Marks of another kind of text: code, markup, addresses, the traces of a template.
 _MARKS = (
     "http", "www.", "</", "/>", "<br", "```", "**", "##", "\\n", "\\u", "{{", "}}", "[[", "]]", "@", "://",
     "__", "��", "<|", "|>",
 )  # fmt: skip
+_MARK_SIGN = re.compile(r"[</>`*#\\{}\[\]@:_\ufffd|]")  # every mark but the first two holds one
 _ENDS = ".!?…。！？।؟"
 _AFTER = "\"'”’)]} "  # what may follow the end of a sentence
 # An initial, an abbreviation or a number before a full stop does not end a sentence.
@@ -53,18 +55,18 @@ class Kind:
     def verdict(self, text: str) -> str | None:
         """Why the text is unlike every real row, or None."""
         low, high = self.characters
-        words = _words(text)
+        words = words_of(text)
         if len(text) < low or len(words) < self.fewest_words:
             return "shorter than any real row"
         if len(text) > high:
             return "longer than any real row"
-        characters = Counter(text)
-        scripts = _scripts(characters)
+        plain, characters = _plain_counts(text), _other_characters(text)
+        scripts = _scripts(plain, characters)
         foreign = sum(count for script, count in scripts.items() if script not in self.scripts)
         if foreign > _FOREIGN * max(sum(scripts.values()), 1):
             return "another script than the real rows"
         slack = _SHARE_SLACK + 1.0 / len(text)
-        for name, share in _shares(characters).items():
+        for name, share in _shares(plain, characters, len(text)).items():
             low, high = self.shares[name]
             if not low - slack <= share <= high + slack:
                 return f"made up otherwise than the real rows ({name})"
@@ -83,12 +85,12 @@ def learn_kind(texts: Sequence[str]) -> Kind:
     """The kind of the real `texts` (at least one)."""
     lengths = [len(text) for text in texts]
     scripts: Counter[str] = Counter()
-    characters = [Counter(text) for text in texts]
+    characters = [(_plain_counts(text), _other_characters(text)) for text in texts]
     for of_text in characters:
-        scripts.update(_scripts(of_text))
+        scripts.update(_scripts(*of_text))
     known = {name for name, count in scripts.items() if count >= 1e-3 * scripts.total()}
-    shares = [_shares(of_text) for of_text in characters]
-    words = [_words(text) for text in texts]
+    shares = [_shares(*of_text, len(text)) for of_text, text in zip(characters, texts, strict=True)]
+    words = [words_of(text) for text in texts]
     return Kind(
         characters=(min(lengths) / _LENGTH_SLACK, max(lengths) * _LENGTH_SLACK),
         fewest_words=int(min(map(len, words)) / _LENGTH_SLACK),
@@ -113,12 +115,33 @@ def _span(values: list[float]) -> tuple[float, float]:
     return min(values), max(values)
 
 
-def _words(text: str) -> list[str]:
-    return [word.casefold() for word in _WORD.findall(text)]
+@lru_cache(maxsize=4)
+def words_of(text: str) -> tuple[str, ...]:
+    """The words of a text, folded; several rules look at one text in turn."""
+    if text.isascii():
+        return tuple(WORD.findall(text.lower()))
+    return tuple(word.casefold() for word in WORD.findall(text))
 
 
-def _scripts(characters: Counter[str]) -> Counter[str]:
+def _plain_counts(text: str) -> dict[str, int]:
+    """How many of the ASCII characters of a text are letters, digits, brackets and other signs.
+
+    Most characters of most texts are such, and four passes in C take a fraction of one in Python.
+    """
+    plain = text.encode("ascii", "ignore")
+    size = len(plain)
+    return {name: size - len(plain.translate(None, own)) for name, own in _PLAIN.items()}
+
+
+def _other_characters(text: str) -> Counter[str]:
+    """The characters beyond ASCII."""
+    return Counter() if text.isascii() else Counter(c for c in text if c > "\x7f")
+
+
+def _scripts(plain: dict[str, int], characters: Counter[str]) -> Counter[str]:
     found: Counter[str] = Counter()
+    if plain["letters"]:
+        found["LATIN"] = plain["letters"]
     for character, count in characters.items():
         if script := _known(character)[0]:
             found[script] += count
@@ -141,21 +164,30 @@ def _known(character: str) -> tuple[str, str]:
     )
 
 
-def _shares(characters: Counter[str]) -> dict[str, float]:
-    """Of all characters, how many are letters, digits, brackets, and other signs."""
-    counts: dict[str, int] = dict.fromkeys(("letters", "digits", "brackets", "signs", ""), 0)
-    for character, count in characters.items():
-        counts[_known(character)[1]] += count
-    total = sum(counts.values())
+_PLAIN = {
+    name: bytes(code for code in range(128) if _known(chr(code))[1] == name)
+    for name in ("letters", "digits", "brackets", "signs")
+}
+
+
+def _shares(plain: dict[str, int], characters: Counter[str], total: int) -> dict[str, float]:
+    """Of all `total` characters, how many are letters, digits, brackets, and other signs."""
+    counts = plain
+    if characters:
+        counts = {**plain, "": 0}
+        for character, count in characters.items():
+            counts[_known(character)[1]] += count
     return {name: count / total for name, count in counts.items() if name}
 
 
 def _marks(text: str) -> set[str]:
     folded = text.casefold()
+    if "http" not in folded and "www." not in folded and _MARK_SIGN.search(folded) is None:
+        return set()
     return {mark for mark in _MARKS if mark in folded}
 
 
-def _variety(words: list[str]) -> float:
+def _variety(words: Sequence[str]) -> float:
     """Distinct words among the words of the poorest window; 1 for texts too short to tell."""
     if len(words) < _FEW:
         return 1.0
@@ -164,26 +196,19 @@ def _variety(words: list[str]) -> float:
     return min(len(set(words[start : start + size])) / size for start in starts)
 
 
-def _run(words: list[str]) -> int:
+def _run(words: Sequence[str]) -> int:
     """How often one to eight words are said directly after themselves, at most."""
     longest = 1
-    for size in _distances(words):
+    # As many words as are said again at once have stood before, and `size` words before each stands the same.
+    said_before = len(words) - len(set(words))
+    for size in range(1, min(_LONGEST_RUN, said_before) + 1):
+        if sum(map(operator.eq, words[size:], words)) < size:
+            continue
         same = 0  # words in a row that are those of `size` words before
         for word, before in zip(words[size:], words, strict=False):
             same = same + 1 if word == before else 0
             longest = max(longest, 1 + same // size)
     return longest
-
-
-def _distances(words: list[str]) -> set[int]:
-    """From words to the same before them, as far as runs reach: in most texts few."""
-    places: dict[str, list[int]] = {}
-    found: set[int] = set()
-    for place, word in enumerate(words):
-        before = places.setdefault(word, [])
-        found.update(place - one for one in before[-_LONGEST_RUN:] if place - one <= _LONGEST_RUN)
-        before.append(place)
-    return found
 
 
 def breaks_off(text: str, *, most: int) -> str | None:

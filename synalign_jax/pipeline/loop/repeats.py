@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from .kind import ends_as_a_sentence, sentence_ends
+from .kind import WORD, ends_as_a_sentence, sentence_ends, words_of
 
 AGAIN = "says the same again and again"
 CIRCLES = "goes in circles of few words"
 HARPS = "comes back to one word again and again"
-_WORD = re.compile(r"\w+(?:['’]\w+)?")
 _WINDOW = 80  # words among which repetitions are counted
 _FEW = 16  # words below which they say nothing
 _ENOUGH = 20  # real rows of a label from which they speak for themselves
@@ -58,16 +56,23 @@ class Repeats:
 
     def verdict(self, text: str, label: str) -> str | None:
         """Why the text is none of its label's, or None."""
-        return self._verdict(_words(text), label, self.fewest[label], self.least[label])
+        return self._verdict(words_of(text), label, self.fewest[label], self.least[label])
 
-    def beginning(self, text: str, label: str) -> str:
-        """A text that goes in circles, as far as it does not; the whole text where less than 16 words of it,
-        or no whole sentence where real rows have such, would be left.
+    def beginning(self, text: str, label: str) -> tuple[str, str | None]:
+        """A text that goes in circles, as far as it does not, and why that is none of its label's, or None.
+
+        It is the whole text where less than 16 words of it, or no whole sentence where real rows have such,
+        would be left.
         """
-        places = [match.span() for match in _WORD.finditer(text)]
-        words = _words(text)
-        if self._verdict(words, label, self.fewest[label], self.least[label]) is None:
-            return text
+        words = words_of(text)
+        why = self._verdict(words, label, self.fewest[label], self.least[label])
+        if why is None:
+            return text, None
+        shorter = self._sound_part(text, words, label)
+        return shorter, why if shorter == text else self.verdict(shorter, label)
+
+    def _sound_part(self, text: str, words: Words, label: str) -> str:
+        places = [match.span() for match in WORD.finditer(text)]
         for count in range(len(words) - _STEP, _FEW - 1, -_STEP):
             if self._verdict(words[:count], label, self.sound[label], self.steady[label]) is not None:
                 continue
@@ -123,7 +128,7 @@ def learn_repeats(texts: Sequence[str], labels: Sequence[str]) -> Repeats:
 
     A label of few rows may do at least what all but a tenth of all rows do.
     """
-    of_text = [_words(text) for text in texts]
+    of_text = [words_of(text) for text in texts]
     again, of_label = np.array([_again(words) for words in of_text]), np.asarray(labels)
     usual = float(np.quantile(again, 0.9))
     most = {}
@@ -167,11 +172,7 @@ def _poorer(words: Words, fewest: Mapping[int, float], measure: Measure) -> bool
 def said_again(text: str) -> float:
     """The share of three words in a row that stood before in the poorest window of the text; 0 for texts too
     short to tell."""
-    return _again(_words(text))
-
-
-def _words(text: str) -> list[str]:
-    return [word.casefold() for word in _WORD.findall(text)]
+    return _again(words_of(text))
 
 
 def _again(words: Words) -> float:
@@ -179,14 +180,19 @@ def _again(words: Words) -> float:
         return 0.0
     triples = list(zip(words, words[1:], words[2:], strict=False))
     size = min(_WINDOW, len(triples))
-    return max(1.0 - len(set(window)) / size for window in _windows(triples, size))
+    return 1.0 - _poorest(triples, size) / size
 
 
 def _different(words: Words, size: int) -> float | None:
     """The share of different words in the poorest window of so many; None for texts that are shorter."""
     if len(words) < size:
         return None
-    return min(len(set(window)) for window in _windows(words, size)) / size
+    return _poorest(words, size) / size
+
+
+def _poorest(items: Sequence, size: int) -> int:
+    """The fewest different items in a window."""
+    return len(set(items)) if len(items) == size else min(len(set(some)) for some in _windows(items, size))
 
 
 def _windows(items: Sequence, size: int) -> list[Sequence]:

@@ -55,15 +55,18 @@ class Sieve:
         kept and remembered."""
         found: list[tuple[dict[str, Any], str | None]] = []
         for row in rows_of(call, outcome):
+            repeated = None
             if self._fields is None:
                 row["text"] = self._echoes.strip(row["text"])
                 if self._of_the_kind:
                     text = without_the_last(row["text"], most=call.characters)
-                    row["text"] = self._repeats.beginning(text, row["asked_label"])
-            found.append((row, self._verdict(row, call.characters)))
+                    row["text"], repeated = self._repeats.beginning(text, row["asked_label"])
+            elif self._of_the_kind:
+                repeated = self._repeats.verdict(row["text"], row["asked_label"])
+            found.append((row, self._verdict(row, call.characters, repeated)))
         return found
 
-    def _unlike(self, row: dict[str, Any], most: int) -> str | None:
+    def _unlike(self, row: dict[str, Any], most: int, repeated: str | None) -> str | None:
         text = row["text"]
         if len(text) < FEWEST_CHARACTERS:
             return "blank"
@@ -72,8 +75,8 @@ class Sieve:
         for rule in self._rules:
             if (reason := rule(text)) is not None:
                 return reason
-        if self._of_the_kind and (reason := self._repeats.verdict(text, row["asked_label"])) is not None:
-            return reason
+        if repeated is not None:
+            return repeated
         if self._checks_ends and (reason := breaks_off(text, most=most)) is not None:
             return reason
         if self._checks_echoes:
@@ -89,8 +92,9 @@ class Sieve:
         found = (rule(values[name]) for name, rules in self._ends.items() for rule in rules)
         return next((reason for reason in found if reason is not None), None)
 
-    def _verdict(self, row: dict[str, Any], most: int) -> str | None:
-        reason = self._unlike(row, most)
+    def _verdict(self, row: dict[str, Any], most: int, repeated: str | None) -> str | None:
+        """`repeated`: why the row repeats itself, as `Repeats` says it."""
+        reason = self._unlike(row, most, repeated)
         if reason is not None:
             return reason
         text = shingled(row["text"])

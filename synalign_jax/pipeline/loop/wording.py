@@ -9,7 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .kind import words_of
+
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
+_NO_LETTER = re.compile(r"[0-9_]")
 _FEW = 6  # words below which their share says nothing
 _QUANTILE = 0.98
 _SLACK = 0.05
@@ -26,7 +29,8 @@ class Wording:
     def verdict(self, text: str) -> str | None:
         """Why the text is none of them, or None."""
         words = _words(text)
-        if len(words) < _FEW or sum(word not in self.known for word in words) / len(words) <= self.most:
+        many = len(words)
+        if many < _FEW or (many - sum(map(self.known.__contains__, words))) / many <= self.most:
             return None
         return "hardly a word that a real row has"
 
@@ -42,5 +46,7 @@ def learn_wording(texts: Sequence[str]) -> Wording:
     return Wording(frozenset(counts), max(float(np.quantile(own, _QUANTILE)) + _SLACK, _LEAST))
 
 
-def _words(text: str) -> list[str]:
+def _words(text: str) -> Sequence[str]:
+    if text.isascii() and _NO_LETTER.search(text) is None:
+        return words_of(text)  # the same words, which others have found already
     return [word.casefold() for word in _WORD.findall(text)]

@@ -28,3 +28,19 @@ def test_floors_and_caps_hold_and_nothing_is_left_over(
 
 def test_a_rare_label_keeps_its_floor() -> None:
     assert quotas({"common": 990, "rare": 10}, 100, floor=4) == {"common": 96, "rare": 4}
+
+
+@given(_shares, st.integers(0, 300), st.integers(0, 20), st.data())
+def test_rows_go_one_by_one_to_the_label_furthest_below_its_share(
+    shares: dict, total: int, floor: int, data: st.DataObject
+) -> None:
+    caps = {label: data.draw(st.integers(0, 90)) for label in shares}
+    low = {label: min(floor, cap) for label, cap in caps.items()}
+    given_ = dict(low) if sum(low.values()) <= total else dict.fromkeys(caps, 0)
+    names = sorted(shares)
+    for _ in range(min(total, sum(caps.values())) - sum(given_.values())):
+        below = {
+            n: total * shares[n] / sum(shares.values()) - given_[n] for n in names if given_[n] < caps[n]
+        }
+        given_[max(below, key=lambda name: below[name])] += 1
+    assert quotas(shares, total, floor=floor, caps=caps) == given_

@@ -1,10 +1,22 @@
 """Rows unlike every real row are found out; real rows never are."""
 
+import unicodedata
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synalign_jax.pipeline.loop.kind import _run, breaks_off, learn_kind, rules_that_hold, without_the_last
+from synalign_jax.pipeline.loop.kind import (
+    _other_characters,
+    _plain_counts,
+    _run,
+    _scripts,
+    _shares,
+    breaks_off,
+    learn_kind,
+    rules_that_hold,
+    without_the_last,
+)
 from synalign_jax.pipeline.loop.repeats import learn_repeats, said_again
 from synalign_jax.pipeline.loop.wording import learn_wording
 
@@ -107,12 +119,13 @@ def test_rows_that_go_in_circles_of_few_words_are_found_out_and_kept_as_far_as_t
     assert [repeats.verdict(text, "news") for text in PAGES] == [None] * 3
     assert repeats.verdict(CIRCLES, "news") == "goes in circles of few words"
     begun = f"{PAGES[1]} {CIRCLES} {CIRCLES}"
-    kept = repeats.beginning(begun, "news")
+    kept, why = repeats.beginning(begun, "news")
     assert begun.startswith(kept)
     assert len(PAGES[1]) - 60 < len(kept) < len(PAGES[1]) + 60
-    assert repeats.verdict(kept, "news") is None
-    assert repeats.beginning(PAGES[0], "news") == PAGES[0]
-    assert repeats.beginning(CIRCLES, "news") == CIRCLES, "nothing that is worth keeping"
+    assert repeats.verdict(kept, "news") is why is None
+    assert repeats.beginning(PAGES[0], "news") == (PAGES[0], None)
+    nothing = CIRCLES, "goes in circles of few words"
+    assert repeats.beginning(CIRCLES, "news") == nothing, "nothing that is worth keeping"
 
 
 HARPING = "the {0} bought the {0} from a {0} that sold the {0}"
@@ -138,7 +151,7 @@ def test_what_comes_back_in_the_real_rows_is_not_harped_on_and_what_came_before_
     repeats = learn_repeats(PAGES, ["news"] * 3)
     assert repeats.verdict(HARPING.format("and"), "news") is None, "every text comes back to its articles"
     begun = f"{PAGES[2]} {harping} {harping}"
-    kept = repeats.beginning(begun, "news")
+    kept, _ = repeats.beginning(begun, "news")
     assert begun.startswith(kept)
     assert abs(len(kept) - len(PAGES[2])) < 60
     lists = [HARPING.format(name) for name in ("brannock", "cushing", "delmar")]
@@ -151,17 +164,38 @@ def test_a_beginning_ends_as_the_real_rows_do() -> None:
     repeats = learn_repeats([f"{text}." for text in PAGES], ["news"] * 3)
     first = "Officials in lagos told oil companies on monday to pump less crude until stocks go down again."
     begun = f"{first} {PAGES[2]} {CIRCLES}"
-    assert repeats.beginning(begun, "news") == first
-    assert repeats.beginning(f"{PAGES[2]} {CIRCLES}", "news") == f"{PAGES[2]} {CIRCLES}", "no whole sentence"
+    assert repeats.beginning(begun, "news") == (first, None)
+    assert repeats.beginning(f"{PAGES[2]} {CIRCLES}", "news")[0] == f"{PAGES[2]} {CIRCLES}", (
+        "no whole sentence"
+    )
+
+
+def _counted(text: str) -> list[int]:
+    """Of the categories of Unicode: letters and marks, digits and other numbers, brackets, signs."""
+    of = [unicodedata.category(character) for character in text]
+    brackets = sum(name in ("Ps", "Pe") for name in of)
+    letters, digits, signs = (sum(name[0] in kinds for name in of) for kinds in ("LM", "N", "PS"))
+    return [letters, digits, brackets, signs - brackets]
+
+
+@given(st.one_of(st.text(max_size=80), st.text(" aZ09(){}[]<>.,$+-_é漢²\ud800\x00\n", max_size=80)))
+def test_characters_of_ascii_and_others_are_counted_alike(text: str) -> None:
+    shares = _shares(_plain_counts(text), _other_characters(text), max(len(text), 1))
+    assert [shares[name] for name in ("letters", "digits", "brackets", "signs")] == [
+        count / max(len(text), 1) for count in _counted(text)
+    ]
+    scripts = _scripts(_plain_counts(text), _other_characters(text))
+    assert scripts.total() == sum(map(str.isalpha, text))
 
 
 @given(st.lists(st.text("ab .", max_size=120), min_size=1, max_size=8), st.text("abc .", max_size=300))
 def test_a_beginning_is_one_and_not_cut_again(texts: list[str], text: str) -> None:
     repeats = learn_repeats(texts, ["x"] * len(texts))
-    kept = repeats.beginning(text, "x")
+    kept, why = repeats.beginning(text, "x")
     assert text.startswith(kept)
-    assert kept == text or repeats.verdict(kept, "x") is None
-    assert repeats.beginning(kept, "x") == kept
+    assert repeats.verdict(kept, "x") == why
+    assert kept == text or why is None
+    assert repeats.beginning(kept, "x") == (kept, why)
 
 
 def test_a_word_of_endless_syllables_is_none() -> None:

@@ -136,3 +136,17 @@ def test_beyond_all_pairs_most_repetitions_are_found_and_nothing_else_is(monkeyp
     assert near.sum() > 900
     assert dropped[near].mean() >= 0.95
     assert not dropped[~near].any()
+
+
+def test_rows_that_bounds_pass_over_are_no_repetitions(monkeypatch) -> None:
+    monkeypatch.setattr(meaning, "_ALL_PAIRS", 600)
+    monkeypatch.setattr(meaning, "_CELLS", 80)
+    rng = np.random.default_rng(4)
+    # Rows of few topics, which bounds can hardly tell apart, and scattered ones, which they can.
+    rows = rng.normal(size=(2_000, 256)) * np.linspace(3.0, 0.1, 256)
+    rows[::4] = rows[: len(rows[::4])] + 0.5 * rng.normal(size=(len(rows[::4]), 256))
+    rows[1::5] = 0.3 * rows[1::5] + 3.0 * rng.normal(size=(3, 256))[rng.integers(0, 3, len(rows[1::5]))]
+    found = Meanings(rows[:30], 0.9).verdicts(np.concatenate([rows, np.zeros((2, 256)), rows[:50]]))
+    monkeypatch.setattr(meaning, "_LEAST_WIDTH", 1_000_000)
+    assert found == Meanings(rows[:30], 0.9).verdicts(np.concatenate([rows, np.zeros((2, 256)), rows[:50]]))
+    assert 0.1 < np.mean([reason is None for reason in found]) < 0.9
