@@ -130,7 +130,7 @@ def _expected(accuracy: Gain) -> str:
     if accuracy.value > 0:
         return f"to gain {_gained(accuracy)}"
     if accuracy.upper > 0:
-        # In the study these gained 2.8 points on the mean: hits on few rows tell less than the loss does.
+        # In the study these gained 2.9 points on the mean: hits on few rows tell less than the loss does.
         return (
             "to have a lower loss, at an accuracy that cannot be told from that of the real rows alone"
             f" ({_gained(accuracy)})"
