@@ -1,6 +1,6 @@
 """The run of `synalign demo` with several seeds: what its students reach, and what its verdict said before.
 
-python benchmarks/demo_seeds.py --folder FOLDER [--seeds 0 1 2 3 4] [--only-table]
+python -m benchmarks.study.demo --folder FOLDER [--seeds 0 1 2 3 4] [--only-table]
 
 Every seed draws other real rows, other held-out rows and asks the LLM anew. Finished runs in FOLDER are read
 and no more; one that was stopped goes on. Some five minutes a seed on two cores.
@@ -15,7 +15,8 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from _report import Report, machine
+
+from benchmarks._report import Report, machine
 
 REAL, BOTH, ALIGNED = "few-shot real only", "real + as generated", "real + aligned"
 _CLI = (sys.executable, "-m", "synalign_jax")
@@ -36,7 +37,7 @@ def run(folder: Path, seed: int) -> None:
 
 
 def table(folder: Path, seeds: list[int]) -> None:
-    with Report("demo") as report:
+    with Report("study/demo") as report:
         report(f"synalign demo with {len(seeds)} seeds; accuracy on 1,000 held-out real rows")
         report(machine("jax", "numpy"))
         report()
