@@ -35,7 +35,7 @@ def main() -> None:
         for row, own in pairs.items():
             for pair in own:
                 holding[pair].append(row)
-        exact, found, before = set(), set(), peak_rss()
+        exact, among_kept, found, before = set(), set(), set(), peak_rss()
         known, taken, last = TextCopies(_THRESHOLD), 0.0, (0, 0.0)
         for row, text in enumerate(every):
             start = time.process_time()
@@ -48,6 +48,8 @@ def main() -> None:
             for other, both in shared.items():
                 if other > row and both >= _THRESHOLD * (size + len(pairs[other]) - both):
                     exact.add(other)
+                    if how == NONE:
+                        among_kept.add(other)
             if (row + 1) % (rows // 10) == 0:
                 speed = (row + 1 - last[0]) / (taken - last[1])
                 report(f"{row + 1:>10,} rows: {speed:8,.0f} a second of CPU, peak {peak_rss():.2f} GiB")
@@ -59,6 +61,12 @@ def main() -> None:
         report(
             f"of {_SAMPLE:,} rows {len(exact):,} repeat an earlier one by exact similarity, of which"
             f" {len(exact) - len(missed):,} were found: recall {1 - len(missed) / max(len(exact), 1):.3f}"
+        )
+        # A row that is like a repetition alone, and not like what that repeats, is meant to stay.
+        known_of = len(among_kept & found) / max(len(among_kept), 1)
+        report(
+            f"{len(among_kept):,} of them repeat an earlier one that was kept, of which"
+            f" {len(among_kept & found):,} were found: recall {known_of:.3f}"
         )
         wrong = {row for row in some if row in found} - exact
         report(f"{len(wrong):,} rows of the sample were found that do not")
