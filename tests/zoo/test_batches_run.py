@@ -23,7 +23,14 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def config(place: Path, name: str, address: str, llm: str) -> Path:  # noqa: F811
     path = place / f"{name}.toml"
-    values = {"folder": name, "address": address, "llm": llm, "generate": "waves = 2", "preset": "sst2"}
+    values = {
+        "folder": name,
+        "address": address,
+        "llm": llm,
+        "generate": "waves = 2",
+        "preset": "sst2",
+        "form": "json",
+    }
     path.write_text(CONFIG.format(**values))
     return path
 

@@ -38,7 +38,14 @@ def test_a_dry_run_and_a_preview_count_each_endpoint_at_its_own_prices(
 
     with caged(good) as (address, cage), caged(other) as (second, other_cage):
         more = MORE.format(address=second)
-        values = {"folder": "priced", "address": address, "llm": PRICED, "generate": more, "preset": "sst2"}
+        values = {
+            "folder": "priced",
+            "address": address,
+            "llm": PRICED,
+            "generate": more,
+            "preset": "sst2",
+            "form": "json",
+        }
         path = place / "priced.toml"
         path.write_text(CONFIG.format(**values))
         assert main(["run", str(path), "--dry-run"]) == 0
