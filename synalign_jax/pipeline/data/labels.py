@@ -61,12 +61,15 @@ def _holds_several(label: str, known: Collection[str]) -> bool:
     return any(sign in label and all(bare(part) in known for part in label.split(sign)) for sign in _BETWEEN)
 
 
-def cut_labels(name: str, cells: Sequence[tuple[str, ...] | str]) -> tuple[list[tuple[str, ...]], list[str]]:
+def cut_labels(
+    name: str, cells: Sequence[tuple[str, ...] | str], marks: Sequence[str] = ()
+) -> tuple[list[tuple[str, ...]], list[str]]:
     """The labels of rows that may have several, and what to say of them.
 
     Args:
         cells: what `values.labels_of` gave. Texts are cut at bars, semicolons or commas: at the first of
             these that any of them holds, so that a comma inside a label stays in it where bars stand between.
+        marks: the columns that are a label each, where that is how labels are given.
     """
     texts = [cell for cell in cells if isinstance(cell, str)]
     sign = next((sign for sign in _BETWEEN if any(sign in text for text in texts)), None)
@@ -81,7 +84,10 @@ def cut_labels(name: str, cells: Sequence[tuple[str, ...] | str]) -> tuple[list[
     said.append(
         f"{name}: {several:,} rows have several labels, {none:,} have none; {len(set(sets)):,} combinations"
     )
-    return sets, said + settle_labels(name, [label for labels in sets for label in labels])[1]
+    given = [label for labels in sets for label in labels]
+    if never := sorted(set(marks) - set(given)):
+        said.append(f"{name}: no row has the label {listed(never, 6)}: there are only zeros")
+    return sets, said + settle_labels(name, given)[1]
 
 
 def match_label_sets(

@@ -224,7 +224,7 @@ def _hub_rows(name: str, split: Any, columns: Columns) -> Rows:
     if names and found.label is not None:
         said += (said_of_classes(name, names),)
     if columns.multi_label and found.label is not None:
-        of_rows, more = cut_labels(name, sets)
+        of_rows, more = cut_labels(name, sets, found.marks)
         labels = [SEPARATOR.join(of_row) for of_row in of_rows]
     else:
         labels, more = settle_labels(name, labels)

@@ -160,8 +160,8 @@ class _Reading:
         has_label = found is not None and found.label is not None
         labels: list[str] | None = self._labels if has_label else None
         sets = None
-        if has_label and self._given.multi_label:
-            sets, said = cut_labels(name, self._sets)
+        if found is not None and has_label and self._given.multi_label:
+            sets, said = cut_labels(name, self._sets, found.marks)
             self._said += said
             labels = [SEPARATOR.join(labels) for labels in sets]
         elif labels is not None:

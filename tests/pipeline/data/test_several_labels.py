@@ -80,6 +80,12 @@ def test_a_cell_that_says_neither_is_named(tmp_path: Path, cell: str, message: s
         _read(tmp_path, "r.csv", f"text,toxic,insult\na,{cell},1\n", label="toxic,insult")
 
 
+def test_a_label_that_no_row_has_is_said(tmp_path: Path) -> None:
+    table = _read(tmp_path, "r.csv", "text,toxic,insult\na,1,0\nb,0,0\n", label="toxic,insult")
+    assert table.label_sets == [("toxic",), ()]
+    assert any("r.csv: no row has the label 'insult': there are only zeros" in said for said in table.said)
+
+
 def test_a_label_that_holds_what_stands_between_labels_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"line 1: the label 'a \| b' in 'label' holds"):
         _read(tmp_path, "r.jsonl", '{"text": "t", "label": ["a | b"]}\n')
