@@ -110,7 +110,7 @@ def main() -> None:
     if options.grown:
         grow(options.run, options.grown, options.rows)
         return
-    with tempfile.TemporaryDirectory() as scratch, Report("ends") as report:
+    with tempfile.TemporaryDirectory() as scratch, Report("million/ends") as report:
         folder = Path(scratch) / "run"
         # In a process of its own too: the peak of one that is started begins with that of who starts it.
         own = [sys.executable, __file__]
