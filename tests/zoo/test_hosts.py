@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -228,18 +229,19 @@ def test_a_path_that_an_endpoint_lacks_is_no_mishap_of_a_gateway(tmp_path: Path)
     assert len(asyncio.run(main()).state.bodies) == 2
 
 
+async def _refused(behave: Callable[[Visit], Reply], why: str) -> None:
+    async with Cage(behave) as url:
+        llm = OpenAIChat(url, api_key_env=None)
+        with pytest.raises(LLMError, match=why):
+            await llm.complete(jobs(1)[0].request)
+        await llm.aclose()
+
+
 def test_ping_pong_ends() -> None:
     def behave(visit: Visit) -> Reply:
         return Reply(307, b"", {"Location": "/v1/b" if visit.path.endswith("a") else "/v1/a"})
 
-    async def main() -> None:
-        async with Cage(behave) as url:
-            llm = OpenAIChat(url, api_key_env=None)
-            with pytest.raises(LLMError, match="a redirect"):
-                await llm.complete(jobs(1)[0].request)
-            await llm.aclose()
-
-    asyncio.run(main())
+    asyncio.run(_refused(behave, "a redirect"))
 
 
 def test_what_is_fetched_may_be_a_refusal() -> None:
@@ -248,14 +250,7 @@ def test_what_is_fetched_may_be_a_refusal() -> None:
             return Reply(303, b"", {"Location": "/v1/x"})
         return Reply(400, completion("") | {"error": {"message": "content_filter"}})
 
-    async def main() -> None:
-        async with Cage(behave) as url:
-            llm = OpenAIChat(url, api_key_env=None)
-            with pytest.raises(LLMError, match="content_filter"):
-                await llm.complete(jobs(1)[0].request)
-            await llm.aclose()
-
-    asyncio.run(main())
+    asyncio.run(_refused(behave, "content_filter"))
 
 
 @pytest.mark.parametrize("chunked", [False, True])
